@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Every check of the project: bash launch/test.sh [fast]
+#
+# Set-up, ruff, mypy, then the unit tests; without `fast` then the end-to-end tests on the real stack (marker e2e).
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash launch/setup.sh cpu dev || exit 1
+bin="${VENV:-.venv}/bin"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1
+failed=0
+
+check() {
+    echo "== $*"
+    "$bin/$1" "${@:2}" || failed=1
+}
+
+check ruff check .
+check ruff format --check .
+check mypy
+check python -m pytest -m "not e2e" --timeout 120
+if [[ "${1:-}" != fast ]]; then
+    check python -m pytest -m e2e --timeout 900
+fi
+exit "$failed"
