@@ -19,7 +19,7 @@ lock="requirements/$kind.txt"
 stamp_of() { cat "$@" launch/setup.sh pyproject.toml | sha256sum | cut -c1-16; }
 stamp="$venv/rewardloop-$kind-$(stamp_of "$lock")"
 dev_stamp="$venv/rewardloop-dev-$(stamp_of requirements/dev.txt)"
-pip_install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps "$@"; }
+pip_install() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input --no-deps "$@"; }
 
 if [[ ! -x "$venv/bin/python" ]]; then
     if ! command -v "$python" >/dev/null; then

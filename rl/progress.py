@@ -1,0 +1,85 @@
+"""What the loop tells whoever watches: the `Display` protocol, and the words it speaks.
+
+The loop calls these methods and knows nothing of terminals; `launch` implements them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The policy on held-out problems after `update` updates (0: before training).
+
+    `accuracy` in [0, 1] is the verifier's; `reward` the mean reward of the same responses, None where every score failed;
+    `tokens` their mean length. `problems` counts the problems, one response each.
+    """
+
+    update: int
+    accuracy: float
+    reward: float | None
+    tokens: float
+    problems: int
+
+    def metrics(self) -> dict[str, float]:
+        """The evaluation as named numbers, for metrics.jsonl and TensorBoard."""
+        named = {"accuracy/held_out": self.accuracy, "response/held_out_tokens": self.tokens}
+        return named if self.reward is None else named | {"reward/held_out": self.reward}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished run: first and last evaluation, and where its time went.
+
+    `stages` holds wall seconds by stage, `failures` how many scores failed for each reason over the whole run.
+    """
+
+    before: Evaluation
+    after: Evaluation
+    updates: int
+    seconds: float
+    stages: Mapping[str, float]
+    folder: Path
+    failures: Mapping[str, int] = field(default_factory=dict)
+
+
+class Display(Protocol):
+    """Who watches a run."""
+
+    def stage(self, name: str) -> None:
+        """A stage starts ("sample", "score", "learn", "sync", "evaluate", or what is being started)."""
+
+    def update(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Update `number` (from 1) is done."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Held-out problems have been tried."""
+
+    def event(self, text: str) -> None:
+        """Something a person should know: failed scores, a warning. One line."""
+
+    def finish(self, summary: Summary) -> None:
+        """The run is complete."""
+
+
+class Silent:
+    """A display that shows nothing: for programs and tests."""
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+    def update(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Nothing."""
+
+    def event(self, text: str) -> None:
+        """Nothing."""
+
+    def finish(self, summary: Summary) -> None:
+        """Nothing."""

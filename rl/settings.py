@@ -1,0 +1,154 @@
+"""Every knob of the loop that is not an algorithm's, a reward's or a task's own, with its unit and range.
+
+A Hydra group file names one of these classes in `_target_`; its keys are checked against the fields here, by name and
+by type, before Ray starts. A combination that cannot work raises ValueError in `__post_init__`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rewards.types import Reward
+
+Precision = Literal["fp32", "bf16"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with `message` unless `condition` holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """The model to train: a Hugging Face folder (or hub name) with tokenizer and chat template."""
+
+    path: str
+    dtype: Precision = "fp32"
+
+
+@dataclass(frozen=True)
+class RolloutSettings:
+    """How responses are drawn."""
+
+    problems: int = 32  # problems a rollout
+    responses: int = 8  # responses a problem (n, the group size)
+    temperature: float = 1.0
+    top_p: float = 1.0  # below 1 the log-probabilities are renormalised: no importance ratio is exact then
+    max_new_tokens: int = 128
+    max_model_len: int = 512  # prompt and response together, in tokens
+    max_num_seqs: int = 256  # sequences in flight in the engine
+    engines: int = 1  # vLLM engines, one Ray actor each
+    kv_cache_gib: int = 1  # CPU only: memory for the KV cache, whole GiB
+    gpu_memory_utilization: float = 0.45  # GPU only: vLLM's share of one GPU's memory
+
+    def __post_init__(self) -> None:
+        require(self.problems >= 1, f"rollout.problems must be at least 1, not {self.problems}")
+        require(self.responses >= 1, f"rollout.responses must be at least 1, not {self.responses}")
+        require(self.temperature > 0, f"rollout.temperature must be above 0, not {self.temperature}")
+        require(0 < self.top_p <= 1, f"rollout.top_p must lie in (0, 1], not {self.top_p}")
+        require(self.max_new_tokens >= 1, f"rollout.max_new_tokens must be at least 1, not {self.max_new_tokens}")
+        require(
+            self.max_new_tokens < self.max_model_len,
+            f"rollout.max_new_tokens ({self.max_new_tokens}) leaves no room for a prompt in "
+            f"rollout.max_model_len ({self.max_model_len})",
+        )
+        require(self.engines >= 1, f"rollout.engines must be at least 1, not {self.engines}")
+        require(self.max_num_seqs >= 1, f"rollout.max_num_seqs must be at least 1, not {self.max_num_seqs}")
+        require(self.kv_cache_gib >= 1, f"rollout.kv_cache_gib must be at least 1, not {self.kv_cache_gib}")
+
+
+@dataclass(frozen=True)
+class LearnerSettings:
+    """How the policy is updated: DeepSpeed ranks, optimizer, batch arithmetic."""
+
+    ranks: int = 1  # DeepSpeed processes, one Ray actor each
+    zero_stage: Literal[0, 2, 3] = 2
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.95)
+    max_grad_norm: float = 1.0
+    warmup_updates: int = 0  # linear warm-up of the learning rate, in optimizer steps
+    micro_batch_tokens: int = 16384  # tokens (padding included) in one forward pass of one rank
+    epochs: int = 1  # passes over one rollout
+    minibatches: int = 1  # optimizer steps an epoch
+
+    def __post_init__(self) -> None:
+        require(self.ranks >= 1, f"learner.ranks must be at least 1, not {self.ranks}")
+        require(self.learning_rate >= 0, f"learner.learning_rate must not be negative, not {self.learning_rate}")
+        require(self.max_grad_norm > 0, f"learner.max_grad_norm must be above 0, not {self.max_grad_norm}")
+        require(self.epochs >= 1, f"learner.epochs must be at least 1, not {self.epochs}")
+        require(self.minibatches >= 1, f"learner.minibatches must be at least 1, not {self.minibatches}")
+        require(self.micro_batch_tokens >= 1, "learner.micro_batch_tokens must be at least 1")
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where the actors live: one small machine, or a Ray cluster with GPUs."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    address: str | None = None  # a running Ray cluster's address; None starts Ray here
+    num_cpus: int | None = 2  # CPUs Ray may plan with; None asks the machine
+    threads: int = 1  # OMP threads of each CPU actor
+    gpus_per_learner: float = 0.5
+    gpus_per_engine: float = 0.4
+    gpus_per_reward: float = 0.1
+    timeout_s: float = 1800.0  # longest a single remote call may take before the run stops with an error
+
+
+@dataclass(frozen=True)
+class LoggerSettings:
+    """What is written beside metrics.jsonl, which is always written."""
+
+    tensorboard: bool = True
+    samples: Literal["all", "some", "none"] = "all"  # samples.jsonl: every response, the first group, nothing
+    progress: Literal["auto", "live", "plain", "none"] = "auto"  # auto: live on a terminal, else plain lines
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long to train, how to judge it, and what to do when something is off: the keys at the root of the config."""
+
+    updates: int = 20  # rounds of sample, score, learn, sync
+    seed: int = 1  # problems, sampling and initialisation of heads
+    evaluate_every: int = 5  # updates between evaluations on held-out problems; 0: only before and after
+    evaluate_problems: int = 200  # held-out problems an evaluation, one response each
+    failed_scores: Literal["drop_sample", "drop_group", "stop"] = "drop_sample"  # a score that could not be given
+    reward_replicas: int = 1  # actors that score, each with its own copy of the reward
+    logprob_gap_fp32: float = 1e-3  # mean |sampler - learner| log-probability above which the run stops, fp32
+    logprob_gap_bf16: float = 5e-2  # the same in bf16
+
+    def __post_init__(self) -> None:
+        require(self.updates >= 1, f"updates must be at least 1, not {self.updates}")
+        require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
+        require(self.evaluate_every >= 0, f"evaluate_every must not be negative, not {self.evaluate_every}")
+        require(self.evaluate_problems >= 1, f"evaluate_problems must be at least 1, not {self.evaluate_problems}")
+        require(self.reward_replicas >= 1, f"reward_replicas must be at least 1, not {self.reward_replicas}")
+        require(self.logprob_gap_fp32 > 0, f"logprob_gap_fp32 must be above 0, not {self.logprob_gap_fp32}")
+        require(self.logprob_gap_bf16 > 0, f"logprob_gap_bf16 must be above 0, not {self.logprob_gap_bf16}")
+
+    def logprob_gap(self, precision: Precision) -> float:
+        """The tolerated gap between the sampler's and the learner's log-probabilities in this precision."""
+        return self.logprob_gap_fp32 if precision == "fp32" else self.logprob_gap_bf16
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything one run is made of, checked: what the loop gets.
+
+    `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config` is
+    the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to build
+    their own.
+    """
+
+    loop: LoopSettings
+    policy: PolicySettings
+    rollout: RolloutSettings
+    learner: LearnerSettings
+    cluster: ClusterSettings
+    logger: LoggerSettings
+    algorithm: Any
+    task: Any
+    reward: Reward
+    reward_config: dict[str, Any]
