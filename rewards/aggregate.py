@@ -1,0 +1,26 @@
+"""One number from the scores of a solution's steps.
+
+`min` is the usual choice for process reward models; RLHFlow's own evaluation takes the `mean`; `last` is best for
+models trained on Monte-Carlo labels (arXiv 2501.07301); `product` reads the scores as independent probabilities.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+Aggregate = Callable[[Sequence[float]], float]
+
+AGGREGATES: Mapping[str, Aggregate] = {
+    "min": min,
+    "product": math.prod,
+    "mean": lambda steps: math.fsum(steps) / len(steps),
+    "last": lambda steps: steps[-1],
+}
+
+
+def aggregate(name: str) -> Aggregate:
+    """The function `min`, `product`, `mean` or `last` of a non-empty list. Raises ValueError for another name."""
+    if name not in AGGREGATES:
+        raise ValueError(f"reward.aggregation must be one of {', '.join(AGGREGATES)}, not {name!r}")
+    return AGGREGATES[name]

@@ -1,0 +1,65 @@
+"""Where a response's steps lie: half-open spans in the characters of its text, white space at both ends left out.
+
+The published models cut at `ки\\n` (Mistral data, as Math-Shepherd writes it) or at a blank line (Deepseek data), strip
+each piece and, in their reference code, keep empty ones. Here empty pieces are dropped unless `keep_empty`: an empty
+step holds no token of the policy to reward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from rewards.types import Span
+
+Splitter = Callable[[str], list[Span]]
+
+STEP_MARKER = "ки"
+
+_SEPARATORS: Mapping[str, str] = {
+    "math_shepherd": rf"{STEP_MARKER}(?:\n|$)",
+    STEP_MARKER: rf"{STEP_MARKER}(?:\n|$)",
+    "blank_line": r"\n\n",
+    "line": r"\n",
+}
+
+
+def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False) -> Splitter:
+    """The splitter `math_shepherd` (also `ки`), `blank_line`, `line`, or `regex` with its separator in `pattern`.
+
+    Raises ValueError for another name, for `regex` without a pattern or with one that is no regular expression, and for
+    a pattern given to another splitter.
+    """
+    if name == "regex":
+        if not pattern:
+            raise ValueError("reward.splitter=regex needs reward.pattern, the regular expression between two steps")
+        try:
+            separator = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"reward.pattern {pattern!r} is not a regular expression: {error}") from error
+    elif name in _SEPARATORS:
+        if pattern is not None:
+            raise ValueError(f"reward.pattern belongs to reward.splitter=regex, not {name}")
+        separator = re.compile(_SEPARATORS[name])
+    else:
+        raise ValueError(f"reward.splitter must be one of {', '.join(_SEPARATORS)} or regex, not {name!r}")
+    return lambda text: split(text, separator, keep_empty=keep_empty)
+
+
+def split(text: str, separator: re.Pattern[str], *, keep_empty: bool = False) -> list[Span]:
+    """Spans of the pieces of `text` between matches of `separator`, each without the white space at its ends.
+
+    With `keep_empty` an empty piece is the empty span at its place, and the piece after a last separator counts as one,
+    as in `text.split(...)`. A match of no characters separates nothing.
+    """
+    spans: list[Span] = []
+    start = 0
+    cuts = [match.span() for match in separator.finditer(text) if match.end() > match.start()]
+    for left, right in [*cuts, (len(text), len(text))]:
+        piece = text[start:left]
+        begin = start + len(piece) - len(piece.lstrip())
+        span = (begin, begin + len(piece.strip()))
+        if span[0] < span[1] or keep_empty:
+            spans.append(span)
+        start = right
+    return spans

@@ -1,0 +1,143 @@
+"""The words the whole project speaks: a problem, its responses, and what each response is worth.
+
+Everything here is plain, frozen data with no tensor and no model, so that it travels through Ray, JSON and tests alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+
+FinishReason = Literal["stop", "length", "abort"]
+"""`stop`: the policy ended its turn. `length`: it was cut at the token limit. `abort`: the engine gave up."""
+
+Span = tuple[int, int]
+"""Half-open range `[start, end)` in characters of a response's text."""
+
+
+class Message(TypedDict):
+    """One chat turn."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question put to the policy.
+
+    `prompt` is the user's text, or a tuple of chat messages ending with the user's turn. `answer` is the reference
+    answer, None where there is none (a verifier then fails the score; a reward model does not need it).
+    """
+
+    id: str
+    prompt: str | tuple[Message, ...]
+    answer: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The question as plain text: the prompt, or the content of its last user message."""
+        if isinstance(self.prompt, str):
+            return self.prompt
+        for message in reversed(self.prompt):
+            if message["role"] == "user":
+                return message["content"]
+        raise ValueError(f"problem {self.id}: the prompt has no user message")
+
+    @property
+    def messages(self) -> list[Message]:
+        """The prompt as chat messages."""
+        if isinstance(self.prompt, str):
+            return [{"role": "user", "content": self.prompt}]
+        return list(self.prompt)
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer of the policy: its text without special tokens, and why it ended."""
+
+    text: str
+    finish_reason: FinishReason = "stop"
+
+
+@dataclass(frozen=True)
+class Group:
+    """A problem with the n responses sampled for it."""
+
+    problem: Problem
+    responses: tuple[Response, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a reward says of one response: a finite value, or a failure with its reason, never both, never neither.
+
+    `steps` holds one value a step and `spans` where each step lies in the response's characters (same length); both are
+    None for a reward without steps. `parts` names what the value was made of (ArmoRM's objectives, a mixture's terms).
+    A failed score has no value: reading it raises, so that no mean swallows it as a zero.
+    """
+
+    _value: float | None
+    steps: tuple[float, ...] | None = None
+    spans: tuple[Span, ...] | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    failure: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self._value is None) == (self.failure is None):
+            raise ValueError("a score has either a value or a failure reason")
+        if self._value is not None and not math.isfinite(self._value):
+            raise ValueError(f"a score must be finite, not {self._value}: report a failure instead")
+        if (self.steps is None) != (self.spans is None):
+            raise ValueError("step values and their spans come together")
+        if self.steps is not None and self.spans is not None and len(self.steps) != len(self.spans):
+            raise ValueError(f"{len(self.steps)} step values for {len(self.spans)} spans")
+
+    @classmethod
+    def of(
+        cls,
+        value: float,
+        *,
+        steps: Sequence[float] | None = None,
+        spans: Sequence[Span] | None = None,
+        parts: Mapping[str, float] | None = None,
+    ) -> Score:
+        """A score with a value. A value or step that is not finite becomes a failure that says so."""
+        numbers = [value, *(steps or ()), *(parts or {}).values()]
+        if not all(math.isfinite(number) for number in numbers):
+            return cls.failed(f"the reward returned a number that is not finite ({value})")
+        return cls(
+            float(value),
+            None if steps is None else tuple(float(step) for step in steps),
+            None if spans is None else tuple((int(start), int(end)) for start, end in spans),
+            dict(parts or {}),
+        )
+
+    @classmethod
+    def failed(cls, reason: str) -> Score:
+        """A score that could not be given, with the reason in words."""
+        return cls(None, failure=reason)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value."""
+        return self.failure is None
+
+    @property
+    def value(self) -> float:
+        """The value. Raises ValueError for a failed score: ask `ok` first."""
+        if self._value is None:
+            raise ValueError(f"this score failed ({self.failure}): it has no value")
+        return self._value
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """The one protocol of this package: whole batches of groups in, a score for every response out, in their order."""
+
+    def score(self, groups: Sequence[Group]) -> list[list[Score]]:
+        """Score every response of every group. Raises only for faults of the set-up; a bad response gets a failure."""
+        ...
