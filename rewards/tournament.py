@@ -1,0 +1,166 @@
+"""Playing the tournaments of a whole rollout at once: the words, and the driver.
+
+A tournament (its formats are in `rewards.tournament_formats`) is a generator that knows neither judge nor text: it
+yields the matches of a round and is sent their outcomes. So `play` can advance the tournaments of all groups in
+lock-step, and the judge gets one large batch a round, not a call a match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from rewards.verdicts import Verdict
+
+Match = tuple[int, int]
+"""Two candidates by index; the first is shown to the judge as response A."""
+
+
+class Outcome(NamedTuple):
+    """How correct each side of a match is, in [0, 1]."""
+
+    a: float
+    b: float
+
+    @property
+    def points(self) -> float:
+        """A's points: 1 a win, 0.5 a tie, 0 a loss."""
+        return 0.5 + 0.5 * ((self.a > self.b) - (self.a < self.b))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The end of a tournament: each candidate's value (None: never a verdict), and the candidate it would choose."""
+
+    values: list[float | None]
+    winner: int
+
+
+Rounds = Generator[list[Match], list[Outcome | None], Standing]
+"""A running tournament: yields matches, is sent their outcomes (None: no verdict), returns the standing."""
+
+
+class Pairing(NamedTuple):
+    """A judgement to be made: in tournament number `tournament`, candidate `a` shown first and `b` second."""
+
+    tournament: int
+    a: int
+    b: int
+
+
+@dataclass
+class Tournament:
+    """One group's tournament.
+
+    `same[i]` is the first candidate whose text equals candidate i's: equal texts are one to the judge, and no pair of
+    texts is judged twice. `rng` draws who is shown first.
+    """
+
+    rounds: Rounds
+    same: Sequence[int]
+    rng: Random
+    verdicts: dict[Match, Verdict] = field(default_factory=dict)
+    shown: dict[Match, Match] = field(default_factory=dict)
+
+    def orders(self, match: Match, both_orders: bool) -> list[Match]:
+        """How the match is put to the judge: in both orders, or in one, drawn when these texts first meet."""
+        a, b = self.same[match[0]], self.same[match[1]]
+        if both_orders:
+            return [(a, b), (b, a)]
+        drawn = (a, b) if self.rng.random() < 0.5 else (b, a)
+        return [self.shown.setdefault((min(a, b), max(a, b)), drawn)]
+
+
+@dataclass(frozen=True)
+class Played:
+    """A finished tournament: its standing, the judgements it took, and the reason of every one without a verdict."""
+
+    standing: Standing
+    judgements: int
+    unanswered: tuple[str, ...]
+
+
+def play(
+    tournaments: Sequence[Tournament],
+    judge: Callable[[list[Pairing]], list[Verdict]],
+    *,
+    both_orders: bool = False,
+) -> list[Played]:
+    """Play all tournaments in lock-step; `judge` is called once a round with the judgements of all of them.
+
+    With `both_orders` every match is judged twice, sides exchanged, and a side's correctness is the mean of the
+    verdicts given; otherwise once, in a random order. Raises ValueError if the judge returns a wrong number.
+    """
+    standings: dict[int, Standing] = {}
+    matches = {number: _advance(tournaments, number, None, standings) for number in range(len(tournaments))}
+    while len(standings) < len(tournaments):
+        playing = [number for number in matches if number not in standings]
+        asked = {n: [tournaments[n].orders(match, both_orders) for match in matches[n]] for n in playing}
+        _ask(tournaments, asked, judge)
+        for number in playing:
+            verdicts = tournaments[number].verdicts
+            outcomes = [
+                _outcome([_facing(verdicts[shown], shown[0] != tournaments[number].same[match[0]]) for shown in orders])
+                for match, orders in zip(matches[number], asked[number], strict=True)
+            ]
+            matches[number] = _advance(tournaments, number, outcomes, standings)
+    return [
+        Played(
+            standings[number],
+            len(tournament.verdicts),
+            tuple(verdict.reason for verdict in tournament.verdicts.values() if verdict.reason is not None),
+        )
+        for number, tournament in enumerate(tournaments)
+    ]
+
+
+def _advance(
+    tournaments: Sequence[Tournament],
+    number: int,
+    outcomes: list[Outcome | None] | None,
+    standings: dict[int, Standing],
+) -> list[Match]:
+    """Send a tournament its outcomes (None to start it); its next matches, or none and its standing filed."""
+    rounds = tournaments[number].rounds
+    try:
+        return next(rounds) if outcomes is None else rounds.send(outcomes)
+    except StopIteration as end:
+        standings[number] = end.value
+        return []
+
+
+def _ask(
+    tournaments: Sequence[Tournament],
+    asked: dict[int, list[list[Match]]],
+    judge: Callable[[list[Pairing]], list[Verdict]],
+) -> None:
+    """Have every order that was never judged judged, each once, and file the verdicts with their tournaments."""
+    new = {
+        Pairing(number, *shown): None
+        for number, matches in asked.items()
+        for orders in matches
+        for shown in orders
+        if shown not in tournaments[number].verdicts
+    }
+    if not new:
+        return
+    verdicts = judge(list(new))
+    if len(verdicts) != len(new):
+        raise ValueError(f"the judge returned {len(verdicts)} verdicts for {len(new)} comparisons")
+    for pairing, verdict in zip(new, verdicts, strict=True):
+        tournaments[pairing.tournament].verdicts[(pairing.a, pairing.b)] = verdict
+
+
+def _facing(verdict: Verdict, exchanged: bool) -> Verdict:
+    """The verdict as seen from the match, whose sides may have been exchanged for the judge."""
+    return Verdict(verdict.b, verdict.a, verdict.reason) if exchanged else verdict
+
+
+def _outcome(verdicts: Sequence[Verdict]) -> Outcome | None:
+    """How correct each side was found, over the orders in which a verdict was given; None if in none."""
+    given = [(verdict.a, verdict.b) for verdict in verdicts if verdict.a is not None and verdict.b is not None]
+    if not given:
+        return None
+    return Outcome(sum(a for a, _ in given) / len(given), sum(b for _, b in given) / len(given))
