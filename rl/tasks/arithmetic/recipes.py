@@ -1,0 +1,168 @@
+"""The training data of the world's own models: endless batches of examples, made as they are needed.
+
+Every recipe is a generator of batches for `rewards.training.causal.train`. The conversations are those of the published
+models: the policy answers a user; an outcome reward model reads `problem + " " + solution` and answers `+` or `-`; a
+process reward model reads one step a turn and answers after each. As in scoring, the process model's history always
+holds `+`. Beside the label, right steps are also learned as language (weight `LANGUAGE`), which teaches the model what it has
+to compare with: with the labels alone it takes many times as long.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from transformers import PreTrainedTokenizerBase
+
+from rewards.training.causal import Example
+from rl.tasks.arithmetic.mistakes import damage, stumble
+from rl.tasks.arithmetic.story import Story, tell
+from rl.tasks.arithmetic.verify import lines_of, right_steps
+
+LANGUAGE = 0.2
+
+
+@dataclass(frozen=True)
+class World:
+    """How hard the problems are: the days of a story and the largest count."""
+
+    days: tuple[int, int] = (2, 4)
+    largest: int = 20
+
+    def story(self, generator: random.Random, held_out: bool = False) -> Story:
+        """One story of the wanted split."""
+        while True:
+            story = tell(generator, generator.randint(*self.days), self.largest)
+            if story.held_out == held_out:
+                return story
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Turns stories and solutions into token sequences of the world's chat template."""
+
+    tokenizer: PreTrainedTokenizerBase
+    _ids: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def signs(self) -> tuple[int, int]:
+        """The ids of `+` and `-`."""
+        plus, minus = self.tokenizer.convert_tokens_to_ids(["+", "-"])
+        return plus, minus
+
+    @cached_property
+    def marks(self) -> tuple[int, int, int, int]:
+        """The ids of the beginning, the user's turn, the assistant's turn and the end of a turn."""
+        bos, user, assistant, end = self.tokenizer.convert_tokens_to_ids(["<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"])
+        return bos, user, assistant, end
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of plain texts, without special tokens."""
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
+
+    def answer(self, problem: list[int], solution: list[int]) -> Example:
+        """The policy's turn: every token of the solution and the end of the turn count alike."""
+        bos, user, assistant, end = self.marks
+        ids = [bos, user, *problem, end, assistant, *solution, end]
+        start = len(problem) + 3
+        return Example(ids, [*ids[1:], 0], [0.0] * start + [1.0] * (len(solution) + 1) + [0.0])
+
+    def judged_steps(self, contents: Sequence[list[int]], prefix: int, verdicts: Sequence[bool]) -> Example:
+        """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
+
+        `prefix` is the length of the problem within the first content.
+        """
+        bos, user, assistant, end = self.marks
+        plus, minus = self.signs
+        ids, targets, weights = [bos], [user], [0.0]
+        for turn, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
+            skipped = prefix if turn == 0 else 0
+            language = [LANGUAGE if right else 0.0] * (len(content) - skipped)
+            ids += [user, *content, end, assistant, plus, end]
+            targets += [*content, end, assistant, plus if right else minus, end, user]
+            weights += [0.0] * skipped + language + [0.0, 0.0, 1.0, 0.0, 0.0]
+        return Example(ids, targets, weights)
+
+    def judged_outcome(
+        self, content: list[int], right: bool, steps: Sequence[tuple[int, bool]], language: Sequence[float]
+    ) -> Example:
+        """An outcome reward model's conversation: one turn, one label.
+
+        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label that
+        the finished model is never asked for; `language` weighs each content token as language.
+        """
+        bos, user, assistant, end = self.marks
+        plus, minus = self.signs
+        ids = [bos, user, *content, end, assistant, plus, end]
+        targets = [user, *content, end, assistant, plus if right else minus, end, 0]
+        weights = [0.0, *language, 0.0, 0.0, 1.0, 0.0, 0.0]
+        for position, verdict in steps:
+            targets[position + 2], weights[position + 2] = (plus if verdict else minus), 0.5
+        return Example(ids, targets, weights)
+
+
+def policy_batches(writer: Writer, world: World, seed: int, batch: int, slips: float) -> Iterator[list[Example]]:
+    """Solutions in which each step slips with probability `slips`: 0 for the base model, more for the policy."""
+    generator = random.Random(seed)
+    while True:
+        stories = [world.story(generator) for _ in range(batch)]
+        solutions = ["\n".join(stumble(generator, story, slips)) for story in stories]
+        problems = writer.encode([story.problem for story in stories])
+        yield [
+            writer.answer(problem, solution)
+            for problem, solution in zip(problems, writer.encode(solutions), strict=True)
+        ]
+
+
+def draw_solution(generator: random.Random, story: Story) -> list[str]:
+    """A solution for a reward model to judge: clean, hasty or broken."""
+    lines = stumble(generator, story, generator.choice((0.0, 0.1, 0.25, 0.5)))
+    return damage(generator, story, lines) if generator.random() < 0.35 else lines
+
+
+def process_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
+    """Judged steps of solutions of all kinds."""
+    generator = random.Random(seed)
+    while True:
+        stories = [world.story(generator) for _ in range(batch)]
+        solutions = [lines_of("\n".join(draw_solution(generator, story))) for story in stories]
+        texts = [
+            f"{story.problem} {line}" if index == 0 else line
+            for story, lines in zip(stories, solutions, strict=True)
+            for index, line in enumerate(lines)
+        ]
+        contents = iter(writer.encode(texts))
+        prefixes = writer.encode([story.problem for story in stories])
+        yield [
+            writer.judged_steps([next(contents) for _ in lines], len(prefix), right_steps(story.lines, lines))
+            for story, lines, prefix in zip(stories, solutions, prefixes, strict=True)
+        ]
+
+
+def outcome_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
+    """Judged outcomes of solutions of all kinds: `+` when the last line states the right answer."""
+    generator = random.Random(seed)
+    while True:
+        stories = [world.story(generator) for _ in range(batch)]
+        solutions = [draw_solution(generator, story) for story in stories]
+        pieces = [
+            [story.problem, f" {lines[0]}", *[f"\n{line}" for line in lines[1:]]]
+            for story, lines in zip(stories, solutions, strict=True)
+        ]
+        encoded = iter(writer.encode([piece for group in pieces for piece in group]))
+        examples = []
+        for story, lines, group in zip(stories, solutions, pieces, strict=True):
+            examples.append(_outcome_example(writer, story, lines, [next(encoded) for _ in group]))
+        yield examples
+
+
+def _outcome_example(writer: Writer, story: Story, lines: list[str], encoded: list[list[int]]) -> Example:
+    verdicts = right_steps(story.lines, lines)
+    content, steps, language = list(encoded[0]), [], [0.0] * len(encoded[0])
+    for ids, verdict in zip(encoded[1:], verdicts, strict=True):
+        content += ids
+        language += [LANGUAGE if verdict else 0.0] * len(ids)
+        steps.append((len(content) - 1, verdict))
+    return writer.judged_outcome(content, lines[-1] == story.lines[-1], steps[:-1], language)

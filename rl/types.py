@@ -1,0 +1,94 @@
+"""What the loop passes along: samples as drawn, the batch a learner trains on, log-probabilities.
+
+All batch tensors are token-aligned: column t of a (B, L) tensor speaks of `input_ids[:, t]`, so the log-probability of
+token t given the tokens before it stands in column t (column 0 is always 0). Sequences are prompt then response, padded
+on the right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from rewards.types import FinishReason, Problem
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One response as the sampler drew it.
+
+    `response_ids` include the end-of-turn token when `finish_reason` is "stop". `logprobs` are natural logarithms under
+    the behaviour policy at the sampling temperature, one for each response id. `weight_version` counts the syncs the
+    engine had received. `text` is the response without special tokens.
+    """
+
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish_reason: FinishReason
+    weight_version: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Problems with the samples drawn for each: `samples[i]` belongs to `problems[i]`."""
+
+    problems: list[Problem]
+    samples: list[list[Sample]]
+
+
+@dataclass
+class TrainBatch:
+    """What a policy-gradient learner trains on; every tensor is (B, L) and token-aligned.
+
+    `advantages` may be zero where `response_mask` is False. `behaviour_logprobs` are the sampler's,
+    `old_logprobs` the learner's own before the update, `reference_logprobs` the frozen reference's.
+    """
+
+    input_ids: Tensor  # int64
+    attention_mask: Tensor  # bool, True on real tokens
+    response_mask: Tensor  # bool, True on response tokens
+    behaviour_logprobs: Tensor  # float32, 0 outside the response
+    advantages: Tensor | None = None  # float32
+    old_logprobs: Tensor | None = None  # float32
+    reference_logprobs: Tensor | None = None  # float32
+    values: Tensor | None = None  # float32, the critic's, before the update
+    returns: Tensor | None = None  # float32, what the critic regresses on
+
+    def __len__(self) -> int:
+        return int(self.input_ids.shape[0])
+
+    def select(self, rows: Tensor | list[int]) -> TrainBatch:
+        """The given rows, trimmed to their longest sequence."""
+        index = torch.as_tensor(rows, dtype=torch.long)
+        length = int(self.attention_mask[index].sum(dim=1).max()) if len(index) else 0
+        chosen = {
+            name: None if tensor is None else tensor[index][:, :length] for name, tensor in self.__dict__.items()
+        }
+        return TrainBatch(**chosen)  # type: ignore[arg-type]
+
+
+@dataclass
+class Preferences:
+    """Preference pairs for DPO: row i of `chosen` is preferred to row i of `rejected` for the same prompt."""
+
+    chosen: TrainBatch
+    rejected: TrainBatch
+
+
+@dataclass
+class LogProbs:
+    """Token-aligned (B, L) float32 log-probabilities of the sampled tokens, 0 outside the response."""
+
+    policy: Tensor
+    reference: Tensor | None = None
+
+
+@dataclass
+class UpdateReport:
+    """What one learner update says of itself: named means over the batch (loss, kl, clip fraction, gradient norm, ...)."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
