@@ -15,8 +15,8 @@ from typing import Protocol
 class Evaluation:
     """The policy on held-out problems after `update` updates (0: before training).
 
-    `accuracy` in [0, 1] is the verifier's; `reward` the mean reward of the same responses, None where every score failed;
-    `tokens` their mean length. `problems` counts the problems, one response each.
+    `accuracy` in [0, 1] is the verifier's; `reward` the mean reward of the same responses, None where every score
+    failed; `tokens` their mean length. `problems` counts the problems, one response each.
     """
 
     update: int

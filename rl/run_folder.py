@@ -1,4 +1,4 @@
-"""A run's own folder: what was asked, with which code, and everything it wrote, readable while it runs and after it broke.
+"""A run's own folder: what was asked, of which code, and all it wrote, readable while it runs and after it broke.
 
 config.yaml       the resolved configuration
 origin.json       command line, git commit and whether the tree was dirty, package versions, machine
@@ -13,6 +13,7 @@ policy/           the trained policy
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -62,7 +63,8 @@ class RunFolder:
     def log_metrics(self, update: int, metrics: Mapping[str, float], failures: Mapping[str, int] | None = None) -> None:
         """Append one line of numbers for `update` (0: before training), and the same as TensorBoard events."""
         line = {"update": update, "seconds": round(time.time() - self._started, 3), **metrics}
-        self._metrics.append(line | ({"failures": dict(failures)} if failures else {}))
+        row = {name: value if math.isfinite(value) else str(value) for name, value in line.items()}  # JSON has no NaN
+        self._metrics.append(row | ({"failures": dict(failures)} if failures else {}))
         if self._settings.tensorboard:
             writer = self._tensorboard()
             for name, value in metrics.items():
@@ -161,6 +163,8 @@ def score_fields(score: Score) -> dict[str, Any]:
 
 def reason_of(error: BaseException) -> str:
     """An error as one line: its own first line, or its kind where it says nothing."""
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

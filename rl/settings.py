@@ -137,9 +137,9 @@ class LoopSettings:
 class RunSettings:
     """Everything one run is made of, checked: what the loop gets.
 
-    `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config` is
-    the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to build
-    their own.
+    `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
+    is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to
+    build their own.
     """
 
     loop: LoopSettings
