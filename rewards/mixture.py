@@ -1,0 +1,149 @@
+"""Several rewards as one: weighted sum, normalise-then-sum in the group, one reward that counts only behind another.
+
+_target_: rewards.mixture.MixtureReward
+terms:
+  verifier: {_target_: rewards.mixture.Term, reward: {_target_: rewards.verifier.VerifierReward}}
+  prm: {_target_: rewards.mixture.Term, reward: {...}, weight: 0.1, only_where: verifier}
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from rewards.types import Group, Reward, Score
+
+
+class Term:
+    """One reward of a mixture.
+
+    `weight` may be 0: the reward is then computed and shown, and pays nothing. With `only_where` (the name of another
+    term) it counts only for responses whose value of that term is above `above`; elsewhere it counts as `otherwise`.
+    """
+
+    # Not a dataclass: Hydra would turn one inside `terms` back into a config.
+    def __init__(
+        self,
+        reward: Reward,
+        weight: float = 1.0,
+        only_where: str | None = None,
+        above: float = 0.5,
+        otherwise: float = 0.0,
+    ) -> None:
+        self.reward = reward
+        self.weight = weight
+        self.only_where = only_where
+        self.above = above
+        self.otherwise = otherwise
+
+
+class MixtureReward:
+    """Weighted sum of several rewards, as a reward.
+
+    `combine="sum"`: sum_k weight_k * value_k. `combine="normalised"` (GDPO): each term is first brought to mean 0 and
+    standard deviation 1 inside the group, over the responses it could score; a term that is equal for the whole group
+    counts 0. Summing first would collapse groups that differ in different terms to equal advantages.
+
+    A gate (`only_where`) reads the other term's own value, before normalisation. Where it is closed the gated term is
+    not needed, so its failure there does no harm; any other failed term fails the score, with its name and reason.
+
+    `steps_from` names the term whose step scores the mixture passes on, times its weight; the sum of the other terms is
+    added to the last step, as PURE does with its verifiable reward. Only with `combine="sum"`. Without it the mixture
+    has no steps.
+
+    `parts` hold each term's value under its name, and that score's own parts under `name/part`.
+    """
+
+    def __init__(
+        self,
+        terms: Mapping[str, Term],
+        combine: Literal["sum", "normalised"] = "sum",
+        steps_from: str | None = None,
+    ) -> None:
+        if not terms:
+            raise ValueError("reward.terms is empty: name at least one reward to mix")
+        if combine not in ("sum", "normalised"):
+            raise ValueError(f"reward.combine must be sum or normalised, not {combine!r}")
+        for name, term in terms.items():
+            if not isinstance(term, Term):
+                raise ValueError(f"reward.terms.{name} must be a rewards.mixture.Term, not {type(term).__name__}")
+            if term.only_where is not None and (term.only_where not in terms or term.only_where == name):
+                others = ", ".join(other for other in terms if other != name)
+                raise ValueError(f"reward.terms.{name}.only_where={term.only_where} names no other term ({others})")
+        if steps_from is not None and steps_from not in terms:
+            raise ValueError(f"reward.steps_from={steps_from} names no term ({', '.join(terms)})")
+        if steps_from is not None and combine == "normalised":
+            raise ValueError(
+                "reward.steps_from needs reward.combine=sum: normalised values no longer match their steps"
+            )
+        self.terms = dict(terms)
+        self.combine = combine
+        self.steps_from = steps_from
+
+    def score(self, groups: Sequence[Group]) -> list[list[Score]]:
+        """Score the groups with every term, each over the whole batch at once, and combine."""
+        scored = {name: term.reward.score(groups) for name, term in self.terms.items()}
+        return [self._group({name: scores[place] for name, scores in scored.items()}) for place in range(len(groups))]
+
+    def _group(self, scores: Mapping[str, list[Score]]) -> list[Score]:
+        """The mixture's scores of one group from each term's."""
+        values = {name: self._gated(name, scores) for name in self.terms}
+        if self.combine == "normalised":
+            values = {name: normalised(column) for name, column in values.items()}
+        size = len(next(iter(scores.values())))
+        return [self._mixed(place, scores, values) for place in range(size)]
+
+    def _gated(self, name: str, scores: Mapping[str, list[Score]]) -> list[float | None]:
+        """A term's values for a group behind its gate; None where it failed, or where its gate did."""
+        term = self.terms[name]
+        own = [score.value if score.ok else None for score in scores[name]]
+        if term.only_where is None:
+            return own
+        opens = [score.value > term.above if score.ok else None for score in scores[term.only_where]]
+        return [
+            None if opened is None else value if opened else term.otherwise
+            for opened, value in zip(opens, own, strict=True)
+        ]
+
+    def _mixed(self, place: int, scores: Mapping[str, list[Score]], values: Mapping[str, list[float | None]]) -> Score:
+        """The combined score of one response."""
+        weighted: dict[str, float] = {}
+        for name, term in self.terms.items():
+            value = values[name][place]
+            if value is None:
+                source = name if scores[name][place].failure else term.only_where
+                return Score.failed(f"{source}: {scores[source or name][place].failure}")
+            weighted[name] = term.weight * value
+        parts = {}
+        for name in self.terms:
+            if scores[name][place].ok:
+                parts[name] = scores[name][place].value
+                parts |= {f"{name}/{part}": value for part, value in scores[name][place].parts.items()}
+        total = sum(weighted.values())
+        if self.steps_from is None:
+            return Score.of(total, parts=parts)
+        return self._with_steps(self.steps_from, scores[self.steps_from][place], weighted, parts)
+
+    def _with_steps(self, name: str, source: Score, weighted: Mapping[str, float], parts: Mapping[str, float]) -> Score:
+        """The combined score with the steps of term `name`, the others' sum on the last of them."""
+        total = sum(weighted.values())
+        if source.steps is None or not source.steps:
+            return Score.failed(f"{name}: it has no step scores, which reward.steps_from asks for")
+        term = self.terms[name]
+        closed = term.only_where is not None and parts[term.only_where] <= term.above
+        steps = [0.0 if closed else term.weight * step for step in source.steps]
+        steps[-1] += total - (0.0 if closed else weighted[name])
+        return Score.of(total, steps=steps, spans=source.spans, parts=parts)
+
+
+def normalised(values: Sequence[float | None], epsilon: float = 1e-6) -> list[float | None]:
+    """(value - mean) / (population standard deviation + epsilon) over the values there are; None stays None.
+
+    Equal values, one alone among them, become 0.
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return list(values)
+    mean, deviation = statistics.fmean(known), statistics.pstdev(known)
+    return [None if value is None else (value - mean) / (deviation + epsilon) for value in values]
