@@ -41,6 +41,10 @@ class Rendered:
     ids: list[int]
     positions: list[int]
 
+    def up_to(self, tokens: int) -> Rendered:
+        """The first `tokens` ids, with the positions that lie in them."""
+        return Rendered(self.ids[:tokens], [position for position in self.positions if position < tokens])
+
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder or hub name. Raises ValueError when there is none."""

@@ -2,7 +2,8 @@
 
 The published models cut at `ки\\n` (Mistral data, as Math-Shepherd writes it) or at a blank line (Deepseek data), strip
 each piece and, in their reference code, keep empty ones. Here empty pieces are dropped unless `keep_empty`: an empty
-step holds no token of the policy to reward.
+step holds no token of the policy to reward. As in that code a `ки` at the very end, with no line after it, stays in the
+last step's text.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ Splitter = Callable[[str], list[Span]]
 STEP_MARKER = "ки"
 
 _SEPARATORS: Mapping[str, str] = {
-    "math_shepherd": rf"{STEP_MARKER}(?:\n|$)",
-    STEP_MARKER: rf"{STEP_MARKER}(?:\n|$)",
+    "math_shepherd": rf"{STEP_MARKER}\n",
+    STEP_MARKER: rf"{STEP_MARKER}\n",
     "blank_line": r"\n\n",
     "line": r"\n",
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
@@ -21,6 +22,13 @@ Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 _logger = logging.getLogger(__name__)
+
+
+def pick_device(device: str) -> str:
+    """`auto` as cuda where this process sees one, else cpu; any other name as it is."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
 
 
 def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfig:
@@ -39,12 +47,21 @@ def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfi
 
 
 def check_loading(path: str, info: dict[str, Any]) -> None:
-    """Raise ValueError for tensors the checkpoint lacks; warn of tensors it has and the model does not use."""
+    """Raise ValueError for tensors that are missing or of another shape; warn of those the model does not use.
+
+    `info` comes from `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`.
+    """
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(
             f"reward.model {path} lacks {len(missing)} tensors of its architecture "
             f"({_some(missing)}): the checkpoint is incomplete or of another kind"
+        )
+    mismatched = sorted(name for name, *_ in info["mismatched_keys"])
+    if mismatched:
+        raise ValueError(
+            f"reward.model {path} has {len(mismatched)} tensors of another shape than its config.json says "
+            f"({_some(mismatched)}): weights and configuration do not belong together"
         )
     unused = sorted(info["unexpected_keys"])
     if unused:
@@ -98,17 +115,25 @@ class TransformersEngine:
         for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
             if getattr(config, name, None) not in (None, neutral):
                 raise ValueError(f"reward.model {model} transforms its logits ({name}): not supported")
-        self.path, self.dtype, self.device, self.batch_tokens = model, DTYPES[dtype], device, batch_tokens
+        self.path, self.dtype, self.batch_tokens = model, DTYPES[dtype], batch_tokens
+        self.device = device
         self._model: Any = None
 
     def load(self) -> Any:
         """The model, loaded once. Raises ValueError when the checkpoint lacks tensors."""
         if self._model is None:
-            model, info = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype=self.dtype, attn_implementation="sdpa", output_loading_info=True
-            )
+            try:
+                model, info = AutoModelForCausalLM.from_pretrained(
+                    self.path,
+                    dtype=self.dtype,
+                    attn_implementation="sdpa",
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # check_loading refuses them, by name
+                )
+            except (OSError, SafetensorError) as error:
+                raise ValueError(f"reward.model {self.path}: cannot read its weights ({_first_line(error)})") from error
             check_loading(self.path, info)
-            self._model = model.eval().to(self.device)
+            self._model = model.eval().to(pick_device(self.device))
         return self._model
 
     def label_probabilities(
