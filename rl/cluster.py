@@ -72,7 +72,11 @@ def actor_options(
     On CPU the environment keeps each actor to `settings.threads` threads that sleep while they wait, and keeps torch
     from compiling (40 s for vLLM's sampler alone).
     """
-    gpus = {"learner": settings.gpus_per_learner, "engine": settings.gpus_per_engine, "reward": settings.gpus_per_reward}
+    gpus = {
+        "learner": settings.gpus_per_learner,
+        "engine": settings.gpus_per_engine,
+        "reward": settings.gpus_per_reward,
+    }
     return {
         "num_cpus": CPU_SHARE,
         "num_gpus": gpus[role] if settings.device == "cuda" else 0,

@@ -50,16 +50,16 @@ class Drawing:
 class Engine:
     """One vLLM engine, run as a Ray actor. Counts the weight syncs it has received."""
 
-    def __init__(self, name: str, policy: PolicySettings, settings: RolloutSettings, device: str, log_folder: str):
+    def __init__(self, name: str, log_folder: str):
         redirect_output(Path(log_folder), name)
         self.name = name
         self.version = 0
         self.fault: str | None = None
-        self.llm = _start_engine(policy, settings, device)
+        self.llm: Any = None
 
-    def ready(self) -> bool:
-        """Whether the engine runs: a call that returns once it does."""
-        return True
+    def start(self, policy: PolicySettings, settings: RolloutSettings, device: str) -> None:
+        """Load the model and the KV cache. Raises ValueError, naming the key to change, where that fails."""
+        self.llm = _start_engine(policy, settings, device)
 
     def generate(self, prompts: list[tuple[int, ...]], drawing: Drawing, seed: int | None) -> tuple[list, int]:
         """Draw `drawing.n` responses for each prompt; returns them (list of lists of `Drawn`) and the weight version.
@@ -154,7 +154,9 @@ class SamplerGroup:
     FileNotFoundError or ValueError before anything starts where the policy's folder cannot work.
     """
 
-    def __init__(self, policy: PolicySettings, settings: RolloutSettings, cluster: ClusterSettings, *, log_folder: Path):
+    def __init__(
+        self, policy: PolicySettings, settings: RolloutSettings, cluster: ClusterSettings, *, log_folder: Path
+    ):
         check_policy(policy.path)
         self.tokenizer = load_tokenizer(policy.path)
         self.settings = settings
@@ -163,14 +165,12 @@ class SamplerGroup:
         self.version = 0
         options = actor_options(cluster, "engine", kv_cache_gib=settings.kv_cache_gib, model_path=policy.path)
         actor: Any = ray.remote(Engine).options(**options)
-        self.engines = [
-            actor.remote(f"engine-{index}", policy, settings, cluster.device, str(log_folder))
-            for index in range(settings.engines)
-        ]
+        self.engines = [actor.remote(f"engine-{index}", str(log_folder)) for index in range(settings.engines)]
+        self._starting = [engine.start.remote(policy, settings, cluster.device) for engine in self.engines]
 
     def wait(self) -> None:
         """Return once every engine runs. Raises ValueError or RuntimeError in one line where one does not start."""
-        self._call([engine.ready.remote() for engine in self.engines], "starting the engines")
+        call(self._starting, self.timeout, "starting the engines", log_folder=self.log_folder)
 
     def sample(
         self,
@@ -236,4 +236,5 @@ class SamplerGroup:
         return Sample(prompt, ids, logprobs, decode(self.tokenizer, ids), reason, version)
 
     def _call(self, refs: list[Any], what: str) -> list[Any]:
+        self.wait()
         return call(refs, self.timeout, what, log_folder=self.log_folder)

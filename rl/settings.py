@@ -73,6 +73,7 @@ class LearnerSettings:
     micro_batch_tokens: int = 16384  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
     minibatches: int = 1  # optimizer steps an epoch
+    gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
 
     def __post_init__(self) -> None:
         require(self.ranks >= 1, f"learner.ranks must be at least 1, not {self.ranks}")

@@ -1,0 +1,63 @@
+"""What the policy's update minimises: settings of the loss, checked before anything starts.
+
+The per-token maths is OpenRLHF's `PolicyLoss`; `rl.learner.policy` feeds it the whole minibatch's token and sequence
+counts, so that the step does not depend on how rows were cut into micro-batches and ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rl.settings import require
+
+
+@dataclass(frozen=True)
+class PolicyLossSettings:
+    """A clipped policy-gradient loss with an optional KL term and an optional correction for the sampler's rounding.
+
+    Ratios are exp(log pi - log pi_old) per token, or per sequence (its geometric mean, GSPO, arXiv:2507.18071). Without
+    `old_logprobs` in a batch that is used for one step, the ratio is 1 and its gradient that of REINFORCE.
+    """
+
+    clip_low: float = 0.2  # ratios below 1 - clip_low are clipped (PPO, arXiv:1707.06347)
+    clip_high: float = 0.2  # ratios above 1 + clip_high are clipped (DAPO's clip-higher sets 0.28)
+    dual_clip: float | None = None  # above 1: bounds the loss of negative advantages (arXiv:1912.09729)
+    aggregation: Literal["token", "sequence", "constant"] = "token"
+    """token: mean over all response tokens of the minibatch. sequence: mean of each sequence's token mean.
+    constant: sum over tokens / (sequences * constant_length), without length bias (Dr. GRPO, arXiv:2503.20783)."""
+    constant_length: int | None = None  # tokens; for aggregation=constant, usually the longest response allowed
+    ratio: Literal["token", "sequence"] = "token"
+    kl: float = 0.0  # coefficient of the KL to the reference in the loss; 0 leaves it out
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # joschu.net/blog/kl-approx.html
+    kl_unbiased_gradient: bool = False  # keep the estimator's value, but take the gradient of the true reverse KL
+    correction: Literal["off", "token", "sequence"] = "off"  # importance weight learner / sampler, for its rounding
+    correction_mode: Literal["clip", "mask"] = "clip"  # clip the weight into the band, or drop what lies outside
+    correction_low: float = 0.5  # the band of importance weights that count as sound
+    correction_high: float = 5.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.clip_low < 1, f"loss.clip_low must lie in [0, 1), not {self.clip_low}")
+        require(self.clip_high >= 0, f"loss.clip_high must not be negative, not {self.clip_high}")
+        require(self.dual_clip is None or self.dual_clip > 1, f"loss.dual_clip must be above 1, not {self.dual_clip}")
+        require(self.kl >= 0, f"loss.kl must not be negative, not {self.kl}")
+        require(
+            self.aggregation != "constant" or (self.constant_length or 0) > 0,
+            "loss.aggregation=constant needs loss.constant_length, in tokens",
+        )
+        require(
+            self.kl == 0 or self.kl_estimator != "k1" or self.kl_unbiased_gradient,
+            "loss.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or kl_unbiased_gradient",
+        )
+        require(
+            self.ratio == "token" or self.aggregation == "sequence",
+            "loss.ratio=sequence (GSPO) needs loss.aggregation=sequence",
+        )
+        require(
+            self.correction_low <= self.correction_high,
+            f"loss.correction_low ({self.correction_low}) lies above correction_high ({self.correction_high})",
+        )
+        require(
+            self.correction != "sequence" or self.correction_mode == "mask",
+            "loss.correction=sequence can only mask: set loss.correction_mode=mask",
+        )

@@ -1,0 +1,99 @@
+"""OpenRLHF's DeepSpeed strategy on any device, in fp32 as well as bf16.
+
+What differs from the original: gloo and a CPU mesh without CUDA; torch's AdamW on CPU (DeepSpeed's own is compiled for
+minutes); bf16 gradients add up in fp32; micro-batches end when the caller says so.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import rl.learner.openrlhf_cpu  # isort: skip  # noqa: F401  # must come before OpenRLHF
+
+import deepspeed
+import torch
+import transformers
+from openrlhf.utils.deepspeed import DeepspeedStrategy
+from torch import distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+
+from rl.learner.openrlhf_cpu import use_plain_barrier
+from rl.settings import LearnerSettings, Precision
+
+
+class DeviceStrategy(DeepspeedStrategy):
+    """DeepSpeed through OpenRLHF for `device` "cpu" or "cuda", `dtype` "fp32" or "bf16", ZeRO 0, 2 or 3."""
+
+    def __init__(self, settings: LearnerSettings, dtype: Precision, device: str, seed: int) -> None:
+        arguments = SimpleNamespace(
+            local_rank=0,  # Ray shows each actor only its own GPU
+            ds=SimpleNamespace(
+                param_dtype=dtype,
+                zero_stage=settings.zero_stage,
+                tensor_parallel_size=1,
+                grad_accum_dtype="fp32",
+            ),
+            # The learner cuts its own micro-batches: DeepSpeed must not count or scale by them.
+            train=SimpleNamespace(dynamic_batch_enable=True),
+        )
+        super().__init__(
+            seed=seed,
+            max_norm=settings.max_grad_norm,
+            train_batch_size=settings.ranks,
+            zero_stage=settings.zero_stage,
+            args=arguments,
+        )
+        self.device = device
+        self.settings = settings
+
+    def setup_distributed(self, timeout: timedelta = timedelta(minutes=60)) -> None:
+        """Join the other ranks, whose meeting point the environment names (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE)."""
+        if self.device == "cuda":
+            super().setup_distributed(timeout)
+            return
+        transformers.set_seed(self.seed)
+        deepspeed.init_distributed(dist_backend="gloo", timeout=timeout, verbose=False)
+        use_plain_barrier()
+        self.world_size = dist.get_world_size()
+        self.ds_device_mesh = init_device_mesh("cpu", (self.world_size, 1, 1), mesh_dim_names=("dp", "sp", "tp"))
+        self.setup_ring_attn(self.ds_device_mesh)
+        self.accumulated_gradient = 1
+
+    def get_ds_train_config(self, optim_dict: dict | None = None, *, max_norm: float | None = None) -> dict[str, Any]:
+        """DeepSpeed's configuration for training; without an optimizer, the part that loading a ZeRO-3 model needs."""
+        config = super().get_ds_train_config(optim_dict, max_norm=max_norm)
+        if optim_dict is not None and self.device == "cpu":
+            config["optimizer"]["params"]["torch_adam"] = True
+        return config
+
+    def train_config(self) -> dict[str, Any]:
+        """What `prepare` needs to train a model: AdamW at a constant rate after a linear warm-up from zero."""
+        settings = self.settings
+        return {
+            "optim": "adam",
+            "adam": {
+                "lr": settings.learning_rate,
+                "betas": settings.betas,
+                "eps": 1e-8,
+                "weight_decay": settings.weight_decay,
+            },
+            "lr_scheduler": "constant_with_warmup",
+            # OpenRLHF rounds steps x ratio up; with ratio 1 the warm-up is exactly this long.
+            "scheduler_steps": settings.warmup_updates,
+            "lr_warmup_ratio": 1.0,
+            "max_norm": settings.max_grad_norm,
+        }
+
+    def sum_over_ranks(self, values: list[float]) -> list[float]:
+        """The element-wise sum over all ranks, in float64."""
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor)
+        return [float(value) for value in tensor]
+
+    def max_over_ranks(self, value: float) -> float:
+        """The largest of all ranks' values."""
+        tensor = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return float(tensor)
