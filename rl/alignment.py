@@ -53,7 +53,7 @@ def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]
 def pad_rollout(rollout: Rollout, pad_id: int) -> TrainBatch:
     """All samples of a rollout, problem by problem, as one right-padded batch: (B, L) with B samples, L the longest.
 
-    `advantages` and the learner's own log-probabilities are left empty. Raises ValueError for a rollout without samples.
+    `advantages` and the learner's own log-probabilities are left empty. Raises ValueError where there are no samples.
     """
     samples = [sample for group in rollout.samples for sample in group]
     if not samples:

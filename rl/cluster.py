@@ -121,8 +121,8 @@ def check_placement(settings: ClusterSettings, *, ranks: int) -> None:
     if settings.device == "cuda" and ranks > 1:
         require(
             settings.gpus_per_learner > 0.5,
-            f"cluster.gpus_per_learner is {settings.gpus_per_learner}: two of the {ranks} learner ranks could share a GPU, "
-            "which NCCL refuses; set it above 0.5",
+            f"cluster.gpus_per_learner is {settings.gpus_per_learner}: two of the {ranks} learner ranks could share a "
+            "GPU, which NCCL refuses; set it above 0.5",
         )
 
 

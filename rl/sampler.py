@@ -137,7 +137,8 @@ def _why_not_started(reason: str, device: str) -> str:
     lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
     if "memory" in reason.lower() or "kv cache" in reason.lower():
         key = "rollout.kv_cache_gib" if device == "cpu" else "rollout.gpu_memory_utilization"
-        return f"the engine has too little memory for its KV cache: change {key} or lower rollout.max_model_len ({lines[0]})"
+        advice = f"change {key} or lower rollout.max_model_len"
+        return f"the engine has too little memory for its KV cache: {advice} ({lines[0]})"
     return f"the engine did not start: {lines[0]}"
 
 
@@ -226,8 +227,8 @@ class SamplerGroup:
         room = self.settings.max_model_len - max_new_tokens
         if len(ids) > room:
             raise ValueError(
-                f"problem {problem.id}: its prompt has {len(ids)} tokens and rollout.max_model_len - max_new_tokens leaves "
-                f"{room}; raise rollout.max_model_len or leave the problem out"
+                f"problem {problem.id}: its prompt has {len(ids)} tokens, but rollout.max_model_len - max_new_tokens "
+                f"leaves {room}; raise rollout.max_model_len or leave the problem out"
             )
         return ids
 

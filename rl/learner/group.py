@@ -1,12 +1,13 @@
 """The learner as the loop sees it: one handle for all DeepSpeed ranks.
 
-It is algorithm-blind: a batch brings its advantages, and the loss was chosen at the start. Rows go to ranks by number of
-tokens; however they are cut into ranks and micro-batches, the optimizer step is the same.
+It is algorithm-blind: a batch brings its advantages, and the loss was chosen at the start. Rows go to ranks by number
+of tokens; however they are cut into ranks and micro-batches, the optimizer step is the same.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class LearnerGroup:
         settings = self.settings
         plan = plan_update(batch.attention_mask.sum(dim=1), batch.response_mask.sum(dim=1), settings, seed)
         if batch.old_logprobs is None and len(plan) > 1:
-            batch = TrainBatch(**(vars(batch) | {"old_logprobs": self.logprobs(batch, reference=False).policy}))
+            batch = replace(batch, old_logprobs=self.logprobs(batch, reference=False).policy)
         shared = ray.put(batch)
         try:
             reports = self._call([rank.update.remote(shared, plan) for rank in self.ranks], "learner update")
@@ -138,7 +139,8 @@ class LearnerGroup:
         for key, value in self._layout().items():
             require(
                 written.get(key) == value,
-                f"the checkpoint in {folder} was written with {key}={written.get(key)}, this run has {value}: use the same",
+                f"the checkpoint in {folder} was written with {key}={written.get(key)}, this run has {value}: "
+                "use the same",
             )
         self._call([rank.load_checkpoint.remote(str(folder)) for rank in self.ranks], "loading the checkpoint")
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -265,16 +266,14 @@ class PolicyLearner:
         return pad(values, (1, 0))
 
     def _rows(self, batch: TrainBatch, rows: Micro) -> TrainBatch:
-        """These rows on the device; without rows, the shortest one with an empty response, to keep the ranks in step."""
+        """These rows on the device; without rows the shortest one, its response masked, to keep the ranks in step."""
         if rows:
             chosen = batch.select(rows)
         else:
             chosen = batch.select([int(batch.attention_mask.sum(dim=1).argmin())])
             chosen.response_mask = torch.zeros_like(chosen.response_mask)
-        on_device = {
-            name: None if value is None else value.to(self.strategy.device) for name, value in vars(chosen).items()
-        }
-        return TrainBatch(**on_device)
+        device = self.strategy.device
+        return replace(chosen, **{name: value.to(device) for name, value in vars(chosen).items() if value is not None})
 
 
 def policy_loss(settings: PolicyLossSettings) -> PolicyLoss:

@@ -49,7 +49,7 @@ class DeviceStrategy(DeepspeedStrategy):
         self.settings = settings
 
     def setup_distributed(self, timeout: timedelta = timedelta(minutes=60)) -> None:
-        """Join the other ranks, whose meeting point the environment names (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE)."""
+        """Join the other ranks at the meeting point in the environment (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE)."""
         if self.device == "cuda":
             super().setup_distributed(timeout)
             return
