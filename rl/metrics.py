@@ -53,8 +53,8 @@ def verdict_metrics(scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequen
     """The reward against the truth: `verdicts[i][j]` says whether response j to problem i is right.
 
     `accuracy/rollout` is the share of right responses. `reward/right` and `reward/wrong` are the mean rewards of right
-    and of wrong responses, and `reward/auc` in [0, 1] is the chance that a right response of the rollout is scored above
-    a wrong one (ties count half): it falls towards 0.5 while a reward is being hacked.
+    and of wrong responses, and `reward/auc` in [0, 1] is the chance that a right response of the rollout is scored
+    above a wrong one (ties count half): it falls towards 0.5 while a reward is being hacked.
     """
     pairs = [
         (score, right)

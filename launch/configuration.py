@@ -1,0 +1,151 @@
+"""The whole configuration, checked before anything starts: every key read by something, every type right, every
+combination possible."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import psutil
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from launch import crosschecks
+from launch.nodes import ConfigurationError, build, checked, one_line, unknown_key
+from rl.cluster import check_placement
+from rl.policy import check_policy, load_tokenizer, prompt_ids
+from rl.settings import (
+    ClusterSettings,
+    LearnerSettings,
+    LoggerSettings,
+    LoopSettings,
+    PolicySettings,
+    RolloutSettings,
+    RunSettings,
+)
+
+SETTINGS: dict[str, type] = {
+    "policy": PolicySettings,
+    "rollout": RolloutSettings,
+    "learner": LearnerSettings,
+    "cluster": ClusterSettings,
+    "logger": LoggerSettings,
+}
+"""Groups whose `_target_` must be this class."""
+
+METHODS = {
+    "algorithm": ("group_relative", "needs_reference", "loss", "advantages"),
+    "task": ("train_problems", "held_out_problems", "grade"),
+    "reward": ("score",),
+}
+"""Groups that choose a class, and what the loop asks of it."""
+
+RUN_KEYS = {"run_dir": str | None, "dry_run": bool}
+"""Root keys that launch.train itself reads; the others are LoopSettings'."""
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration as nested dicts and lists, interpolations resolved.
+
+    Raises ConfigurationError for a key that must be given and was not, and for an interpolation that leads nowhere.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigurationError(f"{missing[0]} has no default: give it as {missing[0]}=...")
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(one_line(error)) from error
+    assert isinstance(resolved, dict)
+    return {str(key): value for key, value in resolved.items()}
+
+
+def check(config: Mapping[str, Any], choices: Mapping[str, str | None] | None = None) -> RunSettings:
+    """The settings of a run from its plain configuration; starts and loads nothing heavy.
+
+    `choices` names the option of each group, for messages. Raises ConfigurationError with the first fault, in one line.
+    """
+    nodes = {**SETTINGS, **METHODS}
+    loop_types = get_type_hints(LoopSettings)
+    known = [*nodes, *loop_types, *RUN_KEYS]
+    for key in config:
+        if key not in known:
+            raise ConfigurationError(unknown_key(key, "", known))
+    for key in nodes:
+        if not isinstance(config.get(key), Mapping):
+            raise ConfigurationError(f"{key} is missing: choose one with {key}=... (--help lists them)")
+    root = "configs/train.yaml"
+    for key, annotation in RUN_KEYS.items():
+        checked(config.get(key), annotation, key, root)
+    loop_values = {key: checked(config[key], loop_types[key], key, root) for key in config if key in loop_types}
+    try:
+        loop = LoopSettings(**loop_values)
+    except ValueError as error:
+        raise ConfigurationError(one_line(error)) from error
+    built = {key: _node(key, config[key], choices or {}) for key in nodes}
+    settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), **built)
+    _check_together(settings)
+    return settings
+
+
+def warnings(settings: RunSettings) -> list[str]:
+    """What a person should know of this configuration, a line each."""
+    return crosschecks.warnings(settings)
+
+
+def _node(key: str, node: Mapping[str, Any], choices: Mapping[str, str | None]) -> Any:
+    """A group's object, of the kind that the loop expects there."""
+    option = choices.get(key)
+    source = f"configs/{key}/{option}.yaml" if option else ""
+    made = build(node, key, source)
+    wanted = SETTINGS.get(key)
+    if wanted is not None and not isinstance(made, wanted):
+        raise ConfigurationError(
+            f"{key}._target_ must be {wanted.__module__}.{wanted.__name__}, not {node['_target_']}"
+        )
+    lacking = [method for method in METHODS.get(key, ()) if not hasattr(made, method)]
+    if lacking:
+        raise ConfigurationError(f"{key}._target_ {node['_target_']} is no {key}: it has no {', '.join(lacking)}")
+    return made
+
+
+def _check_together(settings: RunSettings) -> None:
+    """Everything that needs more than one node, the cheap checks first."""
+    _raise_first(crosschecks.errors(settings))
+    _raise_first(crosschecks.memory(psutil.virtual_memory().available / 2**30, settings))
+    if settings.cluster.device == "cuda":
+        import torch  # counting GPUs is the only need of it here
+
+        _raise_first(crosschecks.devices(torch.cuda.device_count(), settings))
+    try:
+        check_placement(settings.cluster, ranks=settings.learner.ranks)
+        check_policy(settings.policy.path)
+        problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
+        stream = settings.task.train_problems(settings.loop.seed)
+        problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
+        _raise_first(crosschecks.model_length(_positions(settings.policy.path), settings.rollout))
+        tokenizer = load_tokenizer(settings.policy.path)
+        lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
+    except ConfigurationError:
+        raise
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(one_line(error)) from error
+    _raise_first(crosschecks.prompt_lengths(lengths, settings.rollout))
+
+
+def _positions(path: str) -> int | None:
+    """How many positions the model in a folder has; None for a model on the hub or one that does not say."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        return None
+    try:
+        value = json.loads(file.read_text(encoding="utf-8")).get("max_position_embeddings")
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(f"policy.path: {file} is not valid JSON ({error.msg})") from error
+    return value if isinstance(value, int) else None
+
+
+def _raise_first(lines: list[str]) -> None:
+    if lines:
+        raise ConfigurationError(lines[0])

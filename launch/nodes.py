@@ -1,0 +1,200 @@
+"""From a configuration node to an object: the class that `_target_` names, its keys checked by name and by type.
+
+Every key is a keyword argument of that class, so its signature is the one description of what may be set. Checks are
+strict: text is no number and a number is no text, though a whole number is a float and a list may be a tuple.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+
+
+class ConfigurationError(ValueError):
+    """A configuration that cannot work; its text is one line that names the key and says what to do."""
+
+
+def build(node: Mapping[str, Any], key: str, source: str = "") -> Any:
+    """The object a node describes, nested nodes first.
+
+    `node` is plain data (mappings, lists, scalars) with `_target_`, the dotted name of a class or function; with
+    `_partial_: true` the result is that callable with the given arguments bound. `key` is the node's place in the
+    configuration, `source` the file it comes from; both stand in messages. Raises ConfigurationError for a target that
+    cannot be found, a key it does not know, one it lacks, a value of another type, and for the target's own
+    ValueError, TypeError or OSError (a missing file).
+    """
+    target = find(node, key, source)
+    given = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    parameters, hints = _signature(target, key)
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        for name in given:
+            if name not in parameters:
+                raise ConfigurationError(unknown_key(name, key, parameters, source))
+    arguments = {name: _argument(value, hints.get(name, Any), f"{key}.{name}", source) for name, value in given.items()}
+    if node.get("_partial_", False):
+        return functools.partial(target, **arguments)
+    for name, parameter in parameters.items():
+        optional = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if name not in given and parameter.default is parameter.empty and not optional:
+            raise ConfigurationError(f"{key}.{name} is missing{_in(source)}: {node['_target_']} needs it")
+    try:
+        return target(**arguments)
+    except ConfigurationError:
+        raise
+    except (ValueError, TypeError, OSError) as error:
+        raise ConfigurationError(named(one_line(error), key)) from error
+
+
+def find(node: Mapping[str, Any], key: str, source: str = "") -> Callable[..., Any]:
+    """The class or function that the node's `_target_` names. Raises ConfigurationError where there is none."""
+    name = node.get("_target_")
+    if not isinstance(name, str) or "." not in name:
+        raise ConfigurationError(
+            f"{key}._target_ must name a class, as package.module.Class{_in(source)}, not {name!r}"
+        )
+    module_name, _, attribute = name.rpartition(".")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigurationError(f"{key}._target_ {name} cannot be imported{_in(source)}: {one_line(error)}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        public = [public for public in vars(module) if not public.startswith("_")]
+        raise ConfigurationError(
+            f"{key}._target_: {module_name} has no {attribute}{_in(source)}{nearest(attribute, public)}"
+        )
+    return typing.cast(Callable[..., Any], found)
+
+
+def checked(value: Any, annotation: Any, key: str, source: str = "") -> Any:
+    """Plain data as the annotated type (a list becomes a tuple where one is asked for).
+
+    Raises ConfigurationError naming the key, the expected type and what was given.
+    """
+    wrong = f"{key}: expected {described(annotation)}, got {value!r}{_in(source)}"
+    try:
+        # JSON's strictness is the one wanted: "1" is no number, true is no number, [1, 2] may be a tuple.
+        return _adapter(annotation).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        options = [str(option) for option in _options(annotation)]
+        hint = nearest(value, options) if isinstance(value, str) else ""
+        raise ConfigurationError(wrong + hint) from error
+    except TypeError as error:
+        raise ConfigurationError(wrong) from error
+
+
+def described(annotation: Any) -> str:
+    """A type in words: `float`, `int or null`, `one of k1, k2`."""
+    if annotation is None or annotation is type(None):
+        return "null"
+    if annotation is inspect.Parameter.empty or annotation is Any:
+        return "anything"
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(str(option) for option in get_args(annotation))
+    if origin is typing.Annotated:
+        return described(get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(described(option) for option in get_args(annotation))
+    if origin is not None and isinstance(origin, type) and not issubclass(origin, Callable):  # type: ignore[arg-type]
+        inner = ", ".join("..." if option is ... else described(option) for option in get_args(annotation))
+        return f"{origin.__name__.lower()} of {inner}"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def unknown_key(name: str, key: str, known: Collection[str], source: str = "") -> str:
+    """The line for a key that nothing reads: where, and what was probably meant."""
+    place = f"{key}.{name}" if key else name
+    hint = nearest(name, known)
+    return f"{place} is no such key{_in(source)}{hint or '; known are ' + ', '.join(known)}"
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """`; did you mean X?`, or nothing where no known word comes near."""
+    matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.55)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error that says something, or its kind."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def named(message: str, key: str) -> str:
+    """The message with its key in front, unless it names the key itself."""
+    return message if key.split(".")[0] + "." in message else f"{key}: {message}"
+
+
+def _argument(value: Any, annotation: Any, key: str, source: str) -> Any:
+    """One keyword argument: nested nodes are built, plain data is checked against its annotation."""
+    if not _has_nodes(value):
+        return checked(value, annotation, key, source)
+    built = _build_inside(value, key, source)
+    if isinstance(annotation, type) and not _matches(built, annotation):
+        raise ConfigurationError(f"{key}: expected {described(annotation)}, got a {type(built).__name__}{_in(source)}")
+    return built
+
+
+def _has_nodes(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(_has_nodes(item) for item in value.values())
+    return isinstance(value, list) and any(_has_nodes(item) for item in value)
+
+
+def _build_inside(value: Any, key: str, source: str) -> Any:
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return build(value, key, source)
+        return {name: _build_inside(item, f"{key}.{name}", source) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_build_inside(item, f"{key}[{index}]", source) for index, item in enumerate(value)]
+    return value
+
+
+def _matches(built: Any, annotation: type) -> bool:
+    try:
+        return isinstance(built, annotation)
+    except TypeError:  # a protocol that cannot be asked at run time
+        return True
+
+
+def _signature(target: Callable[..., Any], key: str) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """The parameters of a class or function by name, and their resolved annotations."""
+    described_by = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    try:
+        parameters = dict(inspect.signature(target).parameters)
+        hints = typing.get_type_hints(described_by, include_extras=True)
+    except (NameError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{key}: the arguments of {target} cannot be read: {one_line(error)}") from error
+    return parameters, hints
+
+
+@functools.cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError as error:
+        if isinstance(error, PydanticSchemaGenerationError):
+            raise
+        return TypeAdapter(annotation)  # a dataclass or TypedDict, which brings its own configuration
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The values a Literal allows, also inside a union."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [option for inner in get_args(annotation) for option in _options(inner)]
+
+
+def _in(source: str) -> str:
+    return f" ({source})" if source else ""

@@ -1,0 +1,47 @@
+r"""MATH-style files (Hendrycks et al., arXiv 2103.03874): `problem`, and `answer` or a boxed `solution`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from rl.tasks.jsonl import JsonlTask
+
+
+class MathTask(JsonlTask):
+    r"""MATH, MATH-500 and files like them. The reference answer is the field `answer` where there is one, else the
+    content of the last `\boxed{...}` (or `\fbox{...}`) of the field `solution`.
+
+    Arguments and errors as in `JsonlTask`; besides, a solution without a box is an error that names file and line.
+    """
+
+    def __init__(
+        self, train: str, held_out: str, system: str | None = None, overlap: Literal["stop", "drop"] = "stop"
+    ) -> None:
+        super().__init__(train, held_out, problem="problem", answer="answer", system=system, overlap=overlap)
+
+    def reference_answer(self, fields: Mapping[str, Any]) -> str:
+        r"""The field `answer`, or what the last box of `solution` holds."""
+        if "answer" in fields:
+            return super().reference_answer(fields)
+        solution = fields.get("solution")
+        if not isinstance(solution, str):
+            raise ValueError("neither a field 'answer' nor a field 'solution' with text")
+        answer = last_boxed(solution)
+        if not answer:
+            raise ValueError(r"the solution has no \boxed{...} with an answer in it")
+        return answer
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What stands in the last `\boxed{...}` or `\fbox{...}` with balanced braces; None where there is none."""
+    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
+    if start < 0:
+        return None
+    begin = text.index("{", start) + 1
+    depth = 1
+    for position in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[begin:position].strip()
+    return None
