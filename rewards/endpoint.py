@@ -1,0 +1,134 @@
+"""Posting many JSON bodies to one HTTP endpoint: a bounded number in flight, time-outs, retries with back-off.
+
+A body that gets no usable answer ends as a reason in words, never as an exception that takes the other answers along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+
+T = TypeVar("T")
+
+RETRIED_STATUSES = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that may pass; every 5xx is tried again too, any other 4xx is final."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The JSON object an endpoint answered, or the reason why there is none."""
+
+    body: Mapping[str, Any] | None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A URL, exactly as it is posted to, and how patient to be with it.
+
+    `timeout_s`: longest wait for one answer. `tries`: attempts in all. `backoff_s`: wait before the second attempt, it
+    doubles with each (up to 60 s) and is drawn between half and the whole, so that clients do not return in step.
+    `max_in_flight`: requests at a time. Raises ValueError for a number that cannot work or a URL without http(s)://.
+    """
+
+    url: str
+    timeout_s: float = 180.0
+    tries: int = 5
+    backoff_s: float = 1.0
+    max_in_flight: int = 64
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, not {self.url!r}")
+        if self.timeout_s <= 0 or self.backoff_s < 0:
+            raise ValueError(f"timeout_s ({self.timeout_s}) must be above 0, backoff_s ({self.backoff_s}) not below 0")
+        if self.tries < 1 or self.max_in_flight < 1:
+            raise ValueError(f"tries ({self.tries}) and max_in_flight ({self.max_in_flight}) must be at least 1")
+
+    def post_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        """Post every body; the replies in their order. Blocks until all are answered or have failed."""
+        if not bodies:
+            return []
+        replies = _run(self._post_all(bodies))
+        failures = Counter(reply.failure for reply in replies if reply.failure)
+        if failures:
+            reason, count = failures.most_common(1)[0]
+            _logger.warning(
+                "%s: %d of %d requests failed; %d of them: %s", self.url, failures.total(), len(bodies), count, reason
+            )
+        return replies
+
+    async def _post_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        limits = httpx.Limits(max_connections=self.max_in_flight)
+        # The pool never makes a request wait: the semaphore does, outside the time-out.
+        gate = asyncio.Semaphore(self.max_in_flight)
+        async with httpx.AsyncClient(timeout=self.timeout_s, limits=limits, headers=dict(self.headers)) as client:
+            return await asyncio.gather(*(self._post(client, gate, body) for body in bodies))
+
+    async def _post(self, client: httpx.AsyncClient, gate: asyncio.Semaphore, body: Mapping[str, Any]) -> Reply:
+        """One body, tried until it is answered, refused for good, or out of tries."""
+        async with gate:
+            for attempt in range(self.tries):
+                if attempt:
+                    wait = min(60.0, self.backoff_s * 2 ** (attempt - 1))
+                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                reply, passing = await self._try(client, body)
+                if reply.failure is None or not passing:
+                    break
+            if reply.failure is not None and passing and self.tries > 1:
+                return Reply(None, f"{reply.failure} ({self.tries} tries)")
+            return reply
+
+    async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> tuple[Reply, bool]:
+        """One attempt: the reply, and whether a failure may pass by itself."""
+        try:
+            # httpx bounds each read, not the whole: an answer that trickles would hang for ever.
+            response = await asyncio.wait_for(client.post(self.url, json=dict(body)), self.timeout_s)
+        except (httpx.TimeoutException, TimeoutError):
+            return Reply(None, f"the endpoint gave no answer within {self.timeout_s:g} s"), True
+        except httpx.TransportError as error:
+            return Reply(None, f"the endpoint cannot be reached ({type(error).__name__})"), True
+        status = response.status_code
+        if status != 200:
+            return Reply(None, f"the endpoint answered {status}"), status >= 500 or status in RETRIED_STATUSES
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            return Reply(None, "the endpoint's answer is not a JSON object"), False
+        return Reply(answer), True
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; inside a running event loop (an async Ray actor's, a notebook's) in a thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except BaseException as error:  # raised again below, in the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]

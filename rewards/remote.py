@@ -1,0 +1,108 @@
+"""A reward behind HTTP: OpenRLHF's `/get_reward` form, and a plain batched one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from rewards.chat import load_tokenizer
+from rewards.endpoint import Endpoint, Reply
+from rewards.protocol import Pair, ResponseReward
+from rewards.types import Score
+
+
+class RemoteReward(ResponseReward):
+    """The score an HTTP endpoint gives.
+
+    url: posted to exactly as given (so with its path, `/get_reward` by convention).
+    form: `openrlhf` sends one response a request, as OpenRLHF 0.11 does:
+        {"query": [prompt and response as one text], "prompts": [prompt], "labels": [reference answer or null]}
+      `batched` sends up to `batch_size` responses:
+        {"prompts": [prompt, ...], "responses": [response, ...], "labels": [answer or null, ...]}
+      Both read {"rewards": [number, ...], "extra_logs": {name: [number, ...]}}: one reward a response, and optional
+      numbers that become the score's parts. (OpenRLHF's `scores`, which it only filters by, become the part `score`.)
+    tokenizer: the policy's folder or hub name; prompts are then written in its chat template, special tokens and all,
+      as OpenRLHF's own servers expect them. None sends the plain text of the question.
+    timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: sent along (a key, say).
+
+    An endpoint that answers 500, hangs, is away, or returns too few or too many rewards fails the scores of that
+    request, with the reason; a reward that is no number fails its own score.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        form: Literal["openrlhf", "batched"] = "openrlhf",
+        batch_size: int = 64,
+        tokenizer: str | None = None,
+        timeout_s: float = 180.0,
+        tries: int = 5,
+        backoff_s: float = 1.0,
+        max_in_flight: int = 64,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if form not in ("openrlhf", "batched"):
+            raise ValueError(f"reward.form must be openrlhf or batched, not {form!r}")
+        if batch_size < 1:
+            raise ValueError(f"reward.batch_size must be at least 1, not {batch_size}")
+        self.form = form
+        self.batch_size = batch_size if form == "batched" else 1
+        self.endpoint = Endpoint(url, timeout_s, tries, backoff_s, max_in_flight, dict(headers or {}))
+        self.tokenizer = None if tokenizer is None else load_tokenizer(tokenizer)
+        if self.tokenizer is not None and not self.tokenizer.chat_template:
+            raise ValueError(f"reward.tokenizer {tokenizer} has no chat template: save one with it, or leave it out")
+
+    def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
+        """Post all responses, `max_in_flight` requests at a time; a score for each."""
+        batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
+        replies = self.endpoint.post_all([self._body(batch) for batch in batches])
+        return [score for batch, reply in zip(batches, replies, strict=True) for score in scores_of(reply, len(batch))]
+
+    def _body(self, batch: Sequence[Pair]) -> dict[str, Any]:
+        prompts = [self._prompt(pair) for pair in batch]
+        labels = [problem.answer for problem, _ in batch]
+        texts = [response.text for _, response in batch]
+        if self.form == "openrlhf":
+            queries = [self._query(prompt, pair) for prompt, pair in zip(prompts, batch, strict=True)]
+            return {"query": queries, "prompts": prompts, "labels": labels}
+        return {"prompts": prompts, "responses": texts, "labels": labels}
+
+    def _prompt(self, pair: Pair) -> str:
+        problem, _ = pair
+        if self.tokenizer is None:
+            return problem.text
+        return str(self.tokenizer.apply_chat_template(problem.messages, tokenize=False, add_generation_prompt=True))
+
+    def _query(self, prompt: str, pair: Pair) -> str:
+        """Prompt and response as OpenRLHF decodes them, with the end-of-turn token of a finished response."""
+        _, response = pair
+        if self.tokenizer is None:
+            return f"{prompt}\n{response.text}"
+        end = self.tokenizer.eos_token if response.finish_reason == "stop" else None
+        return prompt + response.text + (end or "")
+
+
+def scores_of(reply: Reply, count: int) -> list[Score]:
+    """The scores of one request for `count` responses."""
+    if reply.body is None:
+        return [Score.failed(reply.failure or "the endpoint gave no answer")] * count
+    rewards = reply.body.get("rewards")
+    if not isinstance(rewards, list):
+        return [Score.failed("the endpoint's answer has no list `rewards`")] * count
+    if len(rewards) != count:
+        return [Score.failed(f"the endpoint returned {len(rewards)} rewards for {count} responses")] * count
+    columns = dict(reply.body.get("extra_logs") or {})
+    if reply.body.get("scores") is not None:
+        columns["score"] = reply.body["scores"]
+    parts = {name: column for name, column in columns.items() if isinstance(column, list) and len(column) == count}
+    return [
+        _score(reward, {name: column[place] for name, column in parts.items()}) for place, reward in enumerate(rewards)
+    ]
+
+
+def _score(reward: object, parts: Mapping[str, object]) -> Score:
+    """One score. What is not a number among the parts is left out; a reward that is not one fails."""
+    if not isinstance(reward, int | float) or isinstance(reward, bool):
+        return Score.failed(f"the endpoint returned {reward!r} as a reward, which is not a number")
+    return Score.of(reward, parts={name: float(part) for name, part in parts.items() if isinstance(part, int | float)})
