@@ -1,0 +1,181 @@
+"""Rewards in Ray actors: replicas that share a rollout by length, and are replaced when they die.
+
+A replica is built from configuration, not shipped: each actor makes its own reward from `_target_` and arguments. A
+group always goes to one replica whole, since some rewards compare the responses of a group with each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from rewards.types import Group, Reward, Score
+
+
+def build_reward(config: Mapping[str, Any]) -> Reward:
+    """The reward that a configuration node describes: `_target_` and keyword arguments, nested nodes alike.
+
+    Raises ValueError, in one line, for a node that does not make a reward; errors of the reward's set-up pass through.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        reward = instantiate(dict(config), _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | OSError):
+            raise error.__cause__ from None
+        raise ValueError(f"reward: {str(error).splitlines()[0]}") from error
+    if not isinstance(reward, Reward):
+        raise ValueError(f"reward._target_ {config.get('_target_')} makes no reward: it has no method score")
+    return reward
+
+
+class RewardActor:
+    """One replica. Made in two calls, so that an error of the set-up is the caller's to read and not a dead actor."""
+
+    def load(self, config: Mapping[str, Any], threads: int | None, log_file: str | None) -> None:
+        """Make the reward; `threads` bounds torch's own, `log_file` takes the process's output."""
+        if log_file is not None:
+            descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        self.reward = build_reward(config)
+
+    def score(self, groups: Sequence[Group], loaded: None) -> list[list[Score]]:
+        """Scores of these groups; `loaded` is what `load` returned, so that its error is raised here."""
+        return self.reward.score(groups)
+
+
+class _Part(NamedTuple):
+    """A part of a rollout on its way: the replica, the indices of the groups, how often it has been tried."""
+
+    replica: int
+    share: list[int]
+    attempt: int
+
+
+class RewardGroup:
+    """`replicas` actors that score a rollout between them. Implements `rewards.types.Reward`.
+
+    config: the reward's configuration node. ray_options: what `Actor.options` takes (num_gpus, runtime_env, ...).
+    threads: torch threads of each replica. timeout_s: longest a rollout may take; None waits for ever.
+    log_folder: where each replica's output goes, `<log_folder>/reward-0.log` and so on; None leaves it to Ray.
+    attempts: how many replicas may die over the same part of a rollout before that is an error.
+    `failures` counts failed scores by their reason, `replaced` the replicas that died, over the object's life.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        replicas: int = 1,
+        ray_options: Mapping[str, Any] | None = None,
+        threads: int | None = None,
+        timeout_s: float | None = None,
+        log_folder: str | None = None,
+        attempts: int = 3,
+    ) -> None:
+        if replicas < 1:
+            raise ValueError(f"reward_replicas must be at least 1, not {replicas}")
+        self.config, self.threads, self.timeout_s, self.attempts = dict(config), threads, timeout_s, attempts
+        self.log_folder = log_folder
+        self.failures: Counter[str] = Counter()
+        self.replaced = 0
+        self._class = ray.remote(RewardActor).options(**(ray_options or {}))
+        self._replicas = [self._start(number) for number in range(replicas)]
+
+    def score(self, groups: Sequence[Group]) -> list[list[Score]]:
+        """Scores in the order of the groups; the part of a replica that dies is scored again by its successor.
+
+        Raises what the reward itself raised (a fault of its set-up), TimeoutError after `timeout_s`, and RuntimeError
+        when `attempts` replicas in turn die over the same part.
+        """
+        results: list[list[Score]] = [[] for _ in groups]
+        shares = share_out([_length(group) for group in groups], len(self._replicas))
+        waiting = {
+            self._submit(number, groups, share): _Part(number, share, 1) for number, share in enumerate(shares) if share
+        }
+        deadline = None if self.timeout_s is None else time.monotonic() + self.timeout_s
+        while waiting:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            done, _ = ray.wait(list(waiting), num_returns=1, timeout=left)
+            if not done:
+                raise self._give_up(waiting.values())
+            part = waiting.pop(done[0])
+            try:
+                scores = ray.get(done[0])
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayActorError as error:
+                self._replace(part.replica)
+                if part.attempt >= self.attempts:
+                    raise RuntimeError(
+                        f"{part.attempt} reward replicas in turn died over the same part of a rollout (out of memory? "
+                        f"lower reward.batch_tokens): {str(error).splitlines()[0]}"
+                    ) from error
+                again = self._submit(part.replica, groups, part.share)
+                waiting[again] = part._replace(attempt=part.attempt + 1)
+                continue
+            for index, found in zip(part.share, scores, strict=True):
+                results[index] = found
+        self.failures.update(score.failure for scores in results for score in scores if score.failure is not None)
+        return results
+
+    def close(self) -> None:
+        """End the actors."""
+        for actor, _ in self._replicas:
+            ray.kill(actor)
+        self._replicas = []
+
+    def _start(self, number: int) -> tuple[Any, Any]:
+        """A new actor, and the promise that it has loaded its reward."""
+        log_file = None if self.log_folder is None else os.path.join(self.log_folder, f"reward-{number}.log")
+        actor = self._class.remote()
+        return actor, actor.load.remote(self.config, self.threads, log_file)
+
+    def _submit(self, number: int, groups: Sequence[Group], share: Sequence[int]) -> Any:
+        actor, loaded = self._replicas[number]
+        return actor.score.remote([groups[index] for index in share], loaded)
+
+    def _replace(self, number: int) -> None:
+        """A new actor in the place of one that died, or that cannot be reached and must not go on."""
+        ray.kill(self._replicas[number][0])
+        self._replicas[number] = self._start(number)
+        self.replaced += 1
+
+    def _give_up(self, parts: Iterable[_Part]) -> TimeoutError:
+        """Replace the replicas that did not answer, so that the next rollout finds them free."""
+        late = sorted(part.replica for part in parts)
+        for number in late:
+            self._replace(number)
+        return TimeoutError(
+            f"reward replica {', '.join(map(str, late))} did not answer within {self.timeout_s:g} s: raise "
+            "cluster.timeout_s, or take more replicas or a smaller rollout"
+        )
+
+
+def share_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
+    """Indices in `shares` lists of nearly equal total length, longest first to the emptiest; each in rising order."""
+    totals = [0] * shares
+    shared: list[list[int]] = [[] for _ in range(shares)]
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        emptiest = totals.index(min(totals))
+        shared[emptiest].append(index)
+        totals[emptiest] += lengths[index]
+    return [sorted(share) for share in shared]
+
+
+def _length(group: Group) -> int:
+    """Characters a reward model reads for this group: each response comes with the problem."""
+    return sum(len(group.problem.text) + len(response.text) for response in group.responses)

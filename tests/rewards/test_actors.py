@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.actors import RewardGroup, build_reward, share_out
+from rewards.types import Group, Problem, Response, Score
+from tests.rewards.solutions import rollout
+
+
+class Lengths:
+    """A reward of the response's length; texts may ask it to misbehave."""
+
+    def __init__(self, record: str = "", offset: float = 0.0) -> None:
+        if offset < 0:
+            raise ValueError("reward.offset must not be negative")
+        self.record, self.offset = record, offset
+
+    def score(self, groups):
+        return [[self._score(response.text) for response in group.responses] for group in groups]
+
+    def _score(self, text: str) -> Score:
+        if text == "die always":
+            os._exit(1)
+        if text == "die once" and not Path(self.record).exists():
+            Path(self.record).touch()
+            os._exit(1)
+        if text == "sleep":
+            time.sleep(60)
+        return Score.failed("the response is empty") if not text else Score.of(len(text) + self.offset)
+
+
+def groups(*texts: str) -> list[Group]:
+    return [Group(Problem(str(place), "q"), (Response(text),)) for place, text in enumerate(texts)]
+
+
+def values(scores: list[list[Score]]) -> list[float | None]:
+    return [score.value if score.ok else None for [score] in scores]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def make(cluster):
+    made = []
+
+    def start(replicas: int = 1, target: str = "tests.rewards.test_actors.Lengths", timeout_s=60, **config):
+        root = str(Path(__file__).parents[2])
+        options = {"num_cpus": 0.1, "runtime_env": {"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}}
+        config["_target_"] = target
+        made.append(RewardGroup(config, replicas=replicas, ray_options=options, timeout_s=timeout_s))
+        return made[-1]
+
+    yield start
+    for group in made:
+        group.close()
+
+
+def test_scores_come_back_in_order_and_failures_are_counted(make):
+    reward = make(replicas=2, offset=0.5)
+    assert values(reward.score(groups("a", "bbb", "", "cc", ""))) == [1.5, 3.5, None, 2.5, None]
+    assert reward.failures == {"the response is empty": 2}
+
+
+def test_a_replica_that_dies_is_replaced_and_its_part_scored_once_again(make, tmp_path):
+    reward = make(replicas=2, record=str(tmp_path / "died"))
+    assert values(reward.score(groups("die once", "aa", "", "bbb"))) == [8, 2, None, 3]
+    assert reward.replaced == 1
+    assert reward.failures == {"the response is empty": 1}
+
+
+def test_replicas_that_die_again_and_again_are_an_error(make):
+    with pytest.raises(RuntimeError, match="3 reward replicas in turn died"):
+        make().score(groups("die always"))
+
+
+def test_a_fault_of_the_set_up_is_raised_as_it_is(make):
+    with pytest.raises(ValueError, match="offset must not be negative"):
+        make(offset=-1.0).score(groups("a"))
+
+
+def test_a_hung_replica_is_given_up_and_replaced(make):
+    reward = make(timeout_s=4)
+    with pytest.raises(TimeoutError, match="did not answer within 4 s: raise cluster"):
+        reward.score(groups("sleep"))
+    reward.timeout_s = 60
+    assert values(reward.score(groups("a"))) == [1]
+
+
+def test_a_reward_model_scores_in_an_actor_as_here(make, llama31):
+    config = {"_target_": "rewards.process.ProcessReward", "model": llama31, "device": "cpu"}
+    here = build_reward(config).score(rollout())
+    there = make(target=config.pop("_target_"), **config).score(rollout())
+    for one, other in zip(here, there, strict=True):
+        assert [score.steps for score in one] == [pytest.approx(score.steps, abs=1e-5) for score in other]
+
+
+def test_no_groups_need_no_replica(make):
+    assert make().score([]) == []
+
+
+@given(st.lists(st.integers(1, 100)), st.integers(1, 5))
+def test_shares_hold_every_index_once_and_differ_by_at_most_one_group(lengths, shares):
+    shared = share_out(lengths, shares)
+    assert sorted(index for share in shared for index in share) == list(range(len(lengths)))
+    totals = [sum(lengths[index] for index in share) for share in shared]
+    assert max(totals) - min(totals) <= max(lengths, default=0)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "cannot read its config"),
+        ({"_target_": "collections.Counter"}, "makes no reward: it has no method score"),
+        ({"_target_": "rewards.nowhere.Reward"}, "rewards.nowhere"),
+    ],
+)
+def test_a_node_that_makes_no_reward_is_refused_in_one_line(config, message):
+    with pytest.raises(ValueError, match=message) as error:
+        build_reward(config)
+    assert "\n" not in str(error.value)
+
+
+def test_no_replicas_are_refused():
+    with pytest.raises(ValueError, match="reward_replicas must be at least 1"):
+        RewardGroup({}, replicas=0)
