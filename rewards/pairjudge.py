@@ -1,0 +1,141 @@
+"""A pairwise judge as a reward: the responses of a group play a tournament, and how far each comes is its score.
+
+The formats and their cost in judgements are in `rewards.tournament_formats`; PairJudge RM (arXiv 2501.13007) plays the
+knockout. All groups of a rollout are judged together: a few large batches, one a round.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from random import Random
+from typing import Literal
+
+from rewards.symbolic import SymbolicComparer
+from rewards.tournament import Pairing, Played, Tournament, play
+from rewards.tournament_formats import FORMATS, knockout
+from rewards.types import Group, Score
+from rewards.verdicts import Comparison, Judge, Verdict
+from rewards.verifier import equal_answers, extract_answer
+
+Field = list[int]
+"""The responses of a group that take part, by their index in it."""
+
+
+class PairJudgeReward:
+    """The result of a tournament among the responses to a problem.
+
+    judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`).
+    format: `round_robin`, `knockout`, `anchor` or `reference`; the values of the last lie in [-1, 1], else in [0, 1].
+    both_orders: judge every pair with sides exchanged too, at twice the cost.
+    teams: which responses count as equal. `answer`: those with the same final answer (as `rewards.verifier` compares
+    them; a response that announces none is alone), so that no two of them are judged against each other and they share
+    a value; `text`: only equal texts.
+    credit: in a knockout, `team` gives every member the value of the one that came furthest, `own` each its own.
+    seed: of the bracket. Chance is drawn from the seed, the problem and the responses, so that a group scored again
+    gets the same bracket, whatever else is in its batch.
+    timeout_s: longest comparison of two final answers, in seconds; slower ones count as different.
+
+    An empty response fails and does not play. A response fails when nobody is left to play against, and when none of
+    its team's matches got a verdict, with the judge's reason. Parts: `winner` (1 for the tournament's choice),
+    `judgements` and `no_verdict` (both of the whole group).
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        format: Literal["round_robin", "knockout", "anchor", "reference"] = "knockout",
+        both_orders: bool = False,
+        teams: Literal["answer", "text"] = "answer",
+        credit: Literal["team", "own"] = "team",
+        seed: int = 0,
+        timeout_s: float = 5.0,
+    ) -> None:
+        if format not in FORMATS:
+            raise ValueError(f"reward.format must be one of {', '.join(FORMATS)}, not {format!r}")
+        if teams not in ("answer", "text"):
+            raise ValueError(f"reward.teams must be answer or text, not {teams!r}")
+        if credit not in ("team", "own"):
+            raise ValueError(f"reward.credit must be team or own, not {credit!r}")
+        if not hasattr(judge, "judge"):
+            raise ValueError("reward.judge must be a judge, such as _target_: rewards.judges.VllmJudge")
+        self.judge = judge
+        self.rounds = partial(knockout, credit=credit) if format == "knockout" else FORMATS[format]
+        self.both_orders, self.teams, self.seed = both_orders, teams, seed
+        self.comparer = SymbolicComparer(timeout_s)
+
+    def score(self, groups: Sequence[Group]) -> list[list[Score]]:
+        """Play the tournaments of all groups together."""
+        fields = [[place for place, one in enumerate(group.responses) if one.text.strip()] for group in groups]
+        playing = [number for number, field in enumerate(fields) if len(field) > 1]
+        tournaments = [self._tournament(groups[number], fields[number]) for number in playing]
+
+        def judge(pairings: list[Pairing]) -> list[Verdict]:
+            return self.judge.judge([_comparison(groups[playing[t]], fields[playing[t]], a, b) for t, a, b in pairings])
+
+        played = dict(zip(playing, play(tournaments, judge, both_orders=self.both_orders), strict=True))
+        return [_scores(group, fields[number], played.get(number)) for number, group in enumerate(groups)]
+
+    def _tournament(self, group: Group, field: Field) -> Tournament:
+        """The group's tournament, not yet begun."""
+        texts = [group.responses[place].text for place in field]
+        first = {text: place for place, text in reversed(list(enumerate(texts)))}
+        same = [first[text] for text in texts]
+        teams = same if self.teams == "text" else teams_by_answer(texts, self.comparer)
+        rng = Random(repr((self.seed, group.problem.id, texts)))
+        return Tournament(self.rounds(teams, rng), same, rng)
+
+
+def teams_by_answer(texts: Sequence[str], comparer: SymbolicComparer | None = None) -> list[int]:
+    """A team number for each text: equal for equal final answers and equal texts; a text without answer is alone."""
+    known: list[tuple[str, int]] = []
+    by_text: dict[str, int] = {}
+    teams: list[int] = []
+    for text in texts:
+        if text not in by_text:
+            answer = extract_answer(text)
+            team = None if answer is None else next((t for other, t in known if _equal(answer, other, comparer)), None)
+            by_text[text] = len(by_text) if team is None else team
+            if answer is not None and team is None:
+                known.append((answer, by_text[text]))
+        teams.append(by_text[text])
+    return teams
+
+
+def _equal(answer: str, other: str, comparer: SymbolicComparer | None) -> bool:
+    try:
+        return equal_answers(answer, other, comparer)
+    except TimeoutError:
+        return False
+
+
+def _comparison(group: Group, field: Field, a: int, b: int) -> Comparison:
+    """What the judge is asked; of a prompt with several messages it sees the last user message."""
+    texts = [group.responses[field[place]].text for place in (a, b)]
+    return Comparison(group.problem.text, *texts)
+
+
+def _scores(group: Group, field: Field, played: Played | None) -> list[Score]:
+    """The scores of a group; `played` is None where there were fewer than two to play."""
+    scores = [Score.failed("the response is empty")] * len(group.responses)
+    for place, index in enumerate(field):
+        scores[index] = _alone() if played is None else _score(played, place)
+    return scores
+
+
+def _alone() -> Score:
+    return Score.failed("a pairwise reward needs at least two responses that are not empty (rollout.responses)")
+
+
+def _score(played: Played, place: int) -> Score:
+    value = played.standing.values[place]
+    if value is None:
+        reason = Counter(played.unanswered).most_common(1)[0][0]
+        return Score.failed(f"none of its matches got a verdict: {reason}")
+    parts = {
+        "winner": float(played.standing.winner == place),
+        "judgements": float(played.judgements),
+        "no_verdict": float(len(played.unanswered)),
+    }
+    return Score.of(value, parts=parts)
