@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
 import pytest
 
 from rewards.judges import EndpointJudge, VllmJudge
@@ -25,7 +28,7 @@ def quick(url, **options):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return str(make_llama(tmp_path_factory.mktemp("judge"), make_tokenizer("simple"), max_positions=4096))
+    return str(make_llama(tmp_path_factory.mktemp("judge"), make_tokenizer("simple"), hidden=128, max_positions=4096))
 
 
 @pytest.fixture()
@@ -156,11 +159,16 @@ def test_options_of_the_model_judge_that_cannot_work_are_refused(folder, options
         VllmJudge(folder, **options)
 
 
-@pytest.mark.e2e
-def test_a_random_model_on_vllm_is_judged_by_what_it_writes(folder):
+def judged_by_vllm(folder):
+    """Scores by a judge on vLLM, which wants a process of its own."""
     group = Group(Problem("p", "12 + 5?"), tuple(Response(f"The answer is: {n}") for n in (17, 18, 19)))
     judge = VllmJudge(folder, dtype="fp32", context_tokens=1024, max_new_tokens=8, max_num_seqs=8)
     [scores] = PairJudgeReward(judge, format="round_robin").score([group])
-    assert {score.failure for score in scores} == {
-        "none of its matches got a verdict: the judge gave no verdict on response A and B"
-    }
+    return [score.failure for score in scores]
+
+
+@pytest.mark.e2e
+def test_a_random_model_on_vllm_is_judged_by_what_it_writes(folder):
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        failures = pool.submit(judged_by_vllm, folder).result(timeout=240)
+    assert set(failures) == {"none of its matches got a verdict: the judge gave no verdict on response A and B"}
