@@ -96,7 +96,9 @@ def train(
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * share_of_peak(update, schedule)
-        loss = token_losses(model, *collate(next(batches)))
+        inputs = collate(next(batches))
+        with torch.autocast("cpu", torch.bfloat16):  # one context an update: it caches its casts of the weights
+            loss = token_losses(model, *inputs)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
