@@ -13,18 +13,18 @@ from rewards.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, sav
 from tests.tiny import make_tokenizer
 
 
-def make_armorm(folder: str | Path, kind="llama31", names=OBJECTIVES, seed=0, max_positions=512) -> str:
-    """Save a random tiny ArmoRM (float32) in `folder`."""
+def make_armorm(folder: str | Path, kind="llama31", names=OBJECTIVES, seed=0, max_positions=512, hidden=32) -> str:
+    """Save a random tiny ArmoRM (float32) in `folder`; vLLM's CPU attention wants `hidden` >= 128."""
     tokenizer = make_tokenizer(kind)
     decoder = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=max_positions,
-        initializer_range=0.3,
+        initializer_range=1.7 / hidden**0.5,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

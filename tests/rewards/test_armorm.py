@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ TEXTS = (
     "No.",
     "+ - ки",
 )
+LONG = tuple("12 + 5 = 17 apples. " * n for n in (5, 10, 15))
 QUESTION = "Tom buys 3 bags of 4 apples and then finds 5 apples. How many apples are there?"
 
 
@@ -266,3 +269,20 @@ def test_names_that_do_not_fit_the_heads_are_refused(broken):
 def test_options_that_cannot_work_are_refused_by_name(folder, options, message):
     with pytest.raises(ValueError, match=message):
         ArmoRMReward(folder, **options)
+
+
+def scored_by_vllm(folder):
+    """Values and parts by the vLLM engine, which wants a process of its own."""
+    reward = ArmoRMReward(folder, engine="vllm", max_tokens=256)
+    return [(score.value, dict(score.parts)) for score in reward.score(groups(*TEXTS, *LONG))[0]]
+
+
+@pytest.mark.e2e
+def test_vllm_gives_the_scores_and_parts_of_transformers(tmp_path):
+    folder = make_armorm(tmp_path, hidden=128)
+    expected = ArmoRMReward(folder).score(groups(*TEXTS, *LONG))[0]
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        found = pool.submit(scored_by_vllm, folder).result(timeout=240)
+    for score, (value, parts) in zip(expected, found, strict=True):
+        assert value == pytest.approx(score.value, abs=1e-4)
+        assert parts == pytest.approx(score.parts, abs=1e-4)
