@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from hydra import version
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -73,6 +74,9 @@ def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
     with _hydra(args.config_dir) as hydra:
         try:
             return _compose_all(hydra, args.config_name or config_name, list(args.overrides), bool(args.multirun))
+        except yaml.MarkedYAMLError as error:
+            place = f"{error.problem_mark.name}, line {error.problem_mark.line + 1}" if error.problem_mark else "a file"
+            raise ConfigurationError(f"{place} is not valid YAML: {error.problem}") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             if isinstance(error, ConfigurationError):
                 raise
@@ -214,7 +218,7 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[Hydra]:
-    """Hydra over this project's configs and the person's own folder (`--config-dir`), which goes first."""
+    """Hydra over this project's configs and the person's own folder (`--config-dir`), searched after it."""
     version.setbase("1.3")
     search_path = create_config_search_path(CONFIG_PACKAGE)
     assert isinstance(search_path, ConfigSearchPathImpl)

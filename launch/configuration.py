@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
-from launch.nodes import ConfigurationError, build, checked, one_line, unknown_key
+from launch.nodes import ConfigurationError, build, checked, one_line, unknown_key, verify
 from rl.cluster import check_placement
 from rl.policy import check_policy, load_tokenizer, prompt_ids
 from rl.settings import (
@@ -83,7 +83,10 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str | None] | None = 
         loop = LoopSettings(**loop_values)
     except ValueError as error:
         raise ConfigurationError(one_line(error)) from error
-    built = {key: _node(key, config[key], choices or {}) for key in nodes}
+    sources = {key: f"configs/{key}/{option}.yaml" for key, option in (choices or {}).items() if option}
+    for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
+        verify(config[key], key, sources.get(key, ""))
+    built = {key: _node(key, config[key], sources.get(key, "")) for key in nodes}
     settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), **built)
     _check_together(settings)
     return settings
@@ -94,10 +97,8 @@ def warnings(settings: RunSettings) -> list[str]:
     return crosschecks.warnings(settings)
 
 
-def _node(key: str, node: Mapping[str, Any], choices: Mapping[str, str | None]) -> Any:
+def _node(key: str, node: Mapping[str, Any], source: str) -> Any:
     """A group's object, of the kind that the loop expects there."""
-    option = choices.get(key)
-    source = f"configs/{key}/{option}.yaml" if option else ""
     made = build(node, key, source)
     wanted = SETTINGS.get(key)
     if wanted is not None and not isinstance(made, wanted):

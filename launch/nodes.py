@@ -13,7 +13,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -23,33 +23,49 @@ class ConfigurationError(ValueError):
     """A configuration that cannot work; its text is one line that names the key and says what to do."""
 
 
-def build(node: Mapping[str, Any], key: str, source: str = "") -> Any:
-    """The object a node describes, nested nodes first.
+def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
+    """Check a node and the nodes inside it without making anything.
 
-    `node` is plain data (mappings, lists, scalars) with `_target_`, the dotted name of a class or function; with
-    `_partial_: true` the result is that callable with the given arguments bound. `key` is the node's place in the
-    configuration, `source` the file it comes from; both stand in messages. Raises ConfigurationError for a target that
-    cannot be found, a key it does not know, one it lacks, a value of another type, and for the target's own
-    ValueError, TypeError or OSError (a missing file).
+    `node` is plain data (mappings, lists, scalars) with `_target_`, the dotted name of a class or function. `key` is
+    the node's place in the configuration, `source` the file it comes from; both stand in messages. Raises
+    ConfigurationError for a target that cannot be found, a key it does not know, one it lacks, and a value of another
+    type.
     """
     target = find(node, key, source)
-    given = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    given = _given(node)
     parameters, hints = _signature(target, key)
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         for name in given:
             if name not in parameters:
                 raise ConfigurationError(unknown_key(name, key, parameters, source))
-    arguments = {name: _argument(value, hints.get(name, Any), f"{key}.{name}", source) for name, value in given.items()}
-    if node.get("_partial_", False):
-        return functools.partial(target, **arguments)
     for name, parameter in parameters.items():
-        optional = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        optional = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or node.get("_partial_", False)
         if name not in given and parameter.default is parameter.empty and not optional:
             raise ConfigurationError(f"{key}.{name} is missing{_in(source)}: {node['_target_']} needs it")
+    for name, value in given.items():
+        nested = list(_nodes_inside(value, f"{key}.{name}"))
+        for inner_key, inner in nested:
+            verify(inner, inner_key, source)
+        if not nested:
+            checked(value, hints.get(name, Any), f"{key}.{name}", source)
+
+
+def build(node: Mapping[str, Any], key: str, source: str = "") -> Any:
+    """The object a node describes, nested nodes first, after `verify`.
+
+    With `_partial_: true` the result is the target with the given arguments bound. Raises ConfigurationError as
+    `verify` does, and for the target's own ValueError, TypeError or OSError (a missing file).
+    """
+    verify(node, key, source)
+    target = find(node, key, source)
+    _, hints = _signature(target, key)
+    arguments = {
+        name: _argument(value, hints.get(name, Any), f"{key}.{name}", source) for name, value in _given(node).items()
+    }
+    if node.get("_partial_", False):
+        return functools.partial(target, **arguments)
     try:
         return target(**arguments)
-    except ConfigurationError:
-        raise
     except (ValueError, TypeError, OSError) as error:
         raise ConfigurationError(named(one_line(error), key)) from error
 
@@ -135,9 +151,14 @@ def named(message: str, key: str) -> str:
     return message if key.split(".")[0] + "." in message else f"{key}: {message}"
 
 
+def _given(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a node."""
+    return {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+
+
 def _argument(value: Any, annotation: Any, key: str, source: str) -> Any:
-    """One keyword argument: nested nodes are built, plain data is checked against its annotation."""
-    if not _has_nodes(value):
+    """One keyword argument: nested nodes are built, plain data becomes what its annotation asks for."""
+    if not any(_nodes_inside(value, key)):
         return checked(value, annotation, key, source)
     built = _build_inside(value, key, source)
     if isinstance(annotation, type) and not _matches(built, annotation):
@@ -145,13 +166,21 @@ def _argument(value: Any, annotation: Any, key: str, source: str) -> Any:
     return built
 
 
-def _has_nodes(value: Any) -> bool:
+def _nodes_inside(value: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The outermost nodes in a value, with their keys."""
     if isinstance(value, Mapping):
-        return "_target_" in value or any(_has_nodes(item) for item in value.values())
-    return isinstance(value, list) and any(_has_nodes(item) for item in value)
+        if "_target_" in value:
+            yield key, value
+        else:
+            for name, item in value.items():
+                yield from _nodes_inside(item, f"{key}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _nodes_inside(item, f"{key}[{index}]")
 
 
 def _build_inside(value: Any, key: str, source: str) -> Any:
+    """The value with every node in it built."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             return build(value, key, source)

@@ -65,6 +65,9 @@ class Display(Protocol):
     def finish(self, summary: Summary) -> None:
         """The run is complete."""
 
+    def close(self) -> None:
+        """The run is over, complete or not."""
+
 
 class Silent:
     """A display that shows nothing: for programs and tests."""
@@ -82,4 +85,7 @@ class Silent:
         """Nothing."""
 
     def finish(self, summary: Summary) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
         """Nothing."""

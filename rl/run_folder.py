@@ -41,8 +41,7 @@ class RunFolder:
     def __init__(self, path: Path, logger: LoggerSettings) -> None:
         """Make the folder. Raises FileExistsError where it holds something already: runs are never mixed."""
         path = Path(path).absolute()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FileExistsError(f"run_dir: {path} is not empty: choose another run_dir, or null for a new one")
+        require_unused(path)
         self.path = path
         self.logs = path / "logs"
         self.policy = path / "policy"
@@ -147,6 +146,12 @@ class RunFolder:
 
             self._events = SummaryWriter(str(self.path / "tensorboard"))
         return self._events
+
+
+def require_unused(path: Path) -> None:
+    """Raise FileExistsError where a run's folder would hold something already."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"run_dir: {path} is not empty: choose another run_dir, or null for a new one")
 
 
 def score_fields(score: Score) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""What the person at the terminal sees: live while a run goes on, plain lines where there is no terminal, a verdict at
+the end."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Literal
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rl.progress import Display, Evaluation, Silent, Summary
+
+SHOWN = (
+    ("reward", "reward/mean", "{:.3f}"),
+    ("accuracy (rollout)", "accuracy/rollout", "{:.3f}"),
+    ("KL", "learner/kl", "{:.4f}"),
+    ("response tokens", "response/tokens", "{:.1f}"),
+    ("tokens/s", "rate/tokens_per_second", "{:,.0f}"),
+)
+"""What an update shows: label, metric, format. A metric that an update did not report is left out."""
+
+
+def make_display(kind: Literal["auto", "live", "plain", "none"], title: str, updates: int, console: Console) -> Display:
+    """The display that `logger.progress` asks for; `auto` is live on a terminal and plain lines elsewhere."""
+    if kind == "none":
+        return Silent()
+    if kind == "live" or (kind == "auto" and console.is_terminal):
+        return LiveDisplay(title, updates, console)
+    return PlainDisplay(title, updates, console)
+
+
+class PlainDisplay(Display):
+    """A line for everything that happens: for log files and pipes."""
+
+    def __init__(self, title: str, updates: int, console: Console) -> None:
+        self._updates, self._console = updates, console
+        self._started = time.perf_counter()
+        self._begun = False
+        self._print(title)
+
+    def stage(self, name: str) -> None:
+        """Stages inside an update are too many for lines: only those before the first update are shown."""
+        if not self._begun:
+            self._print(f"{name} ...")
+
+    def update(self, number: int, metrics: Mapping[str, float]) -> None:
+        """One line of figures."""
+        self._begun = True
+        figures = "  ".join(f"{label} {value}" for label, value in figures_of(metrics))
+        self._print(f"update {number}/{self._updates}  {figures}  time: {shares(stages_of(metrics))}")
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """One line: the truth beside the reward."""
+        self._print(evaluation_line(evaluation))
+
+    def event(self, text: str) -> None:
+        """The line itself."""
+        self._print(f"note: {text}")
+
+    def finish(self, summary: Summary) -> None:
+        """The table and the sentence."""
+        self._console.print(closing(summary))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _print(self, text: str) -> None:
+        line = f"{duration(time.perf_counter() - self._started):>10}  {text}"
+        self._console.print(Text(line), soft_wrap=True)
+
+
+class LiveDisplay(Display):
+    """A panel that is redrawn in place: stage, update, figures, time by stage, the last evaluations."""
+
+    def __init__(self, title: str, updates: int, console: Console) -> None:
+        self._title, self._updates, self._console = title, updates, console
+        self._number, self._metrics = 0, dict[str, float]()
+        self._stage, self._stage_started = "starting", time.perf_counter()
+        self._started = self._stage_started
+        self._totals: dict[str, float] = {}
+        self._evaluations: deque[Evaluation] = deque(maxlen=4)
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+        self._live.start()
+
+    def stage(self, name: str) -> None:
+        """Shown with the seconds it has taken so far."""
+        self._stage, self._stage_started = name, time.perf_counter()
+
+    def update(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Replaces the figures of the update before."""
+        self._number, self._metrics = number, dict(metrics)
+        for name, seconds in stages_of(metrics).items():
+            self._totals[name] = self._totals.get(name, 0.0) + seconds
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Joins the last evaluations."""
+        self._evaluations.append(evaluation)
+
+    def event(self, text: str) -> None:
+        """Written above the panel, for good."""
+        self._console.print(Text(f"note: {text}", style="yellow"))
+
+    def finish(self, summary: Summary) -> None:
+        """The panel gives way to the table and the sentence."""
+        self.close()
+        self._console.print(closing(summary))
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._live.stop()
+
+    def _render(self) -> Panel:
+        now = time.perf_counter()
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            f"update {self._number}/{self._updates}",
+            ProgressBar(total=self._updates, completed=self._number, width=30),
+            duration(now - self._started),
+            Text(f"{self._stage} {now - self._stage_started:.0f} s", style="cyan"),
+        )
+        figures = Table.grid(padding=(0, 2))
+        for label, value in figures_of(self._metrics):
+            figures.add_row(Text(label, style="dim"), value)
+        if self._totals:
+            figures.add_row(Text("time by stage", style="dim"), shares(self._totals))
+        rows: list[RenderableType] = [head, figures]
+        rows.extend(Text(evaluation_line(evaluation), style="green") for evaluation in self._evaluations)
+        return Panel(Group(*rows), title=self._title, title_align="left")
+
+
+def closing(summary: Summary) -> Group:
+    """The end of a run: before and after in a table, a plain sentence, and where the files lie."""
+    table = Table(title="Held-out problems, graded by the verifier", title_justify="left")
+    for column in ("", "before", "after", "change"):
+        table.add_column(column, justify="left" if not column else "right")
+    before, after = summary.before, summary.after
+    table.add_row(
+        "accuracy", f"{before.accuracy:.3f}", f"{after.accuracy:.3f}", f"{after.accuracy - before.accuracy:+.3f}"
+    )
+    if before.reward is not None and after.reward is not None:
+        table.add_row(
+            "mean reward", f"{before.reward:.3f}", f"{after.reward:.3f}", f"{after.reward - before.reward:+.3f}"
+        )
+    table.add_row(
+        "response tokens", f"{before.tokens:.1f}", f"{after.tokens:.1f}", f"{after.tokens - before.tokens:+.1f}"
+    )
+    failed = ", ".join(f"{count} x {reason}" for reason, count in summary.failures.items())
+    lines = [
+        sentence(summary),
+        f"time by stage: {shares(summary.stages)}",
+        *([f"failed scores: {failed}"] if failed else []),
+        f"files: {summary.folder}",
+    ]
+    return Group(table, *(Text(line, overflow="fold") for line in lines))
+
+
+def sentence(summary: Summary) -> str:
+    """What came of the run, in words."""
+    change = f"{summary.before.accuracy:.2f} -> {summary.after.accuracy:.2f}"
+    updates = f"{summary.updates} update{'' if summary.updates == 1 else 's'}"
+    return f"held-out accuracy {change} in {updates}, {duration(summary.seconds)}"
+
+
+def evaluation_line(evaluation: Evaluation) -> str:
+    """An evaluation in one line, the truth beside the reward."""
+    reward = "none: every score failed" if evaluation.reward is None else f"{evaluation.reward:.3f}"
+    when = "before training" if evaluation.update == 0 else f"after update {evaluation.update}"
+    return (
+        f"{when}: held-out accuracy {evaluation.accuracy:.3f}, mean reward {reward}, {evaluation.tokens:.1f} tokens "
+        f"({evaluation.problems} problems)"
+    )
+
+
+def figures_of(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The figures an update shows, formatted."""
+    figures = [(label, form.format(metrics[name])) for label, name, form in SHOWN if name in metrics]
+    if failed := metrics.get("reward/failed"):
+        figures.append(("failed scores", f"{failed:.0f}"))
+    return figures
+
+
+def stages_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by stage, from metrics named `time/STAGE`."""
+    return {name.removeprefix("time/"): value for name, value in metrics.items() if name.startswith("time/")}
+
+
+def shares(stages: Mapping[str, float]) -> str:
+    """Shares of the time, largest first: `sample 61%, learn 30%, score 9%`."""
+    total = sum(stages.values())
+    if total <= 0:
+        return "none yet"
+    ordered = sorted(stages.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in ordered)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: `48 s`, `3 min 10 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
