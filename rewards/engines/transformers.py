@@ -8,7 +8,9 @@ full logits (tokens x vocabulary) are never made.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,6 +22,8 @@ from rewards.engines.batches import token_batches
 
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ def pick_device(device: str) -> str:
 
 def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfig:
     """The checkpoint's configuration. Raises ValueError unless it names an architecture ending in `architecture`."""
+    if not Path(path).is_dir() and not _HUB_NAME.fullmatch(path):
+        raise ValueError(f"reward.model {path}: there is no such folder (a hub name is written owner/name)")
     try:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:

@@ -121,7 +121,7 @@ def test_shares_hold_every_index_once_and_differ_by_at_most_one_group(lengths, s
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "cannot read its config"),
+        ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "there is no such folder"),
         ({"_target_": "collections.Counter"}, "makes no reward: it has no method score"),
         ({"_target_": "rewards.nowhere.Reward"}, "rewards.nowhere"),
     ],

@@ -82,8 +82,14 @@ def test_a_checkpoint_of_the_wrong_kind_is_refused_before_its_weights_are_read(b
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"cannot read its config\.json"):
+    with pytest.raises(ValueError, match="there is no such folder"):
         read_config(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_without_config_is_refused(broken):
+    (broken / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"cannot read its config\.json"):
+        read_config(str(broken))
 
 
 def test_missing_tensors_are_named(broken):
