@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards.types import Problem, Score
+from rl.metrics import (
+    Stopwatch,
+    auc,
+    failures,
+    response_metrics,
+    reward_metrics,
+    rollout_metrics,
+    throughput,
+    verdict_metrics,
+)
+from rl.types import Rollout, Sample
+
+
+def sample(tokens: int, text: str = "x", reason: str = "stop") -> Sample:
+    return Sample((1, 2), (5,) * tokens, (-0.1,) * tokens, text, reason, 0)  # type: ignore[arg-type]
+
+
+ROLLOUT = Rollout([Problem("a", "1+1?", "2")], [[sample(4), sample(2, "", "length")]])
+
+
+def test_a_failed_score_is_counted_and_enters_no_mean():
+    metrics = reward_metrics([[Score.of(1.0), Score.failed("no steps")], [Score.of(0.5), Score.of(0.5)]])
+    assert metrics["reward/mean"] == pytest.approx(2 / 3)
+    assert metrics["reward/failed"] == 1
+    assert metrics["reward/flat_groups"] == 1.0
+
+
+def test_without_a_single_score_there_is_no_mean():
+    metrics = reward_metrics([[Score.failed("broken")]])
+    assert metrics == {"reward/failed": 1.0}
+
+
+def test_parts_are_averaged_by_name():
+    scores = [[Score.of(1.0, parts={"verbosity": 0.2}), Score.of(2.0, parts={"verbosity": 0.4, "safety": 1.0})]]
+    metrics = reward_metrics(scores)
+    assert metrics["reward/part/verbosity"] == pytest.approx(0.3)
+    assert metrics["reward/part/safety"] == 1.0
+
+
+def test_failures_are_counted_by_reason():
+    scores = [[Score.failed("no steps"), Score.of(1.0)], [Score.failed("no steps"), Score.failed("too long")]]
+    assert failures(scores) == {"no steps": 2, "too long": 1}
+
+
+def test_the_truth_stands_beside_the_reward():
+    scores = [[Score.of(0.9), Score.of(0.4)], [Score.of(0.6), Score.failed("x")]]
+    metrics = verdict_metrics(scores, [[True, False], [False, True]])
+    assert metrics["accuracy/rollout"] == 0.5
+    assert metrics["reward/right"] == pytest.approx(0.9)
+    assert metrics["reward/wrong"] == pytest.approx(0.5)
+    assert metrics["reward/auc"] == 1.0
+
+
+def test_scores_and_verdicts_of_different_length_are_refused():
+    with pytest.raises(ValueError):
+        verdict_metrics([[Score.of(1.0)]], [[True, False]])
+
+
+@given(
+    st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8),
+    st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8),
+)
+def test_auc_is_the_chance_of_ranking_a_pair_right(positives, negatives):
+    wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positives for n in negatives]
+    assert auc(positives, negatives) == pytest.approx(sum(wins) / len(wins))
+
+
+def test_response_lengths_and_reasons_to_end():
+    metrics = response_metrics(ROLLOUT)
+    assert metrics["response/tokens"] == 3
+    assert metrics["response/stop"] == metrics["response/length"] == metrics["response/empty"] == 0.5
+    assert metrics["response/abort"] == 0
+
+
+def test_rollout_metrics_hold_reward_truth_and_responses():
+    metrics = rollout_metrics(ROLLOUT, [[Score.of(1.0), Score.of(0.0)]], [[True, False]])
+    assert {"reward/mean", "accuracy/rollout", "response/tokens"} <= metrics.keys()
+
+
+def test_throughput_counts_response_tokens():
+    assert throughput(ROLLOUT, 2.0) == {"rate/tokens_per_second": 3.0}
+
+
+def test_the_stopwatch_adds_up_laps_and_starts_anew():
+    watch = Stopwatch()
+    for _ in range(2):
+        with watch.stage("sample"):
+            pass
+    lap = watch.lap()
+    assert list(lap) == ["time/sample"] and lap["time/sample"] >= 0
+    assert watch.lap() == {}
+    assert watch.totals["sample"] == pytest.approx(lap["time/sample"])
+    assert watch.seconds >= watch.totals["sample"]
+
+
+def test_a_stage_that_breaks_is_still_counted():
+    watch = Stopwatch()
+    with pytest.raises(KeyError), watch.stage("learn"):
+        raise KeyError
+    assert "learn" in watch.totals
+
+
+def test_a_stage_inside_a_stage_is_refused():
+    watch = Stopwatch()
+    with pytest.raises(RuntimeError, match="score"), watch.stage("sample"), watch.stage("score"):
+        pass
