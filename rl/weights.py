@@ -137,6 +137,6 @@ def check_gap(measured: dict[str, float], dtype: Precision, tolerance: float | N
     if not measured["mean"] <= limit:
         raise WeightsDidNotArrive(
             f"sampler and learner disagree by {measured['mean']:.2g} nats a token on average (at most "
-            f"{measured['max']:.2g}; {dtype} explains {limit:g}): the weights did not arrive in the sampler, or its prefix "
-            "cache is an older policy's"
+            f"{measured['max']:.2g}; {dtype} explains {limit:g}): the weights did not arrive in the sampler, or its "
+            "prefix cache is an older policy's"
         )

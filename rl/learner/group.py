@@ -62,11 +62,11 @@ class LearnerGroup:
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder
         actor: Any = ray.remote(LearnerRank).options(**actor_options(cluster, "learner", model_path=policy.path))
-        self.ranks = [actor.remote(rank, settings, str(log_folder)) for rank in range(settings.ranks)]
+        self.ranks = [actor.remote(rank, str(log_folder)) for rank in range(settings.ranks)]
         address = self.ranks[0].address.remote()
         options = {"temperature": temperature, "with_reference": with_reference}
         self._starting = [
-            rank.start.remote(address, policy, cluster.device, loss, options, seed) for rank in self.ranks
+            rank.start.remote(address, policy, settings, cluster.device, loss, options, seed) for rank in self.ranks
         ]
 
     def wait(self) -> None:

@@ -18,12 +18,11 @@ from rl.types import TrainBatch
 
 
 class LearnerRank:
-    """Rank `rank` of `settings.ranks`: sets up torch.distributed and passes the calls on to `PolicyLearner`."""
+    """One of `settings.ranks` ranks: sets up torch.distributed and passes the calls on to `PolicyLearner`."""
 
-    def __init__(self, rank: int, settings: LearnerSettings, log_folder: str) -> None:
+    def __init__(self, rank: int, log_folder: str) -> None:
         redirect_output(Path(log_folder), f"learner-{rank}")
         self.rank = rank
-        self.settings = settings
         self.learner: Any = None
 
     def address(self) -> tuple[str, int]:
@@ -34,24 +33,28 @@ class LearnerRank:
         self,
         address: tuple[str, int],
         policy: PolicySettings,
+        settings: LearnerSettings,
         device: str,
         loss: PolicyLossSettings,
         options: dict[str, Any],
         seed: int,
     ) -> None:
-        """Join the other ranks and load the policy; `options` are PolicyLearner's temperature and with_reference."""
+        """Join the other ranks, if not done before, and load the policy.
+
+        `options` are PolicyLearner's temperature and with_reference.
+        """
         host, port = address
         os.environ |= {
             "MASTER_ADDR": host,
             "MASTER_PORT": str(port),
             "RANK": str(self.rank),
             "LOCAL_RANK": "0",
-            "WORLD_SIZE": str(self.settings.ranks),
+            "WORLD_SIZE": str(settings.ranks),
         }
         from rl.learner.strategy import DeviceStrategy  # isort: skip  # sets OpenRLHF up for this machine
         from rl.learner.policy import PolicyLearner
 
-        strategy = DeviceStrategy(self.settings, policy.dtype, device, seed)
+        strategy = DeviceStrategy(settings, policy.dtype, device, seed)
         strategy.setup_distributed()
         self.learner = PolicyLearner(policy, strategy, loss, **options)
 

@@ -1,7 +1,7 @@
 """OpenRLHF's DeepSpeed strategy on any device, in fp32 as well as bf16.
 
 What differs from the original: gloo and a CPU mesh without CUDA; torch's AdamW on CPU (DeepSpeed's own is compiled for
-minutes); bf16 gradients add up in fp32; micro-batches end when the caller says so.
+minutes); bf16 gradients add up in fp32 under ZeRO 2 and 3; micro-batches end when the caller says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class DeviceStrategy(DeepspeedStrategy):
                 param_dtype=dtype,
                 zero_stage=settings.zero_stage,
                 tensor_parallel_size=1,
-                grad_accum_dtype="fp32",
+                # Without ZeRO, DeepSpeed adds bf16 gradients up in bf16 only.
+                grad_accum_dtype=None if settings.zero_stage == 0 else "fp32",
             ),
             # The learner cuts its own micro-batches: DeepSpeed must not count or scale by them.
             train=SimpleNamespace(dynamic_batch_enable=True),

@@ -1,0 +1,77 @@
+"""Actor options, placements and remote calls that fail in one line."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import ray
+
+from rl.cluster import actor_options, call, check_placement, environment, redirect_output
+from rl.settings import ClusterSettings
+
+
+def test_cpu_actors_keep_to_their_threads_and_never_compile() -> None:
+    variables = environment(ClusterSettings(threads=2), kv_cache_gib=3)
+    assert variables["OMP_NUM_THREADS"] == "2"
+    assert variables["TORCHDYNAMO_DISABLE"] == "1"
+    assert variables["VLLM_CPU_KVCACHE_SPACE"] == "3"
+
+
+def test_gpu_actors_get_none_of_the_cpu_settings() -> None:
+    variables = environment(ClusterSettings(device="cuda"))
+    assert not {"OMP_NUM_THREADS", "TORCHDYNAMO_DISABLE", "DS_ACCELERATOR", "CUDA_VISIBLE_DEVICES"} & variables.keys()
+
+
+def test_a_local_model_keeps_its_actors_off_the_network(tmp_path: Path) -> None:
+    assert environment(ClusterSettings(), model_path=str(tmp_path))["HF_HUB_OFFLINE"] == "1"
+    assert "HF_HUB_OFFLINE" not in environment(ClusterSettings(), model_path="owner/model")
+
+
+def test_each_role_gets_its_share_of_a_gpu() -> None:
+    settings = ClusterSettings(device="cuda", gpus_per_engine=0.3)
+    assert actor_options(settings, "engine")["num_gpus"] == 0.3
+    assert actor_options(ClusterSettings(), "engine")["num_gpus"] == 0
+
+
+def test_two_ranks_that_could_share_a_gpu_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"cluster\.gpus_per_learner"):
+        check_placement(ClusterSettings(device="cuda", gpus_per_learner=0.5), ranks=2)
+    check_placement(ClusterSettings(device="cuda", gpus_per_learner=0.6), ranks=2)
+    check_placement(ClusterSettings(device="cpu", gpus_per_learner=0.5), ranks=2)
+
+
+class Worker:
+    def work(self, how: str) -> str:
+        if how == "refuse":
+            raise ValueError("the prompt is empty")
+        if how == "die":
+            os._exit(1)
+        if how == "sleep":
+            time.sleep(60)
+        return how
+
+    def talk(self, folder: str) -> None:
+        redirect_output(Path(folder), "talker")
+        print("from python")
+        os.system("echo from a child")
+
+
+@pytest.mark.e2e
+def test_a_failed_call_is_one_line_that_names_the_work_and_the_logs(cluster: ClusterSettings, tmp_path: Path) -> None:
+    actors = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(3)]  # type: ignore[attr-defined]
+    call([actor.work.remote("start") for actor in actors], 60, "start")
+    first, second, third = actors
+    assert call([first.work.remote("a"), second.work.remote("b")], 60, "work") == ["a", "b"]
+    with pytest.raises(ValueError, match="sampling: the prompt is empty"):
+        call(first.work.remote("refuse"), 60, "sampling")
+    with pytest.raises(RuntimeError, match=r"update took longer than cluster.timeout_s = 0.2 s.*see the logs in"):
+        call(third.work.remote("sleep"), 0.2, "update", log_folder=tmp_path)
+    with pytest.raises(RuntimeError, match=r"update failed because its process died"):
+        call([third.work.remote("sleep"), second.work.remote("die")], 30, "update")
+    call(first.talk.remote(str(tmp_path)), 60, "talk")
+    assert (tmp_path / "talker.log").read_text() == "from python\nfrom a child\n"
+    for actor in actors:
+        ray.kill(actor)

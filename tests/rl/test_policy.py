@@ -1,0 +1,62 @@
+"""The policy's folder, and problems as prompt tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rewards.types import Problem
+from rl.policy import check_policy, load_tokenizer, prompt_ids
+from tests.tiny import make_tokenizer
+
+
+def test_a_whole_folder_passes(policy_folder: Path) -> None:
+    check_policy(str(policy_folder))
+
+
+def test_a_hub_name_is_left_to_the_download() -> None:
+    check_policy("Qwen/Qwen2.5-Math-1.5B-Instruct")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"policy.path: there is no model folder .*nowhere"):
+        check_policy(str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [("config.json", "no config.json"), ("model.safetensors", "no weights"), ("tokenizer.json", "no tokenizer")],
+)
+def test_what_a_folder_lacks_is_named(tmp_path: Path, missing: str, message: str) -> None:
+    for name in {"config.json", "model.safetensors", "tokenizer.json"} - {missing}:
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=message):
+        check_policy(str(tmp_path))
+
+
+def test_a_tokenizer_without_chat_template_is_refused(tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no chat template"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["simple", "llama31"])
+def test_a_prompt_has_exactly_one_bos_and_opens_the_assistants_turn(kind: str) -> None:
+    tokenizer = make_tokenizer(kind)  # type: ignore[arg-type]
+    ids = prompt_ids(tokenizer, Problem("p", "What is 1 + 2?"))
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert "assistant" in tokenizer.decode(ids[-8:])
+
+
+def test_messages_are_rendered_turn_by_turn() -> None:
+    turns = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"})
+    text = make_tokenizer().decode(prompt_ids(make_tokenizer(), Problem("p", turns)))  # type: ignore[arg-type]
+    assert text == "<|bos|><|system|>Be brief.<|end|><|user|>Hello<|end|><|assistant|>"
+
+
+def test_an_empty_prompt_is_refused_by_its_problem_id() -> None:
+    with pytest.raises(ValueError, match="problem p7: the prompt is empty"):
+        prompt_ids(make_tokenizer(), Problem("p7", " \n"))
