@@ -89,37 +89,30 @@ def _compose_all(hydra: Hydra, name: str, words: list[str], multirun: bool) -> l
     for override in overrides:
         _check_group(hydra, override)
     _check_keys(hydra, name, overrides)
-    points = _points(hydra, name, parser, overrides, multirun)
-    return [_composed(hydra, name, point, RunMode.RUN) for point in points]
-
-
-def _points(
-    hydra: Hydra, name: str, parser: OverridesParser, overrides: list[Override], multirun: bool
-) -> list[list[str]]:
-    """The overrides of every run. Only Hydra's own sweeper can be foreseen; others choose their points as they go."""
     plain = [_word(override) for override in overrides if not override.is_sweep_override()]
-    hydra_config = hydra.compose_config(
-        name, list(plain), run_mode=RunMode.MULTIRUN, with_log_configuration=False
-    ).hydra
-    swept = [_word(override) for override in overrides if override.is_sweep_override()]
-    if not multirun and hydra_config.mode != RunMode.MULTIRUN:
-        if swept:
-            raise ConfigurationError(f"{swept[0]} is a sweep over several values: add -m to run it for each of them")
-        return [plain]
-    if hydra_config.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
-        return [plain]
-    configured = [f"{key}={value}" for key, value in (hydra_config.sweeper.params or {}).items()]
-    words = configured + [_word(override) for override in overrides]
-    sweep = parser.parse_overrides(words)
+    single = hydra.compose_config(name, list(plain), run_mode=RunMode.RUN, with_log_configuration=False)
+    if not multirun and single.hydra.mode != RunMode.MULTIRUN:
+        if len(plain) < len(overrides):
+            swept = next(_word(override) for override in overrides if override.is_sweep_override())
+            raise ConfigurationError(f"{swept} is a sweep over several values: add -m to run it for each of them")
+        return [_composed(single, plain)]
+    sweeper = single.hydra.sweeper
+    if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        return [_composed(single, plain)]  # other sweepers choose their points as they go
+    configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    sweep = parser.parse_overrides(configured + [_word(override) for override in overrides])
     for override in sweep:
         _check_group(hydra, override)
-    return [point for batch in BasicSweeper.split_arguments(sweep, None) for point in batch]
+    return [
+        _composed(hydra.compose_config(name, list(point), run_mode=RunMode.RUN, with_log_configuration=False), point)
+        for batch in BasicSweeper.split_arguments(sweep, None)
+        for point in batch
+    ]
 
 
-def _composed(hydra: Hydra, name: str, overrides: list[str], mode: RunMode) -> Composed:
-    config = hydra.compose_config(name, list(overrides), run_mode=mode, with_log_configuration=False)
+def _composed(config: DictConfig, overrides: list[str]) -> Composed:
+    """The run in what Hydra composed, without Hydra's own part."""
     choices = dict(config.hydra.runtime.choices)
-    OmegaConf.set_readonly(config.hydra, False)
     with _open(config):
         del config["hydra"]
     return Composed(tuple(overrides), config, choices)

@@ -51,9 +51,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
     Raises ConfigurationError for a key that must be given and was not, and for an interpolation that leads nowhere.
     """
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise ConfigurationError(f"{missing[0]} has no default: give it as {missing[0]}=...")
     try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigurationError(f"{missing[0]} has no default: give it as {missing[0]}=...")
         resolved = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigurationError(one_line(error)) from error

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from launch.composition import SHIPPED_MODELS, compose
+from launch.configuration import plain
+from launch.nodes import ConfigurationError
+
+
+def complaint(*words):
+    with pytest.raises(ConfigurationError) as caught:
+        compose(words)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_defaults_compose_to_one_run():
+    (run,) = compose([])
+    assert run.choices["algorithm"] == "grpo" and run.config.algorithm._target_.endswith("GRPO")
+
+
+def test_an_override_reaches_its_key():
+    (run,) = compose(["reward=orm", "algorithm.kl=0.01"])
+    assert run.config.algorithm.kl == 0.01 and run.choices["reward"] == "orm"
+
+
+def test_shipped_names_the_folder_of_a_model_that_comes_along():
+    (run,) = compose(["policy=tiny"])
+    assert plain(run.config)["policy"]["path"] == str(SHIPPED_MODELS / "policy")
+
+
+def test_a_sweep_composes_every_point_wherever_the_flag_stands():
+    expected = [("orm", 1), ("orm", 2), ("prm", 1), ("prm", 2)]
+    for words in (["-m", "reward=orm,prm", "seed=1,2"], ["reward=orm,prm", "seed=1,2", "--multirun"]):
+        assert [(run.choices["reward"], run.config.seed) for run in compose(words)] == expected
+
+
+def test_an_experiment_may_be_a_sweep_of_its_own():
+    runs = compose(["experiment=reward_comparison"])
+    assert len(runs) > 2 and len({run.choices["reward"] for run in runs}) > 1
+
+
+def test_debug_goes_over_everything_and_a_typed_key_over_debug():
+    (run,) = compose(["debug=tiny", "rollout.problems=7"])
+    assert (run.config.updates, run.config.rollout.problems, run.config.rollout.responses) == (2, 7, 4)
+
+
+def test_options_from_a_folder_of_ones_own(tmp_path):
+    (tmp_path / "algorithm").mkdir()
+    (tmp_path / "algorithm" / "mine.yaml").write_text("defaults: [grpo]\nkl: 0.5\n")
+    (run,) = compose(["--config-dir", str(tmp_path), "algorithm=mine"])
+    assert run.config.algorithm.kl == 0.5 and run.config.algorithm.clip_low == 0.2
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["algorithm.kll=0.01"], ["algorithm.kll", "did you mean algorithm.kl?"]),
+        (["algorthm.kl=0.01"], ["did you mean algorithm.kl?"]),
+        (["kl=0.01"], ["did you mean algorithm.kl?"]),
+        (["rewrd=orm"], ["rewrd", "did you mean reward?"]),
+        (["updtes=3"], ["did you mean updates?"]),
+        (["reward=orn"], ["no reward 'orn'", "did you mean orm?", "configs/reward"]),
+        (["-m", "reward=orm,prn"], ["prn", "did you mean prm?"]),
+        (["experiment=quikstart"], ["did you mean quickstart?"]),
+        (["reward=null"], ["no reward 'null'"]),
+        (["rollout.n=4"], ["rollout has problems, responses"]),
+        (["seed.x=1"], ["did you mean seed?"]),
+        (["seed"], ["cannot read 'seed'", "key=value"]),
+        (["seed=1,2"], ["seed=1,2", "add -m"]),
+        (["--multrun"], ["did you mean --multirun?"]),
+        (["--config-dir", "no/such/folder"], ["no/such/folder"]),
+        (["hydra.swep.dir=x"], ["hydra.swep.dir"]),
+    ],
+)
+def test_a_misspelt_word_is_answered_in_one_line(words, expected):
+    text = complaint(*words)
+    for part in expected:
+        assert part in text
+
+
+def test_a_broken_file_is_named_with_its_line(tmp_path):
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "broken.yaml").write_text("a: 1\nb: c: d\n")
+    text = complaint("--config-dir", str(tmp_path), "task=broken")
+    assert "broken.yaml, line 2" in text and "YAML" in text
+
+
+def test_a_key_without_default_must_be_given():
+    (run,) = compose(["task=gsm8k"])
+    with pytest.raises(ConfigurationError, match=r"task\.held_out=\.\.\."):
+        plain(run.config)

@@ -1,0 +1,85 @@
+"""Every option of every group composes and passes the checks, and says what can be set where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+import configs
+from launch import configuration
+from launch.composition import compose
+from launch.configuration import METHODS, SETTINGS
+from launch.nodes import verify
+from rl.settings import LoopSettings
+
+FOLDER = Path(configs.__file__).parent
+OPTIONS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*/*.yaml"))
+NODES = [option for option in OPTIONS if option.split("/")[0] in {*SETTINGS, *METHODS}]
+
+
+def needed(option: str, policy: str, problem_files: tuple[str, str]) -> list[str]:
+    """Values for the keys of an option that have no default."""
+    if option == "policy/hf":
+        return [f"policy.path={policy}"]
+    text = (FOLDER / f"{option}.yaml").read_text()
+    if option.startswith("task/") and "train: ???" in text:
+        return [f"task.train={problem_files[0]}", f"task.held_out={problem_files[1]}"]
+    return [f"{key}={policy}" for key in missing(yaml.safe_load(text), option.split("/")[0])]
+
+
+def missing(node: object, key: str) -> Iterator[str]:
+    """Dotted keys of the values that must be given."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from missing(value, f"{key}.{name}")
+    elif node == "???":
+        yield key
+
+
+@pytest.mark.parametrize("option", NODES)
+def test_every_option_composes_and_its_keys_fit_its_class(option, policy, problem_files):
+    group, name = option.split("/")
+    (run,) = compose([f"{group}={name}", *needed(option, policy, problem_files)])
+    verify(configuration.plain(run.config)[group], group, f"configs/{option}.yaml")
+
+
+@pytest.mark.parametrize("option", [option for option in NODES if option.split("/")[0] not in ("reward", "cluster")])
+def test_every_option_makes_a_run_that_passes_all_checks(option, policy, problem_files, words):
+    group, name = option.split("/")
+    fitting = ["rollout.max_model_len=2048", "rollout.max_new_tokens=64"]
+    more = needed(option, policy, problem_files)
+    own = [word for word in words if not any(word.split("=")[0] == other.split("=")[0] for other in more)]
+    (run,) = compose([f"{group}={name}", *own, *more, *fitting])
+    configuration.check(configuration.plain(run.config), run.choices)
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.split("/")[0] in ("experiment", "debug")])
+def test_every_experiment_composes_to_nodes_that_fit_their_classes(option):
+    for run in compose([option.replace("/", "=")]):
+        config = configuration.plain(run.config)
+        for group in (*SETTINGS, *METHODS):
+            verify(config[group], group)
+
+
+@pytest.mark.parametrize("group", ["rollout", "learner", "cluster", "logger"])
+def test_every_field_of_the_settings_stands_in_its_default_file(group):
+    (run,) = compose([])
+    assert set(run.config[group]) - {"_target_"} == {field.name for field in fields(SETTINGS[group])}
+
+
+def test_every_field_of_the_loop_stands_at_the_root_with_its_default():
+    (run,) = compose([])
+    config = configuration.plain(run.config)
+    assert {field.name: config[field.name] for field in fields(LoopSettings)} == {
+        field.name: field.default for field in fields(LoopSettings)
+    }
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_file_opens_by_saying_what_it_is_for(option):
+    lines = (FOLDER / f"{option}.yaml").read_text().splitlines()
+    assert any(line.startswith("# ") and not line.startswith("# @package") for line in lines[:3])
