@@ -1,0 +1,124 @@
+"""launch.train from end to end round a loop that only plays: what it writes, shows and returns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import launch.train
+import rl
+from rl.progress import Evaluation, Summary
+
+
+@pytest.fixture
+def loop(monkeypatch, tmp_path):
+    """A loop that reports one update; set `loop.error` to make it break. Runs land in an empty working folder."""
+    module = types.ModuleType("rl.loop")
+    module.seen, module.error = [], None
+
+    def train(settings, run, display):
+        module.seen.append(settings)
+        display.stage("sample")
+        run.log_metrics(1, {"reward/mean": 0.5})
+        display.update(1, {"reward/mean": 0.5})
+        print("noise of a library")
+        if module.error is not None:
+            raise module.error
+        before, after = Evaluation(0, 0.25, 0.5, 9.0, 8), Evaluation(1, 0.5, 0.5, 9.0, 8)
+        return Summary(before, after, 1, 3.0, {"sample": 1.0}, run.path)
+
+    module.train = train
+    monkeypatch.setitem(sys.modules, "rl.loop", module)
+    monkeypatch.setattr(rl, "loop", module, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    return module
+
+
+def runs(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "runs").iterdir() if path.name != "sweeps")
+
+
+def test_a_run_fills_its_folder_and_ends_with_a_sentence(loop, words, tmp_path, capfd):
+    assert launch.train.main([*words, "seed=7", "algorithm.kl=0.01"]) == 0
+    (folder,) = runs(tmp_path)
+    assert folder.name.endswith("grpo_verifier_arithmetic_seed7")
+    assert "kl: 0.01" in (folder / "config.yaml").read_text()
+    assert json.loads((folder / "origin.json").read_text())["command"][-1] == "algorithm.kl=0.01"
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    out = capfd.readouterr().out
+    assert "held-out accuracy 0.25 -> 0.50 in 1 update" in out and str(folder) in out.replace("\n", "")
+    assert "noise" not in out and "noise of a library" in (folder / "logs" / "driver.log").read_text()
+
+
+def test_a_run_that_breaks_says_so_in_one_line_and_keeps_its_files(loop, words, tmp_path, capfd):
+    loop.error = RuntimeError("the engine died: out of memory\nlong story")
+    assert launch.train.main(words) == 1
+    (folder,) = runs(tmp_path)
+    out = capfd.readouterr().out
+    assert "error: the engine died: out of memory" in out and "long story" not in out
+    assert "long story" in (folder / "logs" / "traceback.txt").read_text()
+    assert json.loads((folder / "status.json").read_text())["reason"].startswith("the engine died")
+    assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_ctrl_c_ends_a_run_tidily(loop, words, tmp_path, capfd):
+    loop.error = KeyboardInterrupt()
+    assert launch.train.main(words) == 130
+    assert "stopped by Ctrl-C" in capfd.readouterr().out
+
+
+def test_a_sweep_gives_each_run_its_own_folder_and_goes_on_after_a_broken_one(loop, words, tmp_path):
+    loop.error = RuntimeError("broken")
+    assert launch.train.main([*words, "-m", "seed=1,2", "algorithm.kl=0.0,0.1"]) == 1
+    assert [(settings.loop.seed, settings.algorithm.kl) for settings in loop.seen] == [
+        (1, 0),
+        (1, 0.1),
+        (2, 0),
+        (2, 0.1),
+    ]
+    assert len(runs(tmp_path)) == 4
+
+
+def test_no_run_of_a_sweep_starts_when_one_cannot_work(loop, words, tmp_path, capfd):
+    assert launch.train.main([*words, "-m", "rollout.responses=4,1"]) == 2
+    assert "run 2 of 2" in capfd.readouterr().err
+    assert loop.seen == [] and not (tmp_path / "runs").exists()
+
+
+def test_the_runs_of_a_sweep_cannot_share_a_folder(loop, words, capfd):
+    assert launch.train.main([*words, "-m", "seed=1,2", "run_dir=here"]) == 2
+    assert "run_dir=here" in capfd.readouterr().err
+
+
+def test_a_chosen_folder_is_used_once(loop, words, tmp_path, capfd):
+    assert launch.train.main([*words, "run_dir=mine"]) == 0
+    assert (tmp_path / "mine" / "config.yaml").is_file()
+    assert launch.train.main([*words, "run_dir=mine"]) == 2
+    assert "mine is not empty" in capfd.readouterr().err
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(loop, words, tmp_path, capfd):
+    assert launch.train.main([*words, "dry_run=true"]) == 0
+    assert "What would run where" in capfd.readouterr().out
+    assert loop.seen == [] and not (tmp_path / "runs").exists()
+
+
+def test_a_misspelt_option_is_one_line_and_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "launch.train", "algorithm.kll=0.01"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr == "error: there is no key algorithm.kll; did you mean algorithm.kl?\n"
+
+
+def test_help_is_short_and_lists_the_groups(loop, capfd):
+    with pytest.raises(SystemExit) as ended:
+        launch.train.main(["--help"])
+    assert ended.value.code == 0
+    text = capfd.readouterr().out
+    assert "reward:" in text and "grpo" in text and len(text.splitlines()) < 40
