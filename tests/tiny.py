@@ -125,11 +125,12 @@ def make_llama(
     layers: int = 2,
     vocab: int | None = None,
     max_positions: int = 2048,
+    spread: float = 0.2,
 ) -> Path:
     """Save a random fp32 Llama and its tokenizer in `folder` as any checkpoint is saved; returns the folder.
 
     `vocab` widens the embedding beyond the tokenizer's own (a 128k vocabulary, say). The weights are drawn wide enough
-    (standard deviation 0.2) that scores differ visibly between inputs.
+    (standard deviation `spread`) that scores differ visibly between inputs.
     """
     folder = Path(folder)
     config = LlamaConfig(
@@ -140,7 +141,7 @@ def make_llama(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=max_positions,
-        initializer_range=0.2,
+        initializer_range=spread,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
