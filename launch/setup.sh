@@ -39,7 +39,10 @@ if [[ ! -e "$stamp" ]]; then
     torch="$(grep '^torch==' "$lock")"
     # A CPU torch has its own index: PyPI's torch is the CUDA build. A machine's own index or wheel folder goes first.
     if [[ "$kind" == cpu ]] && ! pip_install "$torch" 2>/dev/null; then
-        pip_install --index-url https://download.pytorch.org/whl/cpu "$torch"
+        pip_install --index-url https://download.pytorch.org/whl/cpu "$torch" || {
+            echo "setup: $torch is neither on your package index nor on download.pytorch.org: is the network up?" >&2
+            exit 1
+        }
     fi
     grep -v '^flash-attn==' "$lock" > "$venv/lock.txt"
     DS_BUILD_OPS=0 pip_install -r "$venv/lock.txt"
