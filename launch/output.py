@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
@@ -14,7 +14,9 @@ from typing import TextIO
 def quiet(log: Path) -> Iterator[TextIO]:
     """Send everything this process and its children print to `log`; yields a stream that still reaches the screen.
 
-    The file descriptors are redirected beside Python's streams, so that C++ libraries and subprocesses are caught too.
+    It is the file descriptors that are redirected, so that C++ libraries and subprocesses are caught too, and that a
+    library which keeps the stream it found at import keeps one that works. Python's streams are redirected only where
+    they are not those descriptors (in a notebook, say).
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -22,14 +24,27 @@ def quiet(log: Path) -> Iterator[TextIO]:
     with (
         log.open("a", encoding="utf-8", buffering=1) as sink,
         os.fdopen(screen_fd, "w", encoding="utf-8", buffering=1) as screen,
+        ExitStack() as streams,
     ):
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
+        if not _writes_to(sys.stdout, 1):
+            streams.enter_context(redirect_stdout(sink))
+        if not _writes_to(sys.stderr, 2):
+            streams.enter_context(redirect_stderr(sink))
         try:
-            with redirect_stdout(sink), redirect_stderr(sink):
-                yield screen
+            yield screen
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             screen.flush()
             os.dup2(screen_fd, 1)
             os.dup2(errors_fd, 2)
             os.close(errors_fd)
+
+
+def _writes_to(stream: TextIO, descriptor: int) -> bool:
+    try:
+        return stream.fileno() == descriptor
+    except (OSError, ValueError):  # no descriptor, or closed
+        return False

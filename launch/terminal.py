@@ -86,7 +86,14 @@ class LiveDisplay(Display):
         self._started = self._stage_started
         self._totals: dict[str, float] = {}
         self._evaluations: deque[Evaluation] = deque(maxlen=4)
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=2,
+            transient=True,
+            redirect_stdout=False,  # what libraries print belongs in the log, not above the panel
+            redirect_stderr=False,
+        )
         self._live.start()
 
     def stage(self, name: str) -> None:

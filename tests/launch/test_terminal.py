@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,8 +130,6 @@ def test_shares_of_nothing_are_said_to_be_none():
 
 
 def test_what_libraries_print_goes_to_the_log(tmp_path, capfd):
-    import os
-
     with quiet(tmp_path / "log") as out:
         print("noise from python")
         os.write(2, b"noise from below\n")
@@ -137,6 +138,18 @@ def test_what_libraries_print_goes_to_the_log(tmp_path, capfd):
     log = (tmp_path / "log").read_text()
     assert "noise from python" in log and "noise from below" in log and "person" not in log
     assert capfd.readouterr().out == "for the person\nafterwards\n"
+
+
+def test_a_library_that_keeps_the_stream_it_found_can_still_write_at_exit(tmp_path):
+    program = (
+        "import atexit, sys\nfrom pathlib import Path\nfrom launch.output import quiet\n"
+        f"with quiet(Path({str(tmp_path / 'log')!r})):\n"
+        "    kept = sys.stdout\n    print('noise')\n"
+        "atexit.register(lambda: kept.write('kept'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "kept", "")
+    assert (tmp_path / "log").read_text() == "noise\n"
 
 
 def test_the_plan_counts_actors_and_responses(settings_of):
