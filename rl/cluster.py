@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from rl.settings import ClusterSettings, require
 
@@ -144,38 +144,43 @@ def free_address() -> tuple[str, int]:
         return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
 
 
-def call(refs: Any, timeout: float, what: str, *, log_folder: Path | None = None) -> Any:
-    """The result of one remote call, or the list of results of several, in their order.
+def call(refs: Sequence[Any], timeout: float, what: str, *, names: Sequence[str], log_folder: Path) -> list[Any]:
+    """The results of several remote calls, in their order.
 
-    `what` names the actor and the work ("learner rank 0: update"). As soon as one call fails the error is raised, even
-    while others still wait for the lost one. Raises RuntimeError for an actor that died and for a call that took longer
-    than `timeout` seconds; a ValueError or RuntimeError that the actor raised itself comes through with its message.
+    `what` says what is done ("sampling"), `names` whose calls these are, as in `redirect_output`. As soon as one call
+    fails the error is raised, even while others still wait for the lost actor. Raises RuntimeError for an actor that
+    died, for calls that together took longer than `timeout` seconds and for an actor's own errors, whose `cause` hangs
+    below it (`error.__cause__.cause`); a ValueError or FileNotFoundError of the actor keeps its type.
     """
-    waiting: list[Any] = list(refs) if isinstance(refs, Sequence) else [refs]
-    wanted = list(waiting)
-    logs = f"; see the logs in {log_folder}" if log_folder else ""
+    owner = dict(zip(refs, names, strict=True))
+    waiting = list(refs)
     deadline = time.monotonic() + timeout
+    while waiting:
+        ready, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            late = ", ".join(owner[ref] for ref in waiting)
+            raise RuntimeError(
+                f"{what}: no answer from {late} within cluster.timeout_s = {timeout:g} s; raise it or make the batch "
+                f"smaller (logs in {log_folder})"
+            )
+        _raise_if_failed(ready[0], what, owner[ready[0]], log_folder)
+    return list(ray.get(list(refs)))
+
+
+def _raise_if_failed(ref: Any, what: str, name: str, log_folder: Path) -> None:
+    log = f"see {log_folder / name}.log"
     try:
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise GetTimeoutError
-            ray.get(ready[0])
-        results = ray.get(wanted)
-    except GetTimeoutError:
-        raise RuntimeError(
-            f"{what} took longer than cluster.timeout_s = {timeout:g} s: raise it, or make the batch smaller{logs}"
-        ) from None
+        ray.get(ref)
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, ValueError | RuntimeError | OSError):
-            raise type(cause)(f"{what}: {cause}") from error
-        raise RuntimeError(f"{what} failed: {type(cause).__name__}: {_first_line(cause)}{logs}") from error
+        line = _first_line(cause)
+        for kind in (ValueError, FileNotFoundError):
+            if isinstance(cause, kind):
+                raise kind(f"{what}: {line}") from error
+        reason = line if type(cause) is RuntimeError else f"{type(cause).__name__}: {line}"
+        raise RuntimeError(f"{what}: {reason} ({name}; {log})") from error
     except RayActorError as error:
-        raise RuntimeError(
-            f"{what} failed because its process died (killed, or out of memory): {_first_line(error)}{logs}"
-        ) from error
-    return results if isinstance(refs, Sequence) else results[0]
+        raise RuntimeError(f"{what}: the process of {name} died, killed or out of memory; {log}") from error
 
 
 def end(actors: Sequence[Any]) -> None:

@@ -171,7 +171,7 @@ class SamplerGroup:
 
     def wait(self) -> None:
         """Return once every engine runs. Raises ValueError or RuntimeError in one line where one does not start."""
-        call(self._starting, self.timeout, "starting the engines", log_folder=self.log_folder)
+        self._finish(self._starting, "starting the engines")
 
     def sample(
         self,
@@ -238,4 +238,8 @@ class SamplerGroup:
 
     def _call(self, refs: list[Any], what: str) -> list[Any]:
         self.wait()
-        return call(refs, self.timeout, what, log_folder=self.log_folder)
+        return self._finish(refs, what)
+
+    def _finish(self, refs: list[Any], what: str) -> list[Any]:
+        names = [f"engine-{index}" for index in range(len(refs))]
+        return call(refs, self.timeout, what, names=names, log_folder=self.log_folder)

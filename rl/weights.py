@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 BUCKET_BYTES = 256 * 2**20
 """Bytes in a bucket, at most, unless a single tensor is larger: then it travels alone."""
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
-"""Largest mean gap, in nats a token, that rounding explains. Measured on tiny models: see docs in `check_gap`."""
+TOLERANCE: dict[Precision, float] = {"fp32": 2e-4, "bf16": 3e-2}
+"""Largest mean gap, in nats a token, that rounding explains. Measured on random two-layer Llamas on a CPU: 4e-6 in
+fp32; in bf16 8e-3 with logits of ordinary size, 7e-2 with very sharp ones (weights ten times wider than usual)."""
 
 
 class WeightsDidNotArrive(RuntimeError):
@@ -98,11 +99,26 @@ class LoadsBuckets:
     def load_buckets(self, references: list[Any]) -> None:
         """Replace the model's weights by those in these buckets, fetching one bucket at a time."""
         self.reload_weights(weights_iterator=_stream(references))  # type: ignore[attr-defined]
+        if getattr(self.model_config.hf_text_config, "tie_word_embeddings", False):  # type: ignore[attr-defined]
+            _refresh_head(self.get_model())  # type: ignore[attr-defined]
 
 
 def _stream(references: list[Any]) -> Iterator[tuple[str, Tensor]]:
     for reference in references:
         yield from unpack(ray.get(reference))
+
+
+def _refresh_head(model: Any) -> None:
+    """Let an output head that shares the embedding's weights take their new values.
+
+    On CPU vLLM's head keeps a packed copy for its kernel, and `reload_weights` renews only the copies of layers that
+    are loaded by name, which a tied head is not.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for layer in model.modules():
+        if isinstance(layer, ParallelLMHead):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def sync(learner: LearnerGroup, sampler: SamplerGroup, version: int, *, keep_prefix_cache: bool = False) -> None:

@@ -126,11 +126,12 @@ def make_llama(
     vocab: int | None = None,
     max_positions: int = 2048,
     spread: float = 0.2,
+    tied: bool = False,
 ) -> Path:
     """Save a random fp32 Llama and its tokenizer in `folder` as any checkpoint is saved; returns the folder.
 
     `vocab` widens the embedding beyond the tokenizer's own (a 128k vocabulary, say). The weights are drawn wide enough
-    (standard deviation `spread`) that scores differ visibly between inputs.
+    (standard deviation `spread`) that scores differ visibly between inputs. `tied` shares embedding and output head.
     """
     folder = Path(folder)
     config = LlamaConfig(
@@ -145,7 +146,7 @@ def make_llama(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rl.cluster import actor_options, call, check_placement, end
 from rl.learner.batching import plan_pass, plan_update
-from rl.learner.losses import PolicyLossSettings
+from rl.learner.losses import LossNotFinite, PolicyLossSettings
 from rl.learner.rank import LearnerRank
 from rl.policy import check_policy, load_tokenizer
 from rl.settings import ClusterSettings, LearnerSettings, PolicySettings, require
@@ -71,7 +71,7 @@ class LearnerGroup:
 
     def wait(self) -> None:
         """Return once every rank has loaded the policy. Raises RuntimeError in one line where one does not."""
-        call(self._starting, self.timeout, "starting the learner", log_folder=self.log_folder)
+        self._finish(self._starting, "starting the learner")
 
     def logprobs(self, batch: TrainBatch, *, reference: bool = True) -> LogProbs:
         """The policy's log-probabilities of the sampled tokens, and the reference's if there is one: (B, L) float32."""
@@ -106,7 +106,7 @@ class LearnerGroup:
         try:
             reports = self._call([rank.update.remote(shared, plan) for rank in self.ranks], "learner update")
         except RuntimeError as error:
-            if "not finite" not in str(error):
+            if not isinstance(getattr(error.__cause__, "cause", None), LossNotFinite):
                 raise
             kept = self._save_batch(batch)
             raise RuntimeError(f"{error}; the batch is saved in {kept}") from error
@@ -171,7 +171,11 @@ class LearnerGroup:
 
     def _call(self, refs: list[Any], what: str) -> list[Any]:
         self.wait()
-        return call(refs, self.timeout, what, log_folder=self.log_folder)
+        return self._finish(refs, what)
+
+    def _finish(self, refs: list[Any], what: str) -> list[Any]:
+        names = [f"learner-{rank}" for rank in range(len(refs))]
+        return call(refs, self.timeout, what, names=names, log_folder=self.log_folder)
 
 
 def _assemble(parts: list[tuple[list[int], Any]], batch: TrainBatch) -> Tensor:

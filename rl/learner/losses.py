@@ -1,7 +1,8 @@
 """What the policy's update minimises: settings of the loss, checked before anything starts.
 
 The per-token maths is OpenRLHF's `PolicyLoss`; `rl.learner.policy` feeds it the whole minibatch's token and sequence
-counts, so that the step does not depend on how rows were cut into micro-batches and ranks.
+counts, so that the step does not depend on how rows were cut into micro-batches and ranks. Two bounds are OpenRLHF's
+own: a log-ratio beyond 20, and a token's KL beyond 10, count as the bound and have no gradient.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rl.settings import require
+
+
+class LossNotFinite(RuntimeError):
+    """A loss or a gradient norm is NaN or infinite: the learner's weights must not be used any further."""
 
 
 @dataclass(frozen=True)

@@ -29,17 +29,13 @@ from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.utils import is_flash_attn_2_available
 
 from rl.learner.batching import Micro, Step
-from rl.learner.losses import PolicyLossSettings
+from rl.learner.losses import LossNotFinite, PolicyLossSettings
 from rl.settings import PolicySettings
 from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
 
 _CHECKPOINT = "deepspeed"
 """Folder of DeepSpeed's own files in a checkpoint: OpenRLHF deletes the oldest folders beside what it writes."""
-
-
-class LossNotFinite(RuntimeError):
-    """A loss or a gradient norm is NaN or infinite; the weights were not, or must not be, used any further."""
 
 
 def load_actor(policy: PolicySettings, strategy: DeviceStrategy, temperature: float) -> Actor:

@@ -47,6 +47,8 @@ class Worker:
     def work(self, how: str) -> str:
         if how == "refuse":
             raise ValueError("the prompt is empty")
+        if how == "fault":
+            raise KeyError("weights")
         if how == "die":
             os._exit(1)
         if how == "sleep":
@@ -60,18 +62,24 @@ class Worker:
 
 
 @pytest.mark.e2e
-def test_a_failed_call_is_one_line_that_names_the_work_and_the_logs(cluster: ClusterSettings, tmp_path: Path) -> None:
+def test_a_failed_call_is_one_line_that_names_the_actor_and_its_log(cluster: ClusterSettings, tmp_path: Path) -> None:
     actors = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(3)]  # type: ignore[attr-defined]
-    call([actor.work.remote("start") for actor in actors], 60, "start")
-    first, second, third = actors
-    assert call([first.work.remote("a"), second.work.remote("b")], 60, "work") == ["a", "b"]
+
+    def work(what: str, *hows: str, timeout: float = 60) -> list[str]:
+        refs = [actor.work.remote(how) for actor, how in zip(actors, hows, strict=False)]
+        names = ["first", "second", "third"][: len(refs)]
+        return call(refs, timeout, what, names=names, log_folder=tmp_path)
+
+    assert work("starting", "a", "b", "c") == ["a", "b", "c"]
     with pytest.raises(ValueError, match="sampling: the prompt is empty"):
-        call(first.work.remote("refuse"), 60, "sampling")
-    with pytest.raises(RuntimeError, match=r"update took longer than cluster.timeout_s = 0.2 s.*see the logs in"):
-        call(third.work.remote("sleep"), 0.2, "update", log_folder=tmp_path)
-    with pytest.raises(RuntimeError, match=r"update failed because its process died"):
-        call([third.work.remote("sleep"), second.work.remote("die")], 30, "update")
-    call(first.talk.remote(str(tmp_path)), 60, "talk")
+        work("sampling", "a", "refuse")
+    with pytest.raises(RuntimeError, match=r"update: KeyError: 'weights' \(first; see .*first\.log\)"):
+        work("update", "fault")
+    with pytest.raises(RuntimeError, match=r"update: no answer from third within cluster\.timeout_s = 0\.5 s"):
+        work("update", "a", "b", "sleep", timeout=0.5)
+    with pytest.raises(RuntimeError, match=r"update: the process of second died.*second\.log"):
+        work("update", "a", "die", "sleep")
+    call([actors[0].talk.remote(str(tmp_path))], 60, "talk", names=["first"], log_folder=tmp_path)
     assert (tmp_path / "talker.log").read_text() == "from python\nfrom a child\n"
     for actor in actors:
         ray.kill(actor)

@@ -27,12 +27,17 @@ class Ranks:
 
     def __init__(self, count: int, cluster: ClusterSettings, folder: Path, logs: Path) -> None:
         actor: Any = ray.remote(LearnerRank).options(**actor_options(cluster, "learner", model_path=str(folder)))
-        self.actors = [actor.remote(rank, str(logs / str(count))) for rank in range(count)]
-        self.address = call(self.actors[0].address.remote(), 60, "address")
+        self.logs = logs / str(count)
+        self.actors = [actor.remote(rank, str(self.logs)) for rank in range(count)]
+        self.address = self._finish([self.actors[0].address.remote()], "address")[0]
         self.folder = folder
 
     def all(self, method: str, *arguments: Any) -> list[Any]:
-        return call([getattr(actor, method).remote(*arguments) for actor in self.actors], 240, method)
+        return self._finish([getattr(actor, method).remote(*arguments) for actor in self.actors], method)
+
+    def _finish(self, refs: list[Any], what: str) -> list[Any]:
+        names = [f"learner-{rank}" for rank in range(len(refs))]
+        return call(refs, 240, what, names=names, log_folder=self.logs)
 
     def load(
         self, settings: LearnerSettings, loss: PolicyLossSettings, dtype: Literal["fp32", "bf16"] = "fp32"
@@ -45,7 +50,7 @@ class Ranks:
         shared = ray.put(batch)
         refs = [actor.logprobs.remote(shared, micros) for actor, micros in zip(self.actors, plan, strict=True)]
         policy, frozen = torch.zeros(batch.input_ids.shape), torch.zeros(batch.input_ids.shape)
-        for rows, mine, theirs in (part for answer in call(refs, 240, "logprobs") for part in answer):
+        for rows, mine, theirs in (part for answer in self._finish(refs, "logprobs") for part in answer):
             policy[rows, : mine.shape[1]] = torch.tensor(mine)
             frozen[rows, : theirs.shape[1]] = torch.tensor(theirs)
         return policy, frozen
