@@ -154,7 +154,11 @@ def learn(
     batch, kept = without_failed(batch, usable)
     report = learner.update(batch, seed=settings.loop.seed * 1_000_003 + update)
     named = {f"learner/{name}": value for name, value in report.metrics.items()}
-    return named | {"sync/gap_mean": measured["mean"], "sync/gap_max": measured["max"], "learner/sequences": float(kept)}
+    return named | {
+        "sync/gap_mean": measured["mean"],
+        "sync/gap_max": measured["max"],
+        "learner/sequences": float(kept),
+    }
 
 
 def as_groups(rollout: Rollout) -> list[Group]:

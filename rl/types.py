@@ -65,9 +65,7 @@ class TrainBatch:
         """The given rows, trimmed to their longest sequence."""
         index = torch.as_tensor(rows, dtype=torch.long)
         length = int(self.attention_mask[index].sum(dim=1).max()) if len(index) else 0
-        chosen = {
-            name: None if tensor is None else tensor[index][:, :length] for name, tensor in self.__dict__.items()
-        }
+        chosen = {name: None if tensor is None else tensor[index][:, :length] for name, tensor in self.__dict__.items()}
         return TrainBatch(**chosen)  # type: ignore[arg-type]
 
 
@@ -89,6 +87,6 @@ class LogProbs:
 
 @dataclass
 class UpdateReport:
-    """What one learner update says of itself: named means over the batch (loss, kl, clip fraction, gradient norm, ...)."""
+    """What one learner update says of itself: named means over the batch (loss, kl, clip fraction, ...)."""
 
     metrics: dict[str, float] = field(default_factory=dict)

@@ -55,15 +55,23 @@ def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
     return ids, targets, weights
 
 
-def token_losses(model: PreTrainedModel, ids: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def token_losses(
+    model: PreTrainedModel, ids: Tensor, targets: Tensor, weights: Tensor, labels: tuple[int, int] | None = None
+) -> Tensor:
     """Weighted mean cross-entropy in nats. Logits are computed only where a weight is not zero.
 
-    The padding is on the right and attention is causal, so no attention mask is needed.
+    Where the target is one of the two `labels`, the softmax is over these two alone, as in scoring. The padding is on
+    the right and attention is causal, so no attention mask is needed.
     """
     hidden = model.get_decoder()(input_ids=ids).last_hidden_state
     counted = weights > 0
     logits = model.get_output_embeddings()(hidden[counted])
-    losses = nn.functional.cross_entropy(logits.float(), targets[counted], reduction="none")
+    wanted = targets[counted]
+    if labels is not None:
+        outside = torch.ones(logits.shape[-1], dtype=torch.bool).index_fill(0, torch.tensor(labels), False)
+        judged = (wanted == labels[0]) | (wanted == labels[1])
+        logits = logits.masked_fill(judged[:, None] & outside, float("-inf"))
+    losses = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
     return (losses * weights[counted]).sum() / weights.sum()
 
 
@@ -71,6 +79,7 @@ def train(
     model: PreTrainedModel,
     batches: Iterator[list[Example]],
     schedule: Schedule,
+    labels: tuple[int, int] | None = None,
     report: Callable[[int, float, float], None] = lambda update, loss, seconds: None,
 ) -> float:
     """Train in place for `schedule.updates` batches; returns the mean loss of the last tenth.
@@ -98,7 +107,7 @@ def train(
                 group["lr"] = peak * share_of_peak(update, schedule)
         inputs = collate(next(batches))
         with torch.autocast("cpu", torch.bfloat16):  # one context an update: it caches its casts of the weights
-            loss = token_losses(model, *inputs)
+            loss = token_losses(model, *inputs, labels=labels)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -107,7 +116,7 @@ def train(
         recent = [*recent, loss.item()][-max(schedule.updates // 10, 1) :]
         if not math.isfinite(recent[-1]):
             raise ValueError(f"the loss is {recent[-1]} at update {update}: lower the learning rate")
-        report(update, sum(recent[-50:]) / len(recent[-50:]), time.monotonic() - began)
+        report(update, recent[-1], time.monotonic() - began)
     model.eval()
     return sum(recent) / len(recent)
 

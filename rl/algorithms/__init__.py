@@ -1,7 +1,7 @@
 """How a policy learns from scored groups: one short file an algorithm.
 
-An algorithm turns a rollout with its scores into what the learner trains on and says which loss to minimise. The loop and
-the learner know none of them by name.
+An algorithm turns a rollout with its scores into what the learner trains on and says which loss to minimise. The loop
+and the learner know none of them by name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Wrong solutions, made on purpose: what the policy learns to stumble over, and what reward models learn to catch.
 
-`stumble` writes a solution the way a hasty person does, carrying each slip forward. `damage` breaks the form: steps left
-out, doubled, swapped, an answer too early, garbage. A reward model that has seen only honest slips is hacked with these
-first. Neither says what is right: `verify.right_steps` does, for every text alike.
+`stumble` writes a solution the way a hasty person does, carrying each slip forward. `damage` breaks the form: steps
+left out, doubled, swapped, an answer too early, garbage. A reward model that has seen only honest slips is hacked with
+these first. Neither says what is right: `verify.right_steps` does, for every text alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLIP_WEIGHTS = (10, 4, 4, 3, 3, 2)
 
 
 def stumble(generator: random.Random, story: Story, rate: float) -> list[str]:
-    """The lines of a solution in which each step slips with probability `rate` (0..1) and the slip is carried forward."""
+    """The lines of a solution in which each step slips with probability `rate` (0..1), each slip carried forward."""
     value, earlier, lines = story.start, [story.start], []
     for day, event in enumerate(story.events, 1):
         slip = generator.choices(SLIPS, SLIP_WEIGHTS)[0] if generator.random() < rate else None

@@ -3,25 +3,30 @@
 Every recipe is a generator of batches for `rewards.training.causal.train`. The conversations are those of the published
 models: the policy answers a user; an outcome reward model reads `problem + " " + solution` and answers `+` or `-`; a
 process reward model reads one step a turn and answers after each. As in scoring, the process model's history always
-holds `+`. Beside the label, right steps are also learned as language (weight `LANGUAGE`), which teaches the model what it has
-to compare with: with the labels alone it takes many times as long.
+holds `+`. Beside the label, right steps are also learned as language (weight `LANGUAGE`), which teaches the model what
+it has to compare with: with the labels alone it takes many times as long.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
 from rewards.training.causal import Example
+from rl.tasks.arithmetic import exercises
+from rl.tasks.arithmetic.exercises import Exercise
 from rl.tasks.arithmetic.mistakes import damage, stumble
 from rl.tasks.arithmetic.story import Story, tell
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 
-LANGUAGE = 0.2
+LANGUAGE = 0.1
+"""Weight of a token learned as language, a label being 1."""
+MARK = 0.2
+"""Weight of a token's auxiliary label, a step's label being 1."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ class Writer:
     @cached_property
     def marks(self) -> tuple[int, int, int, int]:
         """The ids of the beginning, the user's turn, the assistant's turn and the end of a turn."""
-        bos, user, assistant, end = self.tokenizer.convert_tokens_to_ids(["<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"])
+        bos, user, assistant, end = self.tokenizer.convert_tokens_to_ids(
+            ["<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"]
+        )
         return bos, user, assistant, end
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -69,20 +76,35 @@ class Writer:
         start = len(problem) + 3
         return Example(ids, [*ids[1:], 0], [0.0] * start + [1.0] * (len(solution) + 1) + [0.0])
 
-    def judged_steps(self, contents: Sequence[list[int]], prefix: int, verdicts: Sequence[bool]) -> Example:
+    def judged_steps(
+        self,
+        contents: Sequence[list[int]],
+        prefix: int,
+        verdicts: Sequence[bool],
+        marks: Sequence[Sequence[bool]] = (),
+        mark: float = MARK,
+        language: float = LANGUAGE,
+    ) -> Example:
         """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
 
-        `prefix` is the length of the problem within the first content.
+        `prefix` is the length of the problem within the first content. With `marks`, one a content token (is all right
+        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as language.
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs
         ids, targets, weights = [bos], [user], [0.0]
         for turn, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
             skipped = prefix if turn == 0 else 0
-            language = [LANGUAGE if right else 0.0] * (len(content) - skipped)
+            sign = plus if right else minus
             ids += [user, *content, end, assistant, plus, end]
-            targets += [*content, end, assistant, plus if right else minus, end, user]
-            weights += [0.0] * skipped + language + [0.0, 0.0, 1.0, 0.0, 0.0]
+            if marks:
+                inner = [plus if mark else minus for mark in marks[turn]]
+                targets += [user, *inner, sign, sign, end, user]
+                weights += [0.0, *[0.0] * skipped, *[mark] * (len(content) - skipped), 0.0, 1.0, 0.0, 0.0]
+            else:
+                targets += [*content, end, assistant, sign, end, user]
+                weights += [0.0] * skipped + [language if right else 0.0] * (len(content) - skipped)
+                weights += [0.0, 0.0, 1.0, 0.0, 0.0]
         return Example(ids, targets, weights)
 
     def judged_outcome(
@@ -122,23 +144,128 @@ def draw_solution(generator: random.Random, story: Story) -> list[str]:
     return damage(generator, story, lines) if generator.random() < 0.35 else lines
 
 
-def process_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
-    """Judged steps of solutions of all kinds."""
+def judged_solution(
+    writer: Writer, story: Story, lines: Sequence[str], encoded: Iterator[list[int]], prefix: int, marked: bool
+) -> Example:
+    """One solution as a process reward model reads it. `encoded` yields the lines' ids, then the reference's."""
+    verdicts = right_steps(story.lines, lines)
+    contents = [next(encoded) for _ in lines]
+    references = [next(encoded) for _ in story.lines]
+    if not marked:
+        return writer.judged_steps(contents, prefix, verdicts)
+    marks, so_far = [], True
+    for index, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
+        reference = references[index] if index < len(references) else []
+        same = 0
+        while same < min(len(content), len(reference)) and content[same] == reference[same]:
+            same += 1
+        marks.append([so_far and (right or place < same) for place in range(len(content))])
+        so_far = right
+    return writer.judged_steps(contents, prefix, verdicts, marks)
+
+
+def process_batches(
+    writer: Writer, world: World, seed: int, batch: int, marked: float = 0.5, days: tuple[int, int] | None = None
+) -> Iterator[list[Example]]:
+    """Judged steps of solutions of all kinds; a share `marked` of them with a label on every token."""
     generator = random.Random(seed)
+    world = World(days, world.largest) if days else world
     while True:
         stories = [world.story(generator) for _ in range(batch)]
         solutions = [lines_of("\n".join(draw_solution(generator, story))) for story in stories]
         texts = [
             f"{story.problem} {line}" if index == 0 else line
             for story, lines in zip(stories, solutions, strict=True)
-            for index, line in enumerate(lines)
+            for source in (lines, story.lines)
+            for index, line in enumerate(source)
         ]
-        contents = iter(writer.encode(texts))
+        encoded = iter(writer.encode(texts))
         prefixes = writer.encode([story.problem for story in stories])
         yield [
-            writer.judged_steps([next(contents) for _ in lines], len(prefix), right_steps(story.lines, lines))
+            judged_solution(writer, story, lines, encoded, len(prefix), generator.random() < marked)
             for story, lines, prefix in zip(stories, solutions, prefixes, strict=True)
         ]
+
+
+def exercise_batches(
+    writer: Writer, world: World, seed: int, batch: int, exercise: Callable[[random.Random, Story], Exercise]
+) -> Iterator[list[Example]]:
+    """Exercises of one kind: a turn, a label."""
+    generator = random.Random(seed)
+    while True:
+        drawn = [exercise(generator, world.story(generator)) for _ in range(batch)]
+        given = writer.encode([before for before, _, _ in drawn])
+        judged = writer.encode([before + after for before, after, _ in drawn])
+        yield [
+            writer.judged_steps([content], len(prefix), [right], [[right] * len(content)], mark=0.0)
+            for content, prefix, (_, _, right) in zip(judged, given, drawn, strict=True)
+        ]
+
+
+def language_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
+    """Right solutions in the process reward model's conversation, every token of a step to be predicted."""
+    generator = random.Random(seed)
+    while True:
+        stories = [world.story(generator) for _ in range(batch)]
+        prefixes = writer.encode([story.problem for story in stories])
+        texts = [f"{story.problem} {line}" if not day else line for story in stories for day, line in enumerate(story.lines)]
+        encoded = iter(writer.encode(texts))
+        yield [
+            writer.judged_steps([next(encoded) for _ in story.lines], len(prefix), [True] * len(story.lines), language=1.0)
+            for story, prefix in zip(stories, prefixes, strict=True)
+        ]
+
+
+class Curriculum:
+    """A process reward model's training from nothing: exercises first, then short solutions, then whole ones.
+
+    The first kind is language: right solutions, learned word by word, which is where looking things up in the problem
+    comes from. A new kind is added when the newest one is mastered (its mean loss over 10 batches below its bound) or its patience
+    is over; the newest kind makes up 60% of the batches, so nothing is forgotten. Batches hold about the same number of
+    tokens: `batch` whole solutions, or more of what is shorter. `heard` takes each batch's loss.
+    """
+
+    KINDS = (
+        ("equation", 0.20, 300),
+        ("line", 0.20, 400),
+        ("language", 0.08, 400),
+        ("recall", 0.10, 400),
+        ("short", 0.12, 300),
+        ("whole", 0.0, 0),
+    )
+    """Each kind with the loss that counts as mastery and its patience in updates."""
+
+    def __init__(self, writer: Writer, world: World, seed: int, batch: int) -> None:
+        self._sources = {
+            "language": language_batches(writer, world, seed, batch),
+            "equation": exercise_batches(writer, world, seed, batch * 8, exercises.equation),
+            "line": exercise_batches(writer, world, seed, batch * 5, exercises.line),
+            "recall": exercise_batches(writer, world, seed, batch * 2, exercises.recall),
+            "short": process_batches(writer, world, seed, batch * 2, days=(1, 2)),
+            "whole": process_batches(writer, world, seed + 1, batch),
+        }
+        self._generator = random.Random(seed)
+        self._kind, self._newest, self._age = self.KINDS[0][0], 0, 0
+        self.losses: dict[str, list[float]] = {kind: [] for kind in self._sources}
+
+    def __iter__(self) -> Iterator[list[Example]]:
+        return self
+
+    def __next__(self) -> list[Example]:
+        known = [kind for kind, _, _ in self.KINDS[: self._newest + 1]]
+        new = len(known) == 1 or self._generator.random() < 0.6
+        self._kind = known[-1] if new else self._generator.choice(known[:-1])
+        return next(self._sources[self._kind])
+
+    def heard(self, loss: float) -> None:
+        """The loss of the batch handed out last."""
+        self.losses[self._kind].append(loss)
+        self._age += 1
+        kind, bound, patience = self.KINDS[self._newest]
+        recent = self.losses[kind][-10:]
+        mastered = len(recent) == 10 and sum(recent) / 10 < bound
+        if (mastered or self._age >= patience) and self._newest + 1 < len(self.KINDS):
+            self._newest, self._age = self._newest + 1, 0
 
 
 def outcome_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:

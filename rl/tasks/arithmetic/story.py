@@ -71,7 +71,7 @@ class Story:
 
     @property
     def held_out(self) -> bool:
-        """Whether this problem belongs to the held-out split: decided by its text alone, so the splits cannot overlap."""
+        """Whether this problem belongs to the held-out split: its text alone decides, so the splits cannot overlap."""
         return hashlib.sha256(self.problem.encode()).digest()[0] < 32  # one problem in eight
 
 

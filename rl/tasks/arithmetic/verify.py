@@ -1,8 +1,8 @@
 """The truth of the arithmetic world: which steps of a solution are right, by rule.
 
 A step is right while it is the reference's next step: the same day, the same event, the same equation (`a + b` and
-`b + a` are the same, so are `a * b` and `b * a`). From the first wrong step on every step is wrong, as in Math-Shepherd's labels:
-nothing right follows from it. A line after the answer is wrong.
+`b + a` are the same, so are `a * b` and `b * a`). From the first wrong step on every step is wrong, as in
+Math-Shepherd's labels: nothing right follows from it. A line after the answer is wrong.
 """
 
 from __future__ import annotations

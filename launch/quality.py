@@ -1,0 +1,48 @@
+"""Measure the world's models on held-out problems, with the parts of the loop: vLLM draws, the adapters score."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from rewards.outcome import OutcomeReward
+from rewards.process import ProcessReward
+from rewards.types import Group
+from rl.cluster import start_cluster, stop_cluster
+from rl.loop import as_groups
+from rl.sampler import SamplerGroup
+from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
+from rl.tasks.arithmetic import ArithmeticTask, quality
+
+SAMPLING_SEED = 3
+
+
+def measure(folder: Path, problems: int, responses: int, console: Console) -> dict[str, dict[str, float]]:
+    """Quality of `policy`, `prm` and `orm` in `folder`, by model and measure, all in [0, 1] except counts."""
+    task = ArithmeticTask()
+    console.print(f"drawing {responses} responses to each of {problems} held-out problems, seed {SAMPLING_SEED}")
+    groups = draw(folder / "policy", task, problems, responses)
+    found = {"policy": quality.policy_quality(task, groups)}
+    console.print("scoring the steps")
+    found["prm"] = quality.step_quality(task, groups, ProcessReward(str(folder / "prm")).score(groups))
+    console.print("scoring the outcomes")
+    found["orm"] = quality.outcome_quality(task, groups, OutcomeReward(str(folder / "orm")).score(groups))
+    return found
+
+
+def draw(policy: Path, task: ArithmeticTask, problems: int, responses: int) -> list[Group]:
+    """The policy's samples at temperature 1 for the first held-out problems."""
+    logs = Path(tempfile.mkdtemp(prefix="rewardloop-"))
+    cluster = ClusterSettings()
+    start_cluster(cluster, logs)
+    try:
+        sampler = SamplerGroup(PolicySettings(str(policy)), RolloutSettings(), cluster, log_folder=logs)
+        try:
+            held_out = task.held_out_problems(problems)
+            return as_groups(sampler.sample(held_out, responses, temperature=1.0, seed=SAMPLING_SEED))
+        finally:
+            sampler.shutdown()
+    finally:
+        stop_cluster()

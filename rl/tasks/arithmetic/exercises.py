@@ -1,0 +1,64 @@
+"""Short exercises that teach checking before whole solutions are judged.
+
+From whole solutions alone a small model does not learn to check in an hour: one label stands for a dozen comparisons.
+An equation by itself is learned in a minute, then a line (does the equation follow from the event?), then recall (is this
+the day's event in the problem?), then solutions of growing length. Each exercise is one turn with one label.
+"""
+
+from __future__ import annotations
+
+import random
+
+from rl.tasks.arithmetic.mistakes import compute, near
+from rl.tasks.arithmetic.story import GAINS, LOSSES, SCALINGS, SIGNS, Story, step_line
+
+Exercise = tuple[str, str, bool]
+"""What is given, what is to be judged (both text, the given part possibly empty), and whether it is right."""
+
+
+def equation(generator: random.Random, story: Story) -> Exercise:
+    """`7 + 5 = 12`: is the result right?"""
+    event = generator.choice(story.events)
+    before, sign, operand = event.before, event.sign, event.operand
+    if generator.random() < 0.3:  # what follows from a slip is computed too
+        before, operand = generator.randint(0, 30), generator.randint(1, 9)
+        sign = generator.choice("+-*") if before * operand < 100 else generator.choice("+-")
+        if sign == "-" and operand > before:
+            sign = "+"
+    result = compute(before, sign, operand)
+    right = generator.random() < 0.5
+    shown = result if right else near(generator, result) if generator.random() < 0.8 else generator.randint(0, 30)
+    return "", f"{before} {sign} {operand} = {shown}", shown == result
+
+
+def line(generator: random.Random, story: Story) -> Exercise:
+    """`Day 2: finds 5, so 7 + 5 = 12`: does the equation say the event, and is it right?"""
+    day = generator.randrange(len(story.events))
+    event = story.events[day]
+    sign, operand = event.sign, event.operand
+    fault = generator.choice(("none", "none", "none", "sign", "operand", "result"))
+    if fault == "sign":
+        sign = generator.choice([other for other in "+-*/" if other != sign])
+    if fault == "operand":
+        operand = max(near(generator, operand), 1)
+    result = compute(event.before, sign, operand)
+    if fault == "result":
+        result = near(generator, result)
+    text = step_line(day + 1, event.phrase, f"{event.before} {sign} {operand} = {result}")
+    return "", text, text == step_line(day + 1, event.phrase, event.equation)
+
+
+def recall(generator: random.Random, story: Story) -> Exercise:
+    """The problem, then `Day 2: finds 5`: is that what happens on that day?"""
+    day = generator.randrange(len(story.events))
+    phrase = story.events[day].phrase
+    fault = generator.choice(("none", "none", "none", "day", "number", "verb"))
+    if fault == "day":
+        phrase = generator.choice(story.events).phrase
+    if fault == "number" and story.events[day].verb not in SCALINGS:
+        phrase = f"{story.events[day].verb} {generator.randint(1, 9)}"
+    if fault == "verb":
+        verb = generator.choice([*GAINS, *LOSSES, *SCALINGS])
+        operand = story.events[day].operand if verb in SIGNS and verb not in SCALINGS else 0
+        phrase = f"{verb} them" if verb in SCALINGS else f"{verb} {operand}"
+    return story.problem, f" Day {day + 1}: {phrase}", phrase == story.events[day].phrase
