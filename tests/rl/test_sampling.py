@@ -187,7 +187,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(pair: Pair) -> Non
 
 
 def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings, tmp_path: Path) -> None:
-    """Two ranks under ZeRO-3, and an output head tied to the embedding."""
+    """Two ranks under ZeRO-3, two engines, an output head tied to the embedding; then what happens when they fail."""
     start = make_llama(tmp_path / "start-bf16", make_tokenizer(), hidden=128, spread=0.07, tied=True)
     learner = learner_group(start, cluster, tmp_path / "logs", ranks=2, zero_stage=3)
     saved = tmp_path / "saved-bf16"
@@ -199,7 +199,8 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
     assert AutoTokenizer.from_pretrained(saved).chat_template == make_tokenizer().chat_template
     assert loaded.config.use_cache
 
-    sampler = SamplerGroup(PolicySettings(str(saved), "bf16"), ROLLOUT, cluster, log_folder=tmp_path / "logs")
+    rollout = replace(ROLLOUT, engines=2)
+    sampler = SamplerGroup(PolicySettings(str(saved), "bf16"), rollout, cluster, log_folder=tmp_path / "logs")
     both = Pair(sampler, learner, sampler)
     batch, measured = batch_of(both, seed=1)
     assert measured["mean"] < 1e-2
@@ -213,9 +214,12 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
 
     broken = ray.put(Bucket((), np.zeros(0, dtype=np.uint8)))
     ray.internal.free([broken])
-    with pytest.raises(RuntimeError, match=r"weight sync 2 failed, engine-0 is unusable"):
+    with pytest.raises(RuntimeError, match=r"weight sync 2 failed, engine-[01] is unusable"):
         sampler.load_weights([broken], 2)
-    with pytest.raises(RuntimeError, match="engine-0 is unusable since a weight sync failed"):
+    with pytest.raises(RuntimeError, match=r"engine-[01] is unusable since a weight sync failed"):
         draw(sampler, seed=1)
+    ray.kill(learner.ranks[1])
+    with pytest.raises(RuntimeError, match=r"learner update: .*learner-[01]"):
+        learner.update(batch, seed=0)
     learner.shutdown()
     sampler.shutdown()
