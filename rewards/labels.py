@@ -47,7 +47,7 @@ class LabelModel:
         dtype: Precision = "fp32",
         device: str = "auto",
         max_tokens: int | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
     ) -> None:
@@ -112,7 +112,7 @@ def _max_tokens(model: str, wanted: int | None, limit: int | None) -> int:
 
 
 def _engine(
-    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int, labels: LabelModel
+    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int | None, labels: LabelModel
 ) -> LabelEngine:
     if engine == "transformers":
         return TransformersEngine(model, dtype=dtype, device=device, batch_tokens=batch_tokens)

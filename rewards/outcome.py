@@ -27,7 +27,8 @@ class OutcomeReward(ResponseReward):
     max_tokens: longest input in tokens; None takes the model's limit.
     overlong: what happens to a longer one: `fail` fails its score, `cut` takes away the end of the solution, says so in
     the log and marks the score with the part `cut`.
-    batch_tokens: tokens of one forward pass, padding included. engine: transformers or vllm; the scores are equal.
+    batch_tokens: tokens of one forward pass, padding included; None: 1024 on a CPU, 16384 on a GPU.
+    engine: transformers or vllm; the scores are equal.
     Raises ValueError for a set-up that cannot work.
     """
 
@@ -41,7 +42,7 @@ class OutcomeReward(ResponseReward):
         dtype: Precision = "fp32",
         device: str = "auto",
         max_tokens: int | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
     ) -> None:

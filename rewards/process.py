@@ -43,7 +43,7 @@ class ProcessReward(ResponseReward):
         dtype: Precision = "fp32",
         device: str = "auto",
         max_tokens: int | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
     ) -> None:

@@ -19,9 +19,15 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from rewards.engines.batches import token_batches
+from rewards.engines.onednn import use_onednn
 
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
+"""Tokens of one forward pass by default. On a CPU small batches keep activations in cache and in memory that is already
+mapped: from 1500 tokens on, page faults cost a 3M-parameter model a third of its time."""
+
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -33,6 +39,11 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def default_batch_tokens(device: str) -> int:
+    """`BATCH_TOKENS` of a device as torch names it (`cuda:1`, say)."""
+    return BATCH_TOKENS["cpu" if device == "cpu" else "cuda"]
 
 
 def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfig:
@@ -106,23 +117,24 @@ def at_positions(
 class TransformersEngine:
     """A causal language model asked for the probability of one label against another at given positions.
 
-    `dtype` is fp32 or bf16; the two logits and their softmax are always float32. `batch_tokens` bounds a forward pass,
-    padding included. The weights are loaded at the first call.
+    `dtype` is fp32 or bf16; the two logits and their softmax are always float32. `device` is cpu, cuda, or auto: cuda
+    where there is one. `batch_tokens` bounds a forward pass, padding included; None takes `BATCH_TOKENS` of the device.
+    The weights are loaded at the first call.
     """
 
     def __init__(
-        self, model: str, *, dtype: Precision = "fp32", device: str = "cpu", batch_tokens: int = 16384
+        self, model: str, *, dtype: Precision = "fp32", device: str = "auto", batch_tokens: int | None = None
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(f"reward.dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-        if batch_tokens < 1:
+        if batch_tokens is not None and batch_tokens < 1:
             raise ValueError(f"reward.batch_tokens must be at least 1, not {batch_tokens}")
         config = read_config(model)
         for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
             if getattr(config, name, None) not in (None, neutral):
                 raise ValueError(f"reward.model {model} transforms its logits ({name}): not supported")
-        self.path, self.dtype, self.batch_tokens = model, DTYPES[dtype], batch_tokens
-        self.device = device
+        self.path, self.dtype, self.device = model, DTYPES[dtype], pick_device(device)
+        self.batch_tokens = batch_tokens or default_batch_tokens(self.device)
         self._model: Any = None
 
     def load(self) -> Any:
@@ -139,7 +151,8 @@ class TransformersEngine:
             except (OSError, SafetensorError) as error:
                 raise ValueError(f"reward.model {self.path}: cannot read its weights ({_first_line(error)})") from error
             check_loading(self.path, info)
-            self._model = model.eval().to(pick_device(self.device))
+            self._model = model.eval().to(self.device)
+            use_onednn(self._model.base_model)
         return self._model
 
     def label_probabilities(
