@@ -1,8 +1,6 @@
 """The policy under DeepSpeed in one process: log-probabilities, optimizer steps, weights, checkpoints.
 
-One object of this class lives in every learner rank, and every method is collective: all ranks call it together. Rows
-are right-padded and attention is causal, so padding never reaches a real token and no attention mask is needed; the
-fast attention kernels stay in use.
+One object of this class lives in every learner rank, and every method is collective: all ranks call it together.
 """
 
 from __future__ import annotations
@@ -20,50 +18,19 @@ from rl.learner.strategy import DeviceStrategy  # isort: skip  # imports OpenRLH
 import deepspeed
 import torch
 from openrlhf.models import Actor, PolicyLoss, aggregate_loss
-from openrlhf.models.actor import _patch_zero3_weight_mapping
-from openrlhf.models.utils import compute_approx_kl, set_z3_leaf_modules
+from openrlhf.models.utils import compute_approx_kl
 from torch import Tensor
-from torch.nn.functional import pad
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.integrations.deepspeed import HfDeepSpeedConfig
-from transformers.utils import is_flash_attn_2_available
+from transformers import AutoTokenizer
 
 from rl.learner.batching import Micro, Step
 from rl.learner.losses import LossNotFinite, PolicyLossSettings
+from rl.learner.model import load_actor, token_logprobs
 from rl.settings import PolicySettings
 from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
 
 _CHECKPOINT = "deepspeed"
 """Folder of DeepSpeed's own files in a checkpoint: OpenRLHF deletes the oldest folders beside what it writes."""
-
-
-def load_actor(policy: PolicySettings, strategy: DeviceStrategy, temperature: float) -> Actor:
-    """OpenRLHF's Actor round the model in `policy.path`, its weights partitioned at once under ZeRO-3.
-
-    The model is made here rather than by Actor, which knows no fp32 and trusts code from the model's folder.
-    """
-    cuda = strategy.device == "cuda"
-    partitioned = strategy.stage == 3
-    if partitioned:
-        _patch_zero3_weight_mapping()
-    # Transformers looks for this object, held only weakly, while it loads.
-    held = HfDeepSpeedConfig(strategy.get_ds_train_config()) if partitioned else None
-    model = AutoModelForCausalLM.from_pretrained(
-        policy.path,
-        dtype=torch.float32 if policy.dtype == "fp32" else torch.bfloat16,
-        attn_implementation="flash_attention_2"
-        if cuda and policy.dtype == "bf16" and is_flash_attn_2_available()
-        else "sdpa",
-    )
-    del held
-    set_z3_leaf_modules(model, detect_hybrid=False)
-    if cuda and not partitioned:
-        model.to("cuda")
-    actor = Actor(model, temperature=temperature)
-    actor.packing_samples = False
-    actor.is_vlm = False
-    return actor
 
 
 class PolicyLearner:
@@ -104,8 +71,8 @@ class PolicyLearner:
         with torch.no_grad():
             for rows in micros:
                 part = self._rows(batch, rows)
-                policy = self._token_logprobs(self.actor, part).cpu()
-                reference = None if self.reference is None else self._token_logprobs(self.reference, part).cpu()
+                policy = token_logprobs(self.actor, part).cpu()
+                reference = None if self.reference is None else token_logprobs(self.reference, part).cpu()
                 if rows:
                     results.append((rows, policy, reference))
         return results
@@ -194,7 +161,7 @@ class PolicyLearner:
     def _micro_loss(self, rows: TrainBatch, step: Step) -> tuple[Tensor, dict[str, float], float]:
         """This micro-batch's share of the minibatch's loss, its sums for the metrics, and its largest ratio."""
         settings, mask = self.loss, rows.response_mask.float()
-        current = self._token_logprobs(self.actor, rows)
+        current = token_logprobs(self.actor, rows)
         old = current.detach() if rows.old_logprobs is None else rows.old_logprobs
         counts: dict[str, Any] = {
             "dp_size": self.strategy.world_size,
@@ -247,19 +214,6 @@ class PolicyLearner:
     def _refuse_norm(self, norm: float) -> None:
         if not math.isfinite(norm):
             raise LossNotFinite(f"the gradient norm is not finite ({norm}): go back to the last checkpoint")
-
-    def _token_logprobs(self, actor: Actor, rows: TrainBatch) -> Tensor:
-        """Token-aligned log-probabilities (b, l), float32, 0 outside the response.
-
-        Actor returns column t for token t + 1; one column of zeros in front aligns them with the tokens themselves.
-        """
-        values = actor(
-            rows.input_ids,
-            action_mask=rows.response_mask[:, 1:],
-            attention_mask=torch.ones_like(rows.input_ids),
-            use_cache=False,
-        )
-        return pad(values, (1, 0))
 
     def _rows(self, batch: TrainBatch, rows: Micro) -> TrainBatch:
         """These rows on the device; without rows the shortest one, its response masked, to keep the ranks in step."""

@@ -49,7 +49,7 @@ def test_two_updates_equal_plain_torch(ranks: dict[int, Ranks], batch: TrainBatc
     [
         (2, PolicyLossSettings(aggregation="sequence", kl=0.05), {"epochs": 2, "minibatches": 2}),
         (2, PolicyLossSettings(aggregation="constant", constant_length=32, clip_high=0.28), {"epochs": 3}),
-        (1, PolicyLossSettings(clip_low=0.05, clip_high=0.05), {"epochs": 2}),
+        (1, PolicyLossSettings(clip_low=0.05, clip_high=0.05), {"epochs": 2, "gradient_checkpointing": True}),
     ],
 )
 def test_epochs_minibatches_and_means_equal_plain_torch(
@@ -65,6 +65,27 @@ def test_epochs_minibatches_and_means_equal_plain_torch(
     assert metrics["steps"] == settings.epochs * settings.minibatches
     assert 0 < metrics["clip_fraction"] < 1
     assert metrics["ratio_max"] > 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "plain"),
+    [
+        (PolicyLossSettings(ratio="sequence", aggregation="sequence"), PolicyLossSettings(aggregation="sequence")),
+        (PolicyLossSettings(correction="token"), PolicyLossSettings()),
+        (PolicyLossSettings(correction="sequence", correction_mode="mask"), PolicyLossSettings()),
+        (PolicyLossSettings(dual_clip=3.0, kl=0.1, kl_estimator="k2"), PolicyLossSettings()),
+        (PolicyLossSettings(kl=0.1, kl_estimator="k1", kl_unbiased_gradient=True), PolicyLossSettings()),
+    ],
+)
+def test_on_policy_every_variant_takes_the_plain_step(
+    ranks: dict[int, Ranks], batch: TrainBatch, loss: PolicyLossSettings, plain: PolicyLossSettings
+) -> None:
+    group, settings = ranks[2], settings_for(2, 2)
+    group.load(settings, loss)
+    policy, frozen = group.logprobs(batch, SEVERAL)
+    group.update(replace(batch, behaviour_logprobs=policy, reference_logprobs=frozen), settings, seed=0)
+    expected = reference.train(group.folder, batch, settings, plain, TEMPERATURE, seeds=[0])
+    assert largest_difference(group.weights(), expected) < 1e-6
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
