@@ -26,7 +26,7 @@ from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
 from rl.settings import RunSettings
 from rl.types import Rollout, TrainBatch
-from rl.weights import check_gap, gap, sync
+from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
 
 EVALUATION_SEED = 7
 """Evaluations draw with the same seed, so that two policies are compared on the same luck."""
@@ -143,6 +143,7 @@ def learn(
 
     Raises WeightsDidNotArrive when they do not, and RuntimeError when no score of the rollout can be used.
     """
+    check_versions(rollout, update - 1)
     batch = pad_rollout(rollout, pad_id=0)
     logprobs = learner.logprobs(batch)
     measured = gap(batch, logprobs.policy)
@@ -159,6 +160,13 @@ def learn(
         "sync/gap_max": measured["max"],
         "learner/sequences": float(kept),
     }
+
+
+def check_versions(rollout: Rollout, expected: int) -> None:
+    """Raise WeightsDidNotArrive unless every sample was drawn with the weights of the last sync."""
+    versions = {sample.weight_version for samples in rollout.samples for sample in samples}
+    if versions - {expected}:
+        raise WeightsDidNotArrive(f"samples were drawn with weights {sorted(versions)}, expected version {expected}")
 
 
 def as_groups(rollout: Rollout) -> list[Group]:

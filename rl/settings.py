@@ -70,7 +70,7 @@ class LearnerSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     max_grad_norm: float = 1.0
     warmup_updates: int = 0  # linear warm-up of the learning rate, in optimizer steps
-    micro_batch_tokens: int = 16384  # tokens (padding included) in one forward pass of one rank
+    micro_batch_tokens: int = 4096  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
     minibatches: int = 1  # optimizer steps an epoch
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
@@ -117,8 +117,8 @@ class LoopSettings:
     evaluate_problems: int = 200  # held-out problems an evaluation, one response each
     failed_scores: Literal["drop_sample", "drop_group", "stop"] = "drop_sample"  # a score that could not be given
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
-    logprob_gap_fp32: float = 1e-3  # mean |sampler - learner| log-probability above which the run stops, fp32
-    logprob_gap_bf16: float = 5e-2  # the same in bf16
+    logprob_gap_fp32: float = 1e-4  # mean |sampler - learner| log-probability above which the run stops, fp32
+    logprob_gap_bf16: float = 3e-2  # the same in bf16
 
     def __post_init__(self) -> None:
         require(self.updates >= 1, f"updates must be at least 1, not {self.updates}")
