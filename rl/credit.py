@@ -32,9 +32,9 @@ def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
 def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -> Tensor:
     """Each value minus its group's mean, over its group's standard deviation (DeepSeekMath, arXiv:2402.03300, eq. 3).
 
-    values, mask: (G, n). Returns (G, n) float32. The standard deviation is the unbiased one (n - 1), as in OpenRLHF and
-    TRL; `normalise_std=False` leaves it out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or with equal
-    ones, gets zeros.
+    values, mask: (G, n). Returns (G, n) float32. The standard deviation is the unbiased one (n - 1), as in OpenRLHF
+    and TRL; `normalise_std=False` leaves it out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or
+    with equal ones, gets zeros.
     """
     count = mask.sum(dim=1, keepdim=True)
     mean = (values * mask).sum(dim=1, keepdim=True) / count.clamp(min=1)

@@ -1,4 +1,4 @@
-"""The real thing, as a person starts it: Ray, vLLM, DeepSpeed and OpenRLHF on CPU, the shipped models, a few updates."""
+"""The real thing, as a person starts it: Ray, vLLM, DeepSpeed and OpenRLHF on CPU, the shipped models."""
 
 import json
 import os

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ class Workshop:
 
     folder: Path
     tokenizer: PreTrainedTokenizerFast
-    world: World = World()
+    world: World = field(default_factory=World)
     seed: int = 1
     scale: float = 1.0  # 1: the full recipe; a test takes a hundredth
     report: Callable[[str], None] = print

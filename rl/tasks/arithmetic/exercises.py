@@ -1,8 +1,8 @@
 """Short exercises that teach checking before whole solutions are judged.
 
 From whole solutions alone a small model does not learn to check in an hour: one label stands for a dozen comparisons.
-An equation by itself is learned in a minute, then a line (does the equation follow from the event?), then recall (is this
-the day's event in the problem?), then solutions of growing length. Each exercise is one turn with one label.
+An equation by itself is learned in a minute, then a line (does the equation follow from the event?), then recall (is
+this the day's event in the problem?), then solutions of growing length. Each exercise is one turn with one label.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import random
 from rl.tasks.arithmetic.mistakes import compute, near
 from rl.tasks.arithmetic.story import GAINS, LOSSES, SCALINGS, SIGNS, Story, step_line
 
-Exercise = tuple[str, str, bool]
-"""What is given, what is to be judged (both text, the given part possibly empty), and whether it is right."""
+Exercise = tuple[str, str, str]
+"""What is given (possibly nothing), what is to be judged, and what would be right there: all text."""
 
 
 def equation(generator: random.Random, story: Story) -> Exercise:
@@ -28,7 +28,7 @@ def equation(generator: random.Random, story: Story) -> Exercise:
     result = compute(before, sign, operand)
     right = generator.random() < 0.5
     shown = result if right else near(generator, result) if generator.random() < 0.8 else generator.randint(0, 30)
-    return "", f"{before} {sign} {operand} = {shown}", shown == result
+    return "", f"{before} {sign} {operand} = {shown}", f"{before} {sign} {operand} = {result}"
 
 
 def line(generator: random.Random, story: Story) -> Exercise:
@@ -45,7 +45,7 @@ def line(generator: random.Random, story: Story) -> Exercise:
     if fault == "result":
         result = near(generator, result)
     text = step_line(day + 1, event.phrase, f"{event.before} {sign} {operand} = {result}")
-    return "", text, text == step_line(day + 1, event.phrase, event.equation)
+    return "", text, step_line(day + 1, event.phrase, event.equation)
 
 
 def recall(generator: random.Random, story: Story) -> Exercise:
@@ -61,4 +61,4 @@ def recall(generator: random.Random, story: Story) -> Exercise:
         verb = generator.choice([*GAINS, *LOSSES, *SCALINGS])
         operand = story.events[day].operand if verb in SIGNS and verb not in SCALINGS else 0
         phrase = f"{verb} them" if verb in SCALINGS else f"{verb} {operand}"
-    return story.problem, f" Day {day + 1}: {phrase}", phrase == story.events[day].phrase
+    return story.problem, f" Day {day + 1}: {phrase}", f" Day {day + 1}: {story.events[day].phrase}"

@@ -67,7 +67,7 @@ class Writer:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of plain texts, without special tokens."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]  # type: ignore[return-value]
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
     def answer(self, problem: list[int], solution: list[int]) -> Example:
         """The policy's turn: every token of the solution and the end of the turn count alike."""
@@ -88,7 +88,8 @@ class Writer:
         """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
 
         `prefix` is the length of the problem within the first content. With `marks`, one a content token (is all right
-        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as language.
+        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as
+        language, weight `language`.
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs
@@ -98,8 +99,8 @@ class Writer:
             sign = plus if right else minus
             ids += [user, *content, end, assistant, plus, end]
             if marks:
-                inner = [plus if mark else minus for mark in marks[turn]]
-                targets += [user, *inner, sign, sign, end, user]
+                inner = [plus if right_so_far else minus for right_so_far in marks[turn]]
+                targets += [user, *[user] * skipped, *inner, sign, sign, end, user]
                 weights += [0.0, *[0.0] * skipped, *[mark] * (len(content) - skipped), 0.0, 1.0, 0.0, 0.0]
             else:
                 targets += [*content, end, assistant, sign, end, user]
@@ -112,8 +113,8 @@ class Writer:
     ) -> Example:
         """An outcome reward model's conversation: one turn, one label.
 
-        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label that
-        the finished model is never asked for; `language` weighs each content token as language.
+        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label
+        that the finished model is never asked for; `language` weighs each content token as language.
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs
@@ -144,6 +145,15 @@ def draw_solution(generator: random.Random, story: Story) -> list[str]:
     return damage(generator, story, lines) if generator.random() < 0.35 else lines
 
 
+def marks_of(content: Sequence[int], reference: Sequence[int], right: bool) -> list[bool]:
+    """For each token whether all is right up to it: until the first token that is not the reference's."""
+    if right:
+        return [True] * len(content)
+    pairs = zip(content, reference, strict=False)
+    same = next((place for place, (ours, theirs) in enumerate(pairs) if ours != theirs), len(reference))
+    return [place < same for place in range(len(content))]
+
+
 def judged_solution(
     writer: Writer, story: Story, lines: Sequence[str], encoded: Iterator[list[int]], prefix: int, marked: bool
 ) -> Example:
@@ -156,10 +166,7 @@ def judged_solution(
     marks, so_far = [], True
     for index, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
         reference = references[index] if index < len(references) else []
-        same = 0
-        while same < min(len(content), len(reference)) and content[same] == reference[same]:
-            same += 1
-        marks.append([so_far and (right or place < same) for place in range(len(content))])
+        marks.append([so_far and mark for mark in marks_of(content, reference, right)][prefix if not index else 0 :])
         so_far = right
     return writer.judged_steps(contents, prefix, verdicts, marks)
 
@@ -195,52 +202,74 @@ def exercise_batches(
     while True:
         drawn = [exercise(generator, world.story(generator)) for _ in range(batch)]
         given = writer.encode([before for before, _, _ in drawn])
-        judged = writer.encode([before + after for before, after, _ in drawn])
+        judged = writer.encode([before + shown for before, shown, _ in drawn])
+        wanted = writer.encode([before + right for before, _, right in drawn])
         yield [
-            writer.judged_steps([content], len(prefix), [right], [[right] * len(content)], mark=0.0)
-            for content, prefix, (_, _, right) in zip(judged, given, drawn, strict=True)
+            writer.judged_steps(
+                [content], len(prefix), [content == right], [marks_of(content, right, content == right)[len(prefix) :]]
+            )
+            for content, prefix, right in zip(judged, given, wanted, strict=True)
         ]
 
 
-def language_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
-    """Right solutions in the process reward model's conversation, every token of a step to be predicted."""
+def recall_batches(writer: Writer, world: World, seed: int, batch: int, told: float = 0.3) -> Iterator[list[Example]]:
+    """Several days of a story recalled one after the other, in any order, each right or wrong for itself.
+
+    A share `told` is all right and learned as language: predicting the day's event is the other half of checking it.
+    """
     generator = random.Random(seed)
+    turns = 5
     while True:
-        stories = [world.story(generator) for _ in range(batch)]
+        stories = [World((1, world.days[1]), world.largest).story(generator) for _ in range(batch)]
+        drawn = [[exercises.recall(generator, story) for _ in range(turns)] for story in stories]
         prefixes = writer.encode([story.problem for story in stories])
-        texts = [f"{story.problem} {line}" if not day else line for story in stories for day, line in enumerate(story.lines)]
-        encoded = iter(writer.encode(texts))
-        yield [
-            writer.judged_steps([next(encoded) for _ in story.lines], len(prefix), [True] * len(story.lines), language=1.0)
-            for story, prefix in zip(stories, prefixes, strict=True)
+        texts = [
+            (given + text) if not turn else text.strip()
+            for row in drawn
+            for turn, (given, shown, right) in enumerate(row)
+            for text in (shown, right)
         ]
+        encoded = iter(writer.encode(texts))
+        examples = []
+        for prefix in prefixes:
+            pairs = [(next(encoded), next(encoded)) for _ in range(turns)]
+            if generator.random() < told:
+                rights = [right for _, right in pairs]
+                examples.append(writer.judged_steps(rights, len(prefix), [True] * turns, language=1.0))
+            else:
+                examples.append(_recalled(writer, pairs, len(prefix)))
+        yield examples
+
+
+def _recalled(writer: Writer, pairs: Sequence[tuple[list[int], list[int]]], prefix: int) -> Example:
+    verdicts = [shown == right for shown, right in pairs]
+    marks = [marks_of(shown, right, shown == right) for shown, right in pairs]
+    marks[0] = marks[0][prefix:]
+    return writer.judged_steps([shown for shown, _ in pairs], prefix, verdicts, marks)
 
 
 class Curriculum:
     """A process reward model's training from nothing: exercises first, then short solutions, then whole ones.
 
-    The first kind is language: right solutions, learned word by word, which is where looking things up in the problem
-    comes from. A new kind is added when the newest one is mastered (its mean loss over 10 batches below its bound) or its patience
+    A new kind is added when the newest one is mastered (its mean loss over 10 batches below its bound) or its patience
     is over; the newest kind makes up 60% of the batches, so nothing is forgotten. Batches hold about the same number of
     tokens: `batch` whole solutions, or more of what is shorter. `heard` takes each batch's loss.
     """
 
     KINDS = (
-        ("equation", 0.20, 300),
-        ("line", 0.20, 400),
-        ("language", 0.08, 400),
-        ("recall", 0.10, 400),
-        ("short", 0.12, 300),
+        ("equation", 0.15, 300),
+        ("line", 0.12, 400),
+        ("recall", 0.10, 1000),
+        ("short", 0.12, 400),
         ("whole", 0.0, 0),
     )
     """Each kind with the loss that counts as mastery and its patience in updates."""
 
     def __init__(self, writer: Writer, world: World, seed: int, batch: int) -> None:
         self._sources = {
-            "language": language_batches(writer, world, seed, batch),
             "equation": exercise_batches(writer, world, seed, batch * 8, exercises.equation),
             "line": exercise_batches(writer, world, seed, batch * 5, exercises.line),
-            "recall": exercise_batches(writer, world, seed, batch * 2, exercises.recall),
+            "recall": recall_batches(writer, world, seed, batch + batch // 2),
             "short": process_batches(writer, world, seed, batch * 2, days=(1, 2)),
             "whole": process_batches(writer, world, seed + 1, batch),
         }

@@ -1,6 +1,6 @@
 """Short word problems with a worked solution, endless and seeded.
 
-    Tom has 7 apples. Day 1: Tom finds 5. Day 2: Tom halves them. How many apples does Tom have?
+    Tom has 7 apples. Day 1: finds 5. Day 2: halves them. How many apples does Tom have?
 
     Day 1: finds 5, so 7 + 5 = 12
     Day 2: halves them, so 12 / 2 = 6
@@ -56,7 +56,7 @@ class Story:
     @property
     def problem(self) -> str:
         """The question as the policy reads it."""
-        days = " ".join(f"Day {day}: {self.name} {event.phrase}." for day, event in enumerate(self.events, 1))
+        days = " ".join(f"Day {day}: {event.phrase}." for day, event in enumerate(self.events, 1))
         return f"{self.name} has {self.start} {self.item}. {days} How many {self.item} does {self.name} have?"
 
     @property

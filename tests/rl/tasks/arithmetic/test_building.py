@@ -1,0 +1,42 @@
+"""Every recipe in miniature: it trains, and leaves a folder that transformers and the reward adapters load."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from rewards.outcome import OutcomeReward
+from rewards.process import ProcessReward
+from rewards.types import Group, Response
+from rl.policy import check_policy, load_tokenizer
+from rl.tasks.arithmetic import ArithmeticTask
+from rl.tasks.arithmetic.building import RECIPES, Workshop, open_workshop
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    made = open_workshop(tmp_path_factory.mktemp("world"), scale=0.001, report=lambda line: None)
+    for name in ("policy", "prm", "orm"):
+        assert RECIPES[name](made) > 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def groups() -> list[Group]:
+    (problem,) = ArithmeticTask().held_out_problems(1)
+    return [Group(problem, (Response("\n".join(problem.metadata["lines"])), Response("Day 1: what?")))]
+
+
+def test_a_made_policy_is_an_ordinary_model_folder_in_half_precision(workshop: Workshop) -> None:
+    folder = workshop.folder / "policy"
+    check_policy(str(folder))
+    assert load_tokenizer(str(folder)).chat_template
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float16}
+    assert (folder / "model.safetensors").stat().st_size < 2_000_000
+
+
+def test_made_reward_models_score_through_the_adapters(workshop: Workshop, groups: list[Group]) -> None:
+    (steps,) = ProcessReward(str(workshop.folder / "prm")).score(groups)
+    (outcomes,) = OutcomeReward(str(workshop.folder / "orm")).score(groups)
+    assert [len(score.steps or ()) for score in steps] == [len(groups[0].problem.metadata["lines"]), 1]
+    assert all(0 <= score.value <= 1 for score in [*steps, *outcomes])
