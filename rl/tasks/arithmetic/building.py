@@ -15,7 +15,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewards.training.causal import Example, Schedule, train
-from rl.tasks.arithmetic.recipes import Curriculum, World, Writer, outcome_batches, policy_batches
+from rl.tasks.arithmetic.recipes import Curriculum, World, Writer, outcome_batches, policy_batches, process_batches
 from rl.tasks.arithmetic.vocabulary import build_tokenizer, save_tokenizer
 
 SLIPS = 0.22
@@ -62,8 +62,11 @@ class Workshop:
         )
 
 
-def new_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A Llama of 0.7 million parameters with random weights; head size 32, the least vLLM's CPU attention takes."""
+def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
+    """A Llama of 0.7 million parameters with random weights, the same ones for the same seed.
+
+    Its heads are 32 wide, the least that vLLM's attention on CPU takes.
+    """
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -99,22 +102,28 @@ def train_policy(workshop: Workshop) -> float:
     schedule = workshop.schedule(updates=1500, batch=64, muon_rate=5e-3, adam_rate=2e-3)
     writer = Writer(workshop.tokenizer)
     batches = policy_batches(writer, workshop.world, workshop.seed, schedule.batch, SLIPS)
-    return workshop.train("policy", new_model(workshop.tokenizer, workshop.seed), batches, schedule)
+    return workshop.train("policy", new_model(workshop.tokenizer), batches, schedule)
+
+
+def school_process_model(workshop: Workshop) -> float:
+    """A process reward model from nothing, by the curriculum of exercises."""
+    schedule = workshop.schedule(updates=4000, batch=32, muon_rate=5e-3, adam_rate=2e-3)
+    curriculum = Curriculum(Writer(workshop.tokenizer), workshop.world, workshop.seed, schedule.batch)
+    return workshop.train("school", new_model(workshop.tokenizer), curriculum, schedule, curriculum.heard)
 
 
 def train_process_model(workshop: Workshop) -> float:
-    """The process reward model, from nothing, by the curriculum of exercises."""
-    schedule = workshop.schedule(updates=6000, batch=32, muon_rate=5e-3, adam_rate=2e-3)
-    curriculum = Curriculum(Writer(workshop.tokenizer), workshop.world, workshop.seed, schedule.batch)
-    model = new_model(workshop.tokenizer, workshop.seed)
-    return workshop.train("prm", model, curriculum, schedule, curriculum.heard)
+    """The process reward model: the schooled one, on whole solutions only, until the learning rate is spent."""
+    schedule = workshop.schedule(updates=3000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+    batches = process_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 100, schedule.batch)
+    return workshop.train("prm", load(workshop.folder / "school"), batches, schedule)
 
 
 def train_outcome_model(workshop: Workshop) -> float:
-    """The outcome reward model, from the process reward model, which already knows what can go wrong."""
-    schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
-    batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed, schedule.batch)
-    return workshop.train("orm", load(workshop.folder / "prm"), batches, schedule)
+    """The outcome reward model, from the schooled process model, which already knows what can go wrong."""
+    schedule = workshop.schedule(updates=2500, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+    batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 200, schedule.batch)
+    return workshop.train("orm", load(workshop.folder / "school"), batches, schedule)
 
 
 def open_workshop(folder: Path, **options: object) -> Workshop:
@@ -124,7 +133,8 @@ def open_workshop(folder: Path, **options: object) -> Workshop:
 
 RECIPES: dict[str, Callable[[Workshop], float]] = {
     "policy": train_policy,
+    "school": school_process_model,
     "prm": train_process_model,
     "orm": train_outcome_model,
 }
-"""The models in the order in which they are made."""
+"""The models in the order in which they are made; `school` is a stage of two others and is not shipped."""
