@@ -86,9 +86,21 @@ def train(
 
     Raises ValueError when the loss is not finite.
     """
-    matrices = [
-        p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "lm_head" not in name
-    ]
+    return descend(model, lambda: token_losses(model, *collate(next(batches)), labels=labels), schedule, report)
+
+
+def descend(
+    model: nn.Module,
+    next_loss: Callable[[], Tensor],
+    schedule: Schedule,
+    report: Callable[[int, float, float], None] = lambda update, loss, seconds: None,
+) -> float:
+    """Minimise `next_loss`, a scalar a batch, over the model's parameters; returns the mean of the last tenth.
+
+    Matrices go to Muon, all but embeddings and those with `head` in their name. Raises ValueError when the loss is not
+    finite.
+    """
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "head" not in name]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     optimizers = [
@@ -105,9 +117,8 @@ def train(
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * share_of_peak(update, schedule)
-        inputs = collate(next(batches))
         with torch.autocast("cpu", torch.bfloat16):  # one context an update: it caches its casts of the weights
-            loss = token_losses(model, *inputs, labels=labels)
+            loss = next_loss()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:

@@ -1,0 +1,80 @@
+"""ArmoRM's two stages on data where the right outcome is known."""
+
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from rewards.armorm_model import GatingNetwork
+from rewards.training.armorm import GateSchedule, debias, ridge, spearman, train_gate
+
+
+def test_ridge_finds_the_weights_that_made_the_targets() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states, made_by = torch.randn(400, 6, generator=generator), torch.randn(3, 6, generator=generator)
+    weights, alphas = ridge(states, states @ made_by.T)
+    assert torch.allclose(weights, made_by, atol=1e-4)
+    assert (alphas < 1).all()
+
+
+def test_ridge_is_sklearns_and_noise_asks_for_more_strength() -> None:
+    generator = torch.Generator().manual_seed(1)
+    states, noise = torch.randn(60, 40, generator=generator), torch.randn(60, 1, generator=generator)
+    weights, alphas = ridge(states, noise, seed=3)
+    assert alphas[0] >= 10
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(3))[12:]
+    expected = Ridge(alpha=float(alphas[0]), fit_intercept=False).fit(states[rows], noise[rows, 0]).coef_
+    assert weights[0].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_rows_without_an_objective_are_left_out_of_it_alone() -> None:
+    generator = torch.Generator().manual_seed(2)
+    states = torch.randn(200, 4, generator=generator)
+    targets = torch.stack([states[:, 0], states[:, 1]], dim=1)
+    targets[100:, 1] = float("nan")
+    weights, _ = ridge(states, targets)
+    assert torch.allclose(weights, torch.eye(4)[:2], atol=1e-3)
+    targets[5:, 1] = float("nan")
+    with pytest.raises(ValueError, match="objective 1 has 5 labelled rows"):
+        ridge(states, targets)
+
+
+def test_spearman_shares_the_ranks_of_ties() -> None:
+    assert spearman(torch.tensor([1.0, 2, 3]), torch.tensor([10.0, 20, 21])) == pytest.approx(1)
+    assert spearman(torch.tensor([1.0, 2, 2, 3]), torch.tensor([4.0, 3, 2, 1])) == pytest.approx(-0.9487, abs=1e-4)
+    assert spearman(torch.ones(3), torch.tensor([1.0, 2, 3])) == 0
+
+
+def test_debiasing_takes_the_smallest_penalty_that_unties_an_objective_from_length() -> None:
+    generator = torch.Generator().manual_seed(0)
+    length, merit = torch.randn(2, 2000, generator=generator)
+    rewards = torch.stack([merit, merit + 0.5 * length, length], dim=1)
+    transform = debias(rewards, verbosity=2)
+    assert transform[2].tolist() == pytest.approx([0.0, -0.5, 0.0], abs=0.06)
+    assert torch.equal(transform[:2], torch.eye(3)[:2])
+    assert spearman((rewards @ transform)[:, 1], length) <= 0.03
+
+
+def test_the_gate_learns_which_objective_counts_for_which_prompt() -> None:
+    torch.manual_seed(0)
+    prompts = torch.randint(2, (512, 1)).float() * 2 - 1
+    better, worse = torch.randn(512, 2), torch.randn(512, 2)
+    counts = (prompts[:, 0] > 0).long()
+    rows = torch.arange(512)
+    swap = better[rows, counts] < worse[rows, counts]
+    better[swap], worse[swap] = worse[swap], better[swap].clone()
+    gating = GatingNetwork(1, 2, width=16, hidden=2, temperature=1.0)
+    loss = train_gate(gating, prompts, better, worse, torch.eye(2), GateSchedule(300, 128, 1e-2, 0.0))
+    first, second = gating(torch.tensor([[-1.0], [1.0]])).detach()
+    assert first[0] > 5 * first[1]
+    assert second[1] > 5 * second[0]
+    assert loss < 0.5
+
+
+def test_the_gate_is_trained_on_debiased_rewards() -> None:
+    torch.manual_seed(0)
+    prompts, worse = torch.zeros(64, 1), torch.zeros(64, 2)
+    better = torch.tensor([[0.0, 1.0]]).repeat(64, 1)
+    removed = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    gating = GatingNetwork(1, 2, width=4, hidden=1, temperature=1.0)
+    loss = train_gate(gating, prompts, better, worse, removed, GateSchedule(20, 16))
+    assert loss == pytest.approx(0.6931, abs=1e-3)
