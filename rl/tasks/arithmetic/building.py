@@ -18,7 +18,7 @@ from rewards.training.causal import Example, Schedule, train
 from rl.tasks.arithmetic.recipes import Curriculum, World, Writer, outcome_batches, policy_batches, process_batches
 from rl.tasks.arithmetic.vocabulary import build_tokenizer, save_tokenizer
 
-SLIPS = 0.22
+SLIPS = 0.3
 """How often a step of the policy's training data slips: leaves it right in about two solutions of five."""
 
 
@@ -99,7 +99,7 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
 
 def train_policy(workshop: Workshop) -> float:
     """Supervised fine-tuning on hasty solutions: a policy that knows the way and often stumbles."""
-    schedule = workshop.schedule(updates=1500, batch=64, muon_rate=5e-3, adam_rate=2e-3)
+    schedule = workshop.schedule(updates=800, batch=64, muon_rate=5e-3, adam_rate=2e-3)
     writer = Writer(workshop.tokenizer)
     batches = policy_batches(writer, workshop.world, workshop.seed, schedule.batch, SLIPS)
     return workshop.train("policy", new_model(workshop.tokenizer), batches, schedule)
@@ -114,14 +114,14 @@ def school_process_model(workshop: Workshop) -> float:
 
 def train_process_model(workshop: Workshop) -> float:
     """The process reward model: the schooled one, on whole solutions only, until the learning rate is spent."""
-    schedule = workshop.schedule(updates=3000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+    schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = process_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 100, schedule.batch)
     return workshop.train("prm", load(workshop.folder / "school"), batches, schedule)
 
 
 def train_outcome_model(workshop: Workshop) -> float:
     """The outcome reward model, from the schooled process model, which already knows what can go wrong."""
-    schedule = workshop.schedule(updates=2500, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+    schedule = workshop.schedule(updates=1500, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 200, schedule.batch)
     return workshop.train("orm", load(workshop.folder / "school"), batches, schedule)
 
