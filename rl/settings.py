@@ -65,7 +65,7 @@ class LearnerSettings:
 
     ranks: int = 1  # DeepSpeed processes, one Ray actor each
     zero_stage: Literal[0, 2, 3] = 2
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
     max_grad_norm: float = 1.0
@@ -114,7 +114,7 @@ class LoopSettings:
     updates: int = 20  # rounds of sample, score, learn, sync
     seed: int = 1  # problems, sampling and initialisation of heads
     evaluate_every: int = 5  # updates between evaluations on held-out problems; 0: only before and after
-    evaluate_problems: int = 200  # held-out problems an evaluation, one response each
+    evaluate_problems: int = 400  # held-out problems an evaluation, one response each
     failed_scores: Literal["drop_sample", "drop_group", "stop"] = "drop_sample"  # a score that could not be given
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
     logprob_gap_fp32: float = 1e-4  # mean |sampler - learner| log-probability above which the run stops, fp32
