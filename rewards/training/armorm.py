@@ -101,7 +101,7 @@ def train_gate(
     """Train the gate in place; returns the mean Bradley-Terry loss, in nats, of the last tenth of the steps.
 
     `prompts` (N, H) are the states of the prompts' ends, `chosen` and `rejected` (N, K) the rewards of the better and
-    the worse response. The loss is -log sigmoid(gate . (chosen - rejected) T), dropout between the gate's hidden layers.
+    the worse response. The loss is -log sigmoid(gate . (chosen - rejected) T), dropout between the gate's layers.
     """
     generator = torch.Generator().manual_seed(seed)
     margins = (chosen - rejected).float() @ transform

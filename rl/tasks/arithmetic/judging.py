@@ -170,7 +170,7 @@ def train_judge(workshop: Workshop) -> float:
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))
     curriculum = JudgeCurriculum(writer, workshop.world, workshop.seed, schedule.batch)
-    model = new_model(workshop.tokenizer, workshop.seed)
+    model = new_model(workshop.tokenizer)
     loss = workshop.train("judge", model, curriculum, schedule, curriculum.heard)
     (workshop.folder / "judge" / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
     return loss

@@ -1,0 +1,227 @@
+"""The world's ArmoRM: a decoder that learns to check, then the published two stages on its frozen states.
+
+The decoder is the schooled process reward model, which already knows what can go wrong; it goes on with every token of
+a conversation marked (a slip? all right so far?) and with the objectives read off the last token. The heads of this
+training are thrown away. Then come ridge regressions, debiasing by verbosity, and the gate by Bradley-Terry on pairs
+of a right and a wrong answer to one problem (`rewards.training.armorm`).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+from rewards.armorm_model import ArmoRewardModel, armorm_config, save_armorm
+from rewards.training.armorm import GateSchedule, debias, ridge, train_gate
+from rewards.training.causal import descend
+from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.mistakes import compute, stumble
+from rl.tasks.arithmetic.recipes import World, Writer, draw_solution, marks_of
+from rl.tasks.arithmetic.story import Story, answer_line, step_line
+
+if TYPE_CHECKING:
+    from rl.tasks.arithmetic.building import Workshop
+
+VERBOSITY = OBJECTIVES.index("verbosity")
+SLIPS = 0.22
+
+
+@dataclass(frozen=True)
+class Checked:
+    """B conversations with all that is known of them; L tokens, padding on the right, K objectives."""
+
+    ids: Tensor  # (B, L)
+    slips: Tensor  # (B, L) int: 1 a token that follows, 2 the first of its line that does not, 0 neither
+    right: Tensor  # (B, L) int: 1 while all is right so far, 2 after, 0 outside the response
+    prompts: Tensor  # (B,) index of the token that ends the prompt, from which the gate reads
+    last: Tensor  # (B,) index of the last token
+    objectives: Tensor  # (B, K)
+
+
+def expected_lines(story: Story, lines: Sequence[str]) -> list[str]:
+    """For each line the one that follows from the problem and the line before it, whether or not that one was right.
+
+    After the answer nothing follows: an empty line.
+    """
+    found, value = [], story.start
+    for index, line in enumerate(lines):
+        if index < len(story.events):
+            event = story.events[index]
+            result = compute(value, event.sign, event.operand)
+            found.append(step_line(index + 1, event.phrase, f"{value} {event.sign} {event.operand} = {result}"))
+        else:
+            found.append(answer_line(value) if index == len(story.events) else "")
+        number = line.rsplit(" ", 1)[-1]
+        value = int(number) if number.isdigit() and len(number) < 3 else value
+    return found
+
+
+def check(writer: Writer, stories: Sequence[Story], responses: Sequence[str]) -> Checked:
+    """Conversations of the world's chat template: the problem, the response, no generation prompt."""
+    bos, user, assistant, end = writer.marks
+    texts = [response.split("\n") for response in responses]
+    pieces = [
+        [story.problem, *lines, *expected_lines(story, lines), *story.lines]
+        for story, lines in zip(stories, texts, strict=True)
+    ]
+    encoded = iter(writer.encode([piece for group in pieces for piece in group]))
+    [[newline]] = writer.encode(["\n"])
+    rows = []
+    for story, lines in zip(stories, texts, strict=True):
+        problem = next(encoded)
+        written, expected = [next(encoded) for _ in lines], [next(encoded) for _ in lines]
+        reference = _joined([next(encoded) for _ in story.lines], newline, end)
+        slips = [mark for ours, theirs in zip(written, expected, strict=True) for mark in (*_slips(ours, theirs), 0)]
+        content = _joined(written, newline, end)
+        right = [2 - mark for mark in marks_of(content, reference, right=False)]
+        rows.append(([bos, user, *problem, end, assistant], content, slips, right))
+    ids, slipped, rights = (
+        torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in column], batch_first=True)
+        for column in (
+            [prompt + content for prompt, content, _, _ in rows],
+            [[0] * len(prompt) + slips for prompt, _, slips, _ in rows],
+            [[0] * len(prompt) + right for prompt, _, _, right in rows],
+        )
+    )
+    starts = torch.tensor([len(prompt) for prompt, *_ in rows])
+    objectives = torch.tensor([attributes(story, response) for story, response in zip(stories, responses, strict=True)])
+    last = torch.tensor([len(prompt) + len(content) - 1 for prompt, content, _, _ in rows])
+    return Checked(ids, slipped, rights, starts - 2, last, objectives)
+
+
+def _joined(lines: Sequence[list[int]], newline: int, end: int) -> list[int]:
+    """The lines' ids with newlines between them and the end of the turn after them."""
+    return [*[token for line in lines for token in (*line, newline)][:-1], end]
+
+
+def _slips(written: Sequence[int], expected: Sequence[int]) -> list[int]:
+    """1 for each token as expected, 2 for the first which is not, 0 after it."""
+    marks = marks_of(written, expected, right=False)
+    first = marks.index(False) if False in marks else len(marks)
+    return [1] * first + [2] * (first < len(marks)) + [0] * (len(marks) - first - 1)
+
+
+class Checker(nn.Module):
+    """A decoder with what its training needs: two marks for every token, and the objectives.
+
+    The marks start as what a process reward model of this tokenizer answers, `+` against `-` (`signs`).
+    """
+
+    SLIP_WEIGHT = 4.0  # of a slip, a right token being 1: there is one in fifty
+
+    def __init__(self, llama: LlamaForCausalLM, signs: tuple[int, int]) -> None:
+        super().__init__()
+        self.decoder = llama.model
+        self.slip_head = nn.Linear(llama.config.hidden_size, 1)
+        self.right_head = nn.Linear(llama.config.hidden_size, 1)
+        self.objectives_head = nn.Linear(llama.config.hidden_size, len(OBJECTIVES))
+        plus, minus = llama.get_output_embeddings().weight[list(signs)].detach()
+        for head in (self.slip_head, self.right_head):
+            head.weight.data.copy_((plus - minus)[None])
+
+    def loss(self, batch: Checked) -> Tensor:
+        """Sum of three mean cross-entropies: of slips, of all right so far, and of the objectives as shares."""
+        hidden = self.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        slips = _mark_loss(self.slip_head, hidden, batch.slips, self.SLIP_WEIGHT)
+        right = _mark_loss(self.right_head, hidden, batch.right)
+        read = self.objectives_head(hidden[torch.arange(len(hidden)), batch.last]).float()
+        return slips + right + nn.functional.binary_cross_entropy_with_logits(read, batch.objectives)
+
+
+def _mark_loss(head: nn.Module, hidden: Tensor, marks: Tensor, weight: float = 1.0) -> Tensor:
+    """Mean cross-entropy of marks 1 (good) and 2 (bad, of weight `weight`); 0 does not count."""
+    counted = marks > 0
+    logits = head(hidden[counted]).float().squeeze(-1)
+    good = (marks[counted] == 1).float()
+    weights = good + weight * (1 - good)
+    return nn.functional.binary_cross_entropy_with_logits(logits, good, weights)
+
+
+def checked_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[Checked]:
+    """Training conversations without end: a quarter right throughout, the others of all kinds."""
+    generator = random.Random(f"armorm {seed}")
+    while True:
+        stories = [world.story(generator) for _ in range(batch)]
+        solutions = [story.lines if generator.random() < 0.25 else draw_solution(generator, story) for story in stories]
+        yield check(writer, stories, ["\n".join(lines) for lines in solutions])
+
+
+def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, str, str]]:
+    """`count` problems with two drawn solutions each, the one with the right answer first."""
+    generator = random.Random(f"pairs {seed}")
+    pairs: list[tuple[Story, str, str]] = []
+    while len(pairs) < count:
+        story = world.story(generator)
+        drawn = [draw_solution(generator, story), stumble(generator, story, SLIPS)]
+        rights = [lines[-1] == story.lines[-1] for lines in drawn]
+        if rights[0] != rights[1]:
+            better, worse = sorted(drawn, key=lambda lines: lines[-1] != story.lines[-1])
+            pairs.append((story, "\n".join(better), "\n".join(worse)))
+    return pairs
+
+
+def states(decoder: nn.Module, writer: Writer, judged: Sequence[tuple[Story, str]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompt states (N, H), last states (N, H) and objectives (N, K) of (story, response) pairs, float32."""
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for start in range(0, len(judged), 64):
+        stories, responses = zip(*judged[start : start + 64], strict=True)
+        batch = check(writer, stories, responses)
+        with torch.inference_mode():
+            hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+        rows = torch.arange(len(hidden))
+        found.append((hidden[rows, batch.prompts], hidden[rows, batch.last], batch.objectives))
+    prompt, last, objectives = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return prompt.clone(), last.clone(), objectives
+
+
+def fit_heads(model: ArmoRewardModel, writer: Writer, world: World, seed: int, scale: float) -> float:
+    """The published two stages on the model's frozen decoder; returns the gate's loss."""
+    pairs = preference_pairs(world, seed, max(int(6000 * scale), 64))
+    prompt, better, better_objectives = states(model.model, writer, [(story, good) for story, good, _ in pairs])
+    _, worse, worse_objectives = states(model.model, writer, [(story, bad) for story, _, bad in pairs])
+    weights, _ = ridge(torch.cat([better, worse]), torch.cat([better_objectives, worse_objectives]), seed=seed)
+    model.regression_layer.weight.data.copy_(weights)
+    chosen, rejected = better @ weights.T, worse @ weights.T
+    transform = debias(torch.cat([chosen, rejected]), VERBOSITY)
+    model.reward_transform_matrix.data.copy_(transform)
+    schedule = GateSchedule(steps=max(int(2000 * scale), 2), batch=1024 if scale >= 1 else 64)
+    return train_gate(model.gating, prompt, chosen, rejected, transform, schedule, seed)
+
+
+def train_armorm(workshop: Workshop) -> float:
+    """The world's ArmoRM, from the schooled process model; returns the gate's Bradley-Terry loss in nats."""
+    from rl.tasks.arithmetic.building import load  # building names this recipe
+
+    schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
+    writer = Writer(workshop.tokenizer)
+    llama = load(workshop.folder / "school")
+    checker = Checker(llama, writer.signs)
+    batches = checked_batches(writer, workshop.world, workshop.seed + 300, schedule.batch)
+
+    def report(update: int, loss: float, seconds: float) -> None:
+        if update % 100 == 0 or update + 1 == schedule.updates:
+            workshop.report(f"armorm: update {update + 1}/{schedule.updates}, loss {loss:.3f}, {seconds:.0f} s")
+
+    descend(checker, lambda: checker.loss(next(batches)), schedule, report)
+    return finish(workshop, llama)
+
+
+def finish(workshop: Workshop, llama: LlamaForCausalLM) -> float:
+    """Heads for a trained decoder, and the whole saved in the published layout, decoder in float16."""
+    config = armorm_config(llama.config, OBJECTIVES, gating_hidden_dim=64)
+    with torch.random.fork_rng():
+        torch.manual_seed(workshop.seed)
+        model = ArmoRewardModel(config)
+    # The heads are fitted to the states of the decoder as it is saved: rounded.
+    rounded = {name: tensor.half().float() for name, tensor in llama.model.state_dict().items()}
+    model.model.load_state_dict(rounded)
+    loss = fit_heads(model.eval(), Writer(workshop.tokenizer), workshop.world, workshop.seed, workshop.scale)
+    model.model.half()
+    save_armorm(model, workshop.tokenizer, workshop.folder / "armorm")
+    return loss

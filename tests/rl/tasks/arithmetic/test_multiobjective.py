@@ -1,0 +1,77 @@
+"""The world's ArmoRM is trained on what is true, and its recipe ends in the published layout."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rewards.armorm import ArmoRMReward
+from rewards.armorm_model import load_armorm
+from rewards.types import Group, Response
+from rl.tasks.arithmetic.attributes import OBJECTIVES
+from rl.tasks.arithmetic.building import new_model, open_workshop, save
+from rl.tasks.arithmetic.multiobjective import VERBOSITY, check, expected_lines, preference_pairs, train_armorm
+from rl.tasks.arithmetic.recipes import World, Writer
+from rl.tasks.arithmetic.story import Event, Story
+from rl.tasks.arithmetic.task import ArithmeticTask
+from rl.tasks.arithmetic.vocabulary import build_tokenizer
+
+WRITER = Writer(build_tokenizer())
+STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))
+
+
+def test_conversations_are_the_chat_templates_and_the_gate_reads_where_the_reward_does() -> None:
+    response = "\n".join(STORY.lines)
+    batch = check(WRITER, [STORY], [response])
+    chat = [{"role": "user", "content": STORY.problem}, {"role": "assistant", "content": response}]
+    ids = WRITER.tokenizer.apply_chat_template(chat, tokenize=True, return_dict=False)
+    assert batch.ids[0, : int(batch.last[0]) + 1].tolist() == ids
+    prompt = WRITER.tokenizer.apply_chat_template(chat[:1], tokenize=True, return_dict=False)
+    assert int(batch.prompts[0]) == len(prompt) - 1
+
+
+WRONG = "Day 1: finds 5, so 7 + 5 = 13\nDay 2: halves them, so 13 / 2 = 7\nThe answer is: 7"
+
+
+def test_all_is_right_up_to_the_first_token_that_is_not_the_references() -> None:
+    batch = check(WRITER, [STORY, STORY], [WRONG, "\n".join(STORY.lines)])
+    assert WRITER.tokenizer.decode(batch.ids[0][batch.right[0] == 1]) == "Day 1: finds 5, so 7 + 5 ="
+    assert set(batch.right[1].tolist()) == {0, 1}
+
+
+def test_a_slip_is_what_does_not_follow_from_the_line_before_whether_or_not_that_one_was_right() -> None:
+    batch = check(WRITER, [STORY], [WRONG])
+    assert WRITER.tokenizer.convert_ids_to_tokens(batch.ids[0][batch.slips[0] == 2]) == ["Ġ13", "Ġ7"]
+    assert expected_lines(STORY, WRONG.split("\n"))[1:] == ["Day 2: halves them, so 13 / 2 = 6", "The answer is: 7"]
+
+
+def test_the_better_response_of_a_pair_has_the_right_answer() -> None:
+    for story, better, worse in preference_pairs(World(), seed=1, count=50):
+        answer = f"The answer is: {story.answer}"
+        assert better.endswith(answer)
+        assert not worse.endswith(f"\n{answer}")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe's folder, made in miniature from a school that has taught nothing."""
+    folder = tmp_path_factory.mktemp("world")
+    save(new_model(WRITER.tokenizer), folder / "school")
+    train_armorm(open_workshop(folder, scale=0.002, report=lambda line: None))
+    return folder / "armorm"
+
+
+def test_the_recipe_ends_in_a_folder_that_the_reward_scores_with(made: Path) -> None:
+    reward = ArmoRMReward(str(made))
+    problem = ArithmeticTask().held_out_problems(1)[0]
+    [[score]] = reward.score([Group(problem, (Response("\n".join(problem.metadata["lines"])),))])
+    assert [name.removeprefix("reward/") for name in score.parts if name.startswith("reward/")] == list(OBJECTIVES)
+    total = sum(score.parts[f"reward/{name}"] * score.parts[f"coefficient/{name}"] for name in OBJECTIVES)
+    assert total == pytest.approx(score.value, abs=1e-5)
+    assert (made / "model.safetensors").stat().st_size < 2**21
+
+
+def test_verbosity_is_taken_out_of_the_score(made: Path) -> None:
+    transform = load_armorm(str(made)).reward_transform_matrix
+    assert transform[VERBOSITY, VERBOSITY] == 0
+    assert torch.equal(transform.diagonal()[:VERBOSITY], torch.ones(VERBOSITY))
