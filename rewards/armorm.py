@@ -17,6 +17,7 @@ from torch import Tensor
 
 from rewards.armorm_model import ARCHITECTURE, ArmoOutput, ArmoRewardModel, load_armorm, objective_names
 from rewards.chat import ChatTemplate, Turn, load_tokenizer
+from rewards.engines.onednn import use_onednn
 from rewards.engines.transformers import DTYPES, Precision, at_positions, pick_device, read_config
 from rewards.labels import Engine, Overlong
 from rewards.protocol import Pair, ResponseReward
@@ -46,6 +47,7 @@ class TransformersArmoEngine:
         """The model, loaded once."""
         if self._model is None:
             self._model = load_armorm(self.path, self.dtype).to(pick_device(self.device))
+            use_onednn(self._model.model)
         return self._model
 
     def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:

@@ -5,10 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from launch.bench_rewards import Options, make_groups, make_model, measure, one_at_a_time, options_of, pass_per_prefix
+from launch.bench_judge import judgements, match_by_match
+from launch.bench_published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
+from launch.bench_rewards import measure
+from launch.bench_subjects import Options, make_armorm, make_groups, make_model, make_rollout, options_of
 from launch.nodes import ConfigurationError
+from rewards.armorm import ArmoRMReward
 from rewards.outcome import OutcomeReward
+from rewards.pairjudge import PairJudgeReward
 from rewards.process import ProcessReward
+from rewards.verdicts import Comparison, Verdict
 
 
 def test_what_is_compared_gives_the_same_scores(tmp_path):
@@ -21,10 +27,46 @@ def test_what_is_compared_gives_the_same_scores(tmp_path):
     assert [score.value for [score] in outcome.score(groups)] == pytest.approx(singles, abs=1e-5)
 
 
+@pytest.mark.parametrize("same_kernels", [False, True])
+def test_armorm_in_batches_and_one_at_a_time_give_the_same_scores(tmp_path, same_kernels):
+    reward, groups = ArmoRMReward(make_armorm(tmp_path, Options(size="shipped"))), make_groups(3)
+    singles = armorm_one_at_a_time(reward, groups, same_kernels)
+    assert [score.value for [score] in reward.score(groups)] == pytest.approx(singles, abs=1e-5)
+
+
+class CountingJudge:
+    """Finds the longer response right, and remembers how many comparisons it was asked at a time."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def judge(self, comparisons: list[Comparison]) -> list[Verdict]:
+        self.asked.append(len(comparisons))
+        return [Verdict(len(one.a) >= len(one.b), len(one.b) > len(one.a)) for one in comparisons]
+
+
+def test_match_by_match_asks_the_same_judgements_one_at_a_time():
+    slow, fast, groups = CountingJudge(), CountingJudge(), make_rollout(8)
+    match_by_match(slow, groups)
+    counts = judgements(PairJudgeReward(fast), groups)
+    assert set(slow.asked) == {1}
+    assert sum(slow.asked) == sum(fast.asked) == sum(counts)
+    assert len(fast.asked) <= 3
+    assert max(counts) <= 7
+
+
 def test_the_table_shows_every_measurement(tmp_path):
     text = io.StringIO()
     measure(Options(solutions=2, repeat=1, vllm=False, peak_tflops=1.0), tmp_path, Console(file=text, width=200))
-    for what in ("pass for each prefix", "one forward in batches", "ORM in batches", "share of 1 TFLOP/s", "memory"):
+    for what in (
+        "pass for each prefix",
+        "one forward in batches",
+        "ORM in batches",
+        "ArmoRM in batches",
+        "same kernels",
+        "share of 1 TFLOP/s",
+        "memory",
+    ):
         assert what in text.getvalue()
 
 
