@@ -1,9 +1,9 @@
 """How fast the reward models are, as ratios within one run: `python -m launch.bench_rewards size=tiny solutions=256`.
 
-Random Llamas read the arithmetic world's solutions of 8 steps. Measured are: the process reward's one forward against
-the published pass for each prefix; the outcome reward and ArmoRM in batches against one at a time; the two engines; the
-memory of a forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over many groups, all in step
-against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs less; the ratios, taken
+Random Llamas read the arithmetic world's solutions, of 8 steps unless `days` says otherwise. Measured are: the process
+reward's one forward against the published pass for each prefix; the outcome reward and ArmoRM in batches against one at
+a time; the two engines; the memory of a forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over
+many groups, all in step against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs less; the ratios, taken
 side by side, are what counts. "Same kernels": the published way on the linear layers that the engine uses on a CPU
 (oneDNN), so that the ratio is that of batching alone.
 """
@@ -57,7 +57,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def measure(options: Options, folder: Path, console: Console) -> None:
     """Every measurement of the families asked for, each table shown as soon as it is there."""
     console.print(
-        f"{options.model or options.size} {options.dtype}, {options.solutions} solutions of 8 steps, "
+        f"{options.model or options.size} {options.dtype}, {options.solutions} solutions "
+        f"of {options.days + 1 if options.days else '3 to 5'} steps, "
         f"{torch.get_num_threads()} threads, {pick_device('auto')}; median of {options.repeat}"
     )
     wanted = options.what.split(",")
@@ -78,7 +79,7 @@ def measure(options: Options, folder: Path, console: Console) -> None:
 def measure_labels(options: Options, folder: Path, console: Console) -> None:
     """Process and outcome reward models."""
     model = options.model or make_model(folder / "model", options)
-    groups = make_groups(options.solutions)
+    groups = make_groups(options.solutions, options.days)
     common: dict[str, Any] = {"dtype": options.dtype, "batch_tokens": options.batch_tokens or None}
     process = ProcessReward(model, **common)
     table = Table("what", "seconds", "solutions/s", "times faster")
@@ -110,7 +111,7 @@ def measure_armorm(options: Options, folder: Path, table: Table) -> None:
     """ArmoRM in batches against one at a time."""
     batch_tokens = options.batch_tokens or default_batch_tokens(pick_device("auto"))
     reward = ArmoRMReward(make_armorm(folder / "armorm", options), dtype=options.dtype, batch_tokens=batch_tokens)
-    groups = make_groups(options.solutions)
+    groups = make_groups(options.solutions, options.days)
     fast = median(options.repeat, lambda: reward.score(groups))
     slow = once(lambda: armorm_one_at_a_time(reward, groups))
     same = once(lambda: armorm_one_at_a_time(reward, groups, same_kernels=True))

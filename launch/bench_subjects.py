@@ -47,7 +47,8 @@ class Options:
     what: str = "labels,armorm,judge"  # families to measure: any of labels, armorm, judge
     judge: str = ""  # folder of a judge, its compare.md beside the weights
     groups: int = 64  # groups of 8 for the judge
-    solutions: int = 256  # solutions of 8 steps
+    solutions: int = 256  # solutions to score
+    days: int = 7  # days of their problems, a step each, and a line for the answer; 0: 2 to 4, as in the world
     baseline: int = 0  # solutions for the slow way, scaled up to all; 0: all of them
     repeat: int = 2  # the median is shown
     dtype: Precision = "fp32"
@@ -103,10 +104,10 @@ def make_armorm(folder: Path, options: Options) -> str:
     return str(save_armorm(model, build_tokenizer(), folder))
 
 
-def make_groups(count: int) -> list[Group]:
-    """`count` different problems of the arithmetic world, each with its solution of 8 steps."""
+def make_groups(count: int, days: int = 7) -> list[Group]:
+    """`count` different problems of the arithmetic world, each with its solution of `days` + 1 steps (0: 3 to 5)."""
     generator = random.Random(0)
-    stories = [tell(generator, 7, 50) for _ in range(count)]
+    stories = [tell(generator, days or generator.randint(2, 4), 50) for _ in range(count)]
     return [
         Group(Problem(str(number), story.problem), (Response("\n".join(story.lines)),))
         for number, story in enumerate(stories)

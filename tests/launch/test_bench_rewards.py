@@ -70,6 +70,11 @@ def test_the_table_shows_every_measurement(tmp_path):
         assert what in text.getvalue()
 
 
+def test_solutions_have_a_step_a_day_and_one_for_the_answer_or_are_the_worlds_own():
+    assert {len(group.responses[0].text.split("\n")) for group in make_groups(5)} == {8}
+    assert {len(group.responses[0].text.split("\n")) for group in make_groups(40, days=0)} == {3, 4, 5}
+
+
 def test_options_are_read_from_the_command_line():
     assert options_of(["size=m100", "vllm=false", "peak_tflops=9.5"]) == Options("m100", vllm=False, peak_tflops=9.5)
 
