@@ -3,9 +3,9 @@
 Random Llamas read the arithmetic world's solutions, of 8 steps unless `days` says otherwise. Measured are: the process
 reward's one forward against the published pass for each prefix; the outcome reward and ArmoRM in batches against one at
 a time; the two engines; the memory of a forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over
-many groups, all in step against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs less; the ratios, taken
-side by side, are what counts. "Same kernels": the published way on the linear layers that the engine uses on a CPU
-(oneDNN), so that the ratio is that of batching alone.
+many groups, all in step against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs
+less; the ratios, taken side by side, are what counts. "Same kernels": the published way on the linear layers that the
+engine uses on a CPU (oneDNN), so that the ratio is that of batching alone.
 """
 
 from __future__ import annotations
