@@ -119,11 +119,18 @@ def train_process_model(workshop: Workshop) -> float:
     return workshop.train("prm", load(workshop.folder / "school"), batches, schedule)
 
 
-def train_outcome_model(workshop: Workshop) -> float:
-    """The outcome reward model, from the schooled process model, which already knows what can go wrong."""
+def school_outcome_model(workshop: Workshop) -> float:
+    """The schooled process model, which already knows what can go wrong, learns to judge a solution in one turn."""
     schedule = workshop.schedule(updates=1500, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 200, schedule.batch)
-    return workshop.train("orm", load(workshop.folder / "school"), batches, schedule)
+    return workshop.train("outcome_school", load(workshop.folder / "school"), batches, schedule)
+
+
+def train_outcome_model(workshop: Workshop) -> float:
+    """The outcome reward model: the same once more from a high learning rate, which gains what one fall does not."""
+    schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+    batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 300, schedule.batch)
+    return workshop.train("orm", load(workshop.folder / "outcome_school"), batches, schedule)
 
 
 def open_workshop(folder: Path, **options: object) -> Workshop:
@@ -135,6 +142,7 @@ RECIPES: dict[str, Callable[[Workshop], float]] = {
     "policy": train_policy,
     "school": school_process_model,
     "prm": train_process_model,
+    "outcome_school": school_outcome_model,
     "orm": train_outcome_model,
 }
-"""The models in the order in which they are made; `school` is a stage of two others and is not shipped."""
+"""The models in the order in which they are made; the schools are stages of others and not shipped."""
