@@ -73,7 +73,7 @@ def armorm_one_at_a_time(reward: ArmoRMReward, groups: Sequence[Group], same_ker
         ]
         tokens = tokenizer.apply_chat_template(chat, return_dict=False)
         ids = torch.tensor([tokens], device=model.device)
-        prompt = torch.tensor([last_occurrence(tokens, reward.header)], device=model.device)  # type: ignore[arg-type]
+        prompt = torch.tensor([last_occurrence(tokens, reward.header)], device=model.device)
         with torch.no_grad():
             output = model(ids, prompt, torch.tensor([ids.shape[1]], device=model.device))
         scores.append(float(output.score[0]))
