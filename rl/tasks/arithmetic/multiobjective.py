@@ -1,6 +1,6 @@
 """The world's ArmoRM: a decoder that learns to check, then the published two stages on its frozen states.
 
-The decoder is the schooled process reward model, which already knows what can go wrong; it goes on with every token of
+The decoder is the outcome reward model, which already knows what can go wrong; it goes on with every token of
 a conversation marked (a slip? all right so far?) and with the objectives read off the last token. The heads of this
 training are thrown away. Then come ridge regressions, debiasing by verbosity, and the gate by Bradley-Terry on pairs
 of a right and a wrong answer to one problem (`rewards.training.armorm`).
@@ -110,7 +110,7 @@ def _slips(written: Sequence[int], expected: Sequence[int]) -> list[int]:
 class Checker(nn.Module):
     """A decoder with what its training needs: two marks for every token, and the objectives.
 
-    The marks start as what a process reward model of this tokenizer answers, `+` against `-` (`signs`).
+    The marks start as what a reward model of this tokenizer answers, `+` against `-` (`signs`).
     """
 
     SLIP_WEIGHT = 4.0  # of a slip, a right token being 1: there is one in fifty
@@ -126,12 +126,13 @@ class Checker(nn.Module):
             head.weight.data.copy_((plus - minus)[None])
 
     def loss(self, batch: Checked) -> Tensor:
-        """Sum of three mean cross-entropies: of slips, of all right so far, and of the objectives as shares."""
+        """Sum of mean cross-entropies: of slips, of all right so far, and of every objective as a share."""
         hidden = self.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
         slips = _mark_loss(self.slip_head, hidden, batch.slips, self.SLIP_WEIGHT)
         right = _mark_loss(self.right_head, hidden, batch.right)
         read = self.objectives_head(hidden[torch.arange(len(hidden)), batch.last]).float()
-        return slips + right + nn.functional.binary_cross_entropy_with_logits(read, batch.objectives)
+        objectives = nn.functional.binary_cross_entropy_with_logits(read, batch.objectives, reduction="none")
+        return slips + right + objectives.sum(dim=-1).mean()
 
 
 def _mark_loss(head: nn.Module, hidden: Tensor, marks: Tensor, weight: float = 1.0) -> Tensor:
@@ -195,12 +196,12 @@ def fit_heads(model: ArmoRewardModel, writer: Writer, world: World, seed: int, s
 
 
 def train_armorm(workshop: Workshop) -> float:
-    """The world's ArmoRM, from the schooled process model; returns the gate's Bradley-Terry loss in nats."""
+    """The world's ArmoRM, from the outcome reward model; returns the gate's Bradley-Terry loss in nats."""
     from rl.tasks.arithmetic.building import load  # building names this recipe
 
     schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
     writer = Writer(workshop.tokenizer)
-    llama = load(workshop.folder / "school")
+    llama = load(workshop.folder / "orm")
     checker = Checker(llama, writer.signs)
     batches = checked_batches(writer, workshop.world, workshop.seed + 300, schedule.batch)
 

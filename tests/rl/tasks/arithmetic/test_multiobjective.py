@@ -54,9 +54,9 @@ def test_the_better_response_of_a_pair_has_the_right_answer() -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe's folder, made in miniature from a school that has taught nothing."""
+    """The recipe's folder, made in miniature from an outcome reward model that knows nothing."""
     folder = tmp_path_factory.mktemp("world")
-    save(new_model(WRITER.tokenizer), folder / "school")
+    save(new_model(WRITER.tokenizer), folder / "orm")
     train_armorm(open_workshop(folder, scale=0.002, report=lambda line: None))
     return folder / "armorm"
 
