@@ -15,7 +15,7 @@ from rl.tasks.arithmetic.building import RECIPES, Workshop, open_workshop
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     made = open_workshop(tmp_path_factory.mktemp("world"), scale=0.001, report=lambda line: None)
-    for name in ("policy", "school", "prm", "orm"):
+    for name in RECIPES:
         assert RECIPES[name](made) > 0
     return made
 
