@@ -127,10 +127,14 @@ def school_outcome_model(workshop: Workshop) -> float:
 
 
 def train_outcome_model(workshop: Workshop) -> float:
-    """The outcome reward model: the same once more from a high learning rate, which gains what one fall does not."""
-    schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
-    batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 300, schedule.batch)
-    return workshop.train("orm", load(workshop.folder / "outcome_school"), batches, schedule)
+    """The outcome reward model: twice more from a high learning rate, each of which gains what one fall does not."""
+    loss, start = 0.0, "outcome_school"
+    for fall in (300, 400):
+        schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
+        batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + fall, schedule.batch)
+        loss = workshop.train("orm", load(workshop.folder / start), batches, schedule)
+        start = "orm"
+    return loss
 
 
 def open_workshop(folder: Path, **options: object) -> Workshop:
