@@ -186,8 +186,6 @@ def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(pair: Pair) -> Non
     assert torch.equal(saved["input_ids"], batch.input_ids)
 
 
-# A known fault, its cause not found yet: after a bf16 update under ZeRO-3 on two ranks the gap is NaN now and then.
-@pytest.mark.xfail(strict=False, reason="intermittent NaN gap after a bf16 ZeRO-3 update on 2 ranks")
 def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings, tmp_path: Path) -> None:
     """Two ranks under ZeRO-3, two engines, an output head tied to the embedding; then what happens when they fail."""
     start = make_llama(tmp_path / "start-bf16", make_tokenizer(), hidden=128, spread=0.07, tied=True)
@@ -212,6 +210,8 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
         check_gap(measured, "bf16")
     sync(learner, sampler, version=1)
     _, measured = batch_of(both, seed=2)
+    if measured["max"] != measured["max"]:  # a known fault, seen once, its cause not found yet; all else stays strict
+        pytest.xfail("intermittent NaN gap after a bf16 ZeRO-3 update on 2 ranks")
     assert measured["max"] < 5e-2
 
     broken = ray.put(Bucket((), np.zeros(0, dtype=np.uint8)))
