@@ -8,11 +8,12 @@ on the right.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewards.types import FinishReason, Problem
+from rewards.types import FinishReason, Problem, Score
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,37 @@ class Preferences:
 
 
 @dataclass
+class Scored:
+    """A rollout with what is known of it, all in one order: row i * n + j of the batch is response j of group i.
+
+    `scores` hold failures too (`Score.ok` is False); `batch` has `old_logprobs`, `reference_logprobs` where the
+    algorithm needs a reference, and `values` where it has a critic. `tokenizer` is the policy's.
+    """
+
+    rollout: Rollout
+    scores: list[list[Score]]
+    batch: TrainBatch
+    tokenizer: Any
+
+
+@dataclass
+class Prepared:
+    """What the learner trains on, with what the algorithm counted on the way (names without a prefix)."""
+
+    data: TrainBatch | Preferences
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
 class LogProbs:
-    """Token-aligned (B, L) float32 log-probabilities of the sampled tokens, 0 outside the response."""
+    """Token-aligned (B, L) float32 log-probabilities of the sampled tokens, 0 outside the response.
+
+    `values` are the critic's, where there is one, on the same positions.
+    """
 
     policy: Tensor
     reference: Tensor | None = None
+    values: Tensor | None = None
 
 
 @dataclass

@@ -6,14 +6,10 @@ and the learner know none of them by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from torch import Tensor
-
-from rewards.types import Score
 from rl.learner.losses import PolicyLossSettings
-from rl.types import TrainBatch
+from rl.types import Prepared, Scored
 
 
 class Algorithm(Protocol):
@@ -33,6 +29,9 @@ class Algorithm(Protocol):
         """The loss that the learner minimises."""
         ...
 
-    def advantages(self, scores: Sequence[Sequence[Score]], batch: TrainBatch) -> Tensor:
-        """Token-aligned advantages (B, L) for a batch whose rows are the groups' responses, in their order."""
+    def prepare(self, scored: Scored) -> Prepared:
+        """What to train on: the usable rows with their advantages, or preference pairs.
+
+        Raises RuntimeError where nothing is left to learn from.
+        """
         ...

@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from rewards.types import Score
-from rl.credit import group_advantages, on_every_token, values_of
+from rl.credit.groups import group_advantages, on_every_token, values_of
 from rl.learner.losses import PolicyLossSettings
 from rl.types import TrainBatch
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.types import Score
-from rl.credit import group_advantages, on_every_token, values_of
+from rl.credit.groups import group_advantages, on_every_token, values_of
 
 numbers = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
 groups = st.lists(st.lists(st.one_of(numbers, st.none()), min_size=4, max_size=4), min_size=1, max_size=5)
