@@ -14,8 +14,8 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def check_policy(path: str) -> None:
-    """Refuse a model folder that cannot work, in one line, before any process starts.
+def check_policy(path: str, key: str = "policy.path") -> None:
+    """Refuse a model folder that cannot work, in one line that names the key, before any process starts.
 
     A name of the form `owner/model` that is no folder here is taken for a model on the hub and left to the download.
     Raises FileNotFoundError.
@@ -24,15 +24,13 @@ def check_policy(path: str) -> None:
     if not folder.is_dir():
         if _HUB_NAME.fullmatch(path):
             return
-        raise FileNotFoundError(f"policy.path: there is no model folder {path}")
+        raise FileNotFoundError(f"{key}: there is no model folder {path}")
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"policy.path: {path} has no config.json, so it is no Hugging Face model folder")
+        raise FileNotFoundError(f"{key}: {path} has no config.json, so it is no Hugging Face model folder")
     if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
-        raise FileNotFoundError(f"policy.path: {path} has no weights (model.safetensors)")
+        raise FileNotFoundError(f"{key}: {path} has no weights (model.safetensors)")
     if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise FileNotFoundError(
-            f"policy.path: {path} has no tokenizer (tokenizer.json): save the model's tokenizer there"
-        )
+        raise FileNotFoundError(f"{key}: {path} has no tokenizer (tokenizer.json): save the model's tokenizer there")
 
 
 def load_tokenizer(path: str) -> Any:

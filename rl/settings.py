@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rewards.types import Reward
 
 Precision = Literal["fp32", "bf16"]
+FailedScores = Literal["drop_sample", "drop_group", "stop"]
 
 
 def require(condition: bool, message: str) -> None:
@@ -60,6 +61,44 @@ class RolloutSettings:
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """Train low-rank adapters beside frozen weights, through peft (LoRA, arXiv:2106.09685).
+
+    The sampler gets merged weights, `save_policy` writes merged weights, and the frozen reference shares the policy's
+    weights. A critic is trained in full all the same.
+    """
+
+    rank: int = 16
+    alpha: int = 32  # the adapters' output is scaled by alpha / rank
+    dropout: float = 0.0  # of the adapters' input, while a step is taken
+    target_modules: str | tuple[str, ...] = "all-linear"  # which layers: all but the output head, or names' endings
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, f"learner.lora.rank must be at least 1, not {self.rank}")
+        require(self.alpha >= 1, f"learner.lora.alpha must be at least 1, not {self.alpha}")
+        require(0 <= self.dropout < 1, f"learner.lora.dropout must lie in [0, 1), not {self.dropout}")
+        require(bool(self.target_modules), "learner.lora.target_modules names no layer: try all-linear")
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """The value model of PPO, trained beside the policy in the same processes, under the same ZeRO stage and schedule.
+
+    It reads the policy's tokens: a `path` of its own must hold a model with the policy's vocabulary.
+    """
+
+    path: str | None = None  # a model folder, a reward model's for instance; None: the policy's own
+    learning_rate: float = 1e-3
+    value_clip: float | None = 0.2  # values move at most this far from the old ones in one update; None: no bound
+    warmup_updates: int = 0  # the first updates, in which only the critic learns
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate >= 0, f"critic.learning_rate must not be negative, not {self.learning_rate}")
+        require(self.value_clip is None or self.value_clip > 0, f"critic.value_clip must be above 0: {self.value_clip}")
+        require(self.warmup_updates >= 0, f"critic.warmup_updates must not be negative, not {self.warmup_updates}")
+
+
+@dataclass(frozen=True)
 class LearnerSettings:
     """How the policy is updated: DeepSpeed ranks, optimizer, batch arithmetic."""
 
@@ -70,10 +109,13 @@ class LearnerSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     max_grad_norm: float = 1.0
     warmup_updates: int = 0  # linear warm-up of the learning rate, in optimizer steps
+    lr_schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up; cosine falls to 0 at the run's end
     micro_batch_tokens: int = 4096  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
     minibatches: int = 1  # optimizer steps an epoch
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
+    lora: LoraSettings | None = None  # None trains all weights
+    ema_decay: float | None = None  # a moving average of the policy, each update decay * old + (1 - decay) * new
 
     def __post_init__(self) -> None:
         require(self.ranks >= 1, f"learner.ranks must be at least 1, not {self.ranks}")
@@ -82,6 +124,14 @@ class LearnerSettings:
         require(self.epochs >= 1, f"learner.epochs must be at least 1, not {self.epochs}")
         require(self.minibatches >= 1, f"learner.minibatches must be at least 1, not {self.minibatches}")
         require(self.micro_batch_tokens >= 1, "learner.micro_batch_tokens must be at least 1")
+        require(
+            self.lora is None or isinstance(self.lora, LoraSettings),
+            "learner.lora must be null or a rl.settings.LoraSettings: choose learner=lora and change its keys",
+        )
+        require(
+            self.ema_decay is None or 0 < self.ema_decay < 1,
+            f"learner.ema_decay must lie in (0, 1), not {self.ema_decay}; null keeps no average",
+        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +165,9 @@ class LoopSettings:
     seed: int = 1  # problems, sampling and initialisation of heads
     evaluate_every: int = 5  # updates between evaluations on held-out problems; 0: only before and after
     evaluate_problems: int = 400  # held-out problems an evaluation, one response each
-    failed_scores: Literal["drop_sample", "drop_group", "stop"] = "drop_sample"  # a score that could not be given
+    checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run goes on; 0: none
+    checkpoints_kept: int = 2  # the latest ones, older ones are removed
+    failed_scores: FailedScores = "drop_sample"  # a score that could not be given
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
     logprob_gap_fp32: float = 1e-4  # mean |sampler - learner| log-probability above which the run stops, fp32
     logprob_gap_bf16: float = 3e-2  # the same in bf16
@@ -125,6 +177,8 @@ class LoopSettings:
         require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
         require(self.evaluate_every >= 0, f"evaluate_every must not be negative, not {self.evaluate_every}")
         require(self.evaluate_problems >= 1, f"evaluate_problems must be at least 1, not {self.evaluate_problems}")
+        require(self.checkpoint_every >= 0, f"checkpoint_every must not be negative, not {self.checkpoint_every}")
+        require(self.checkpoints_kept >= 1, f"checkpoints_kept must be at least 1, not {self.checkpoints_kept}")
         require(self.reward_replicas >= 1, f"reward_replicas must be at least 1, not {self.reward_replicas}")
         require(self.logprob_gap_fp32 > 0, f"logprob_gap_fp32 must be above 0, not {self.logprob_gap_fp32}")
         require(self.logprob_gap_bf16 > 0, f"logprob_gap_bf16 must be above 0, not {self.logprob_gap_bf16}")

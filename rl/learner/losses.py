@@ -1,8 +1,9 @@
 """What the policy's update minimises: settings of the loss, checked before anything starts.
 
-The per-token maths is OpenRLHF's `PolicyLoss`; `rl.learner.policy` feeds it the whole minibatch's token and sequence
-counts, so that the step does not depend on how rows were cut into micro-batches and ranks. Two bounds are OpenRLHF's
-own: a log-ratio beyond 20, and a token's KL beyond 10, count as the bound and have no gradient.
+The maths is OpenRLHF's: `PolicyLoss` for tokens, `DPOLoss` for pairs. `rl.learner.policy` feeds the former the whole
+minibatch's token and sequence counts, so that the step does not depend on how rows were cut into micro-batches and
+ranks. Two bounds of it are OpenRLHF's own: a log-ratio beyond 20, and a token's KL beyond 10, count as the bound and
+have no gradient.
 """
 
 from __future__ import annotations
@@ -66,3 +67,32 @@ class PolicyLossSettings:
             self.correction != "sequence" or self.correction_mode == "mask",
             "loss.correction=sequence can only mask: set loss.correction_mode=mask",
         )
+
+
+@dataclass(frozen=True)
+class PreferenceLossSettings:
+    """A loss over pairs of responses, one preferred to the other (DPO, arXiv:2305.18290, eq. 7).
+
+    Log-probabilities are summed over a response's tokens at temperature 1, whatever the sampling temperature, for IPO
+    too (TRL takes their mean there).
+    """
+
+    beta: float = 0.1  # how strongly the reference holds; IPO's tau
+    label_smoothing: float = 0.0  # share of pairs taken to be the wrong way round (cDPO, ericmitchell.ai/cdpo.pdf)
+    ipo: bool = False  # the squared loss of IPO (arXiv:2310.12036, eq. 17) instead of the logistic one
+    nll_coefficient: float = 0.0  # weight of the chosen responses' surprise a token (RPO, arXiv:2404.19733); 0: none
+
+    def __post_init__(self) -> None:
+        require(self.beta > 0, f"loss.beta must be above 0, not {self.beta}")
+        require(
+            0 <= self.label_smoothing < 0.5,
+            f"loss.label_smoothing must lie in [0, 0.5), not {self.label_smoothing}",
+        )
+        require(
+            not (self.ipo and self.label_smoothing),
+            "loss.label_smoothing has no meaning with loss.ipo: set one of the two",
+        )
+        require(self.nll_coefficient >= 0, f"loss.nll_coefficient must not be negative, not {self.nll_coefficient}")
+
+
+LossSettings = PolicyLossSettings | PreferenceLossSettings
