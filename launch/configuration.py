@@ -36,7 +36,7 @@ SETTINGS: dict[str, type] = {
 """Groups whose `_target_` must be this class."""
 
 METHODS = {
-    "algorithm": ("group_relative", "needs_reference", "loss", "advantages"),
+    "algorithm": ("group_relative", "needs_reference", "needs_steps", "loss", "prepare"),
     "task": ("train_problems", "held_out_problems", "grade"),
     "reward": ("score",),
 }

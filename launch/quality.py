@@ -11,8 +11,8 @@ from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward
 from rewards.types import Group
 from rl.cluster import start_cluster, stop_cluster
-from rl.loop import as_groups
 from rl.sampler import SamplerGroup
+from rl.scoring import as_groups
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask, quality
 

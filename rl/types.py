@@ -77,6 +77,9 @@ class Preferences:
     chosen: TrainBatch
     rejected: TrainBatch
 
+    def __len__(self) -> int:
+        return len(self.chosen)
+
 
 @dataclass
 class Scored:

@@ -9,20 +9,18 @@ work advises (DAPO, arXiv:2503.14476), where the paper takes the mean of each re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor
-
-from rewards.types import Score
+from rl.algorithms import Algorithm
+from rl.algorithms.rows import with_scores
 from rl.credit.groups import group_advantages, on_every_token, values_of
 from rl.learner.losses import PolicyLossSettings
-from rl.types import TrainBatch
+from rl.types import Prepared, Scored
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(Algorithm):
     """Group-relative policy optimisation."""
 
     kl: float = 0.05  # coefficient of the KL to the reference in the loss; 0 leaves the reference out
@@ -55,7 +53,9 @@ class GRPO:
             kl_estimator=self.kl_estimator,
         )
 
-    def advantages(self, scores: Sequence[Sequence[Score]], batch: TrainBatch) -> Tensor:
-        """One advantage a response, on each of its tokens."""
-        values, mask = values_of(scores)
-        return on_every_token(group_advantages(values, mask, self.normalise_std).flatten(), batch.response_mask)
+    def prepare(self, scored: Scored) -> Prepared:
+        """The scored rows, with one advantage a response on each of its tokens."""
+        values, mask = values_of(scored.scores)
+        advantages = group_advantages(values, mask, self.normalise_std).flatten()
+        batch = replace(scored.batch, advantages=on_every_token(advantages, scored.batch.response_mask))
+        return Prepared(with_scores(batch, scored.scores))

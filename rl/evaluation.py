@@ -1,0 +1,50 @@
+"""The policy on held-out problems: how often it is right, and what the reward makes of the same responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from rewards.types import Problem, Reward
+from rl.metrics import failures
+from rl.progress import Display, Evaluation
+from rl.run_folder import RunFolder
+from rl.sampler import SamplerGroup
+from rl.scoring import as_groups, truth
+from rl.settings import RunSettings
+
+EVALUATION_SEED = 7
+"""Evaluations draw with the same seed, so that two policies are compared on the same luck."""
+
+
+def evaluate(
+    update: int,
+    held_out: Sequence[Problem],
+    settings: RunSettings,
+    sampler: SamplerGroup,
+    reward: Reward,
+    run: RunFolder,
+    display: Display,
+) -> Evaluation:
+    """One response to every held-out problem at the training temperature, written to the run folder and shown."""
+    rollout = sampler.sample(
+        held_out,
+        1,
+        temperature=settings.rollout.temperature,
+        top_p=settings.rollout.top_p,
+        seed=EVALUATION_SEED,
+    )
+    scores = reward.score(as_groups(rollout))
+    verdicts = truth(settings.task, rollout)
+    values = [score.value for group in scores for score in group if score.ok]
+    evaluation = Evaluation(
+        update=update,
+        accuracy=fmean(float(right) for group in verdicts for right in group),
+        reward=fmean(values) if values else None,
+        tokens=fmean(len(sample.response_ids) for group in rollout.samples for sample in group),
+        problems=len(held_out),
+    )
+    run.log_samples(update, rollout, scores, verdicts, stage="evaluate")
+    run.log_metrics(update, evaluation.metrics(), failures(scores))
+    display.evaluation(evaluation)
+    return evaluation

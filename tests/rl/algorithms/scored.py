@@ -1,0 +1,38 @@
+"""Scored rollouts made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from rewards.types import Problem, Score
+from rl.alignment import pad_rollout
+from rl.types import Rollout, Sample, Scored
+from tests.tiny import make_tokenizer
+
+PROMPT = (1, 0)
+"""Token ids before every response; the second is replaced by the row's number, so that a test can tell rows apart."""
+
+
+def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str]] | None = None) -> Scored:
+    """These scores with the batch that goes with them: responses of three tokens, or of `texts`.
+
+    The second token of each row is its number. Old and reference log-probabilities and values are 0 until set.
+    """
+    tokenizer = make_tokenizer()
+    samples, row = [], 0
+    for group, scored_group in enumerate(scores):
+        drawn = []
+        for place, _ in enumerate(scored_group):
+            text = texts[group][place] if texts else "abc"
+            ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) if texts else (7, 8, 9)
+            drawn.append(Sample((1, row), ids, (0.0,) * len(ids), text, "stop", 0))
+            row += 1
+        samples.append(drawn)
+    rollout = Rollout([Problem(f"p{group}", "1 + 1?") for group in range(len(scores))], samples)
+    batch = pad_rollout(rollout, pad_id=0)
+    batch.old_logprobs = torch.zeros_like(batch.behaviour_logprobs)
+    batch.reference_logprobs = torch.zeros_like(batch.behaviour_logprobs)
+    batch.values = torch.zeros_like(batch.behaviour_logprobs)
+    return Scored(rollout, [list(group) for group in scores], batch, tokenizer)
