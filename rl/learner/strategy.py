@@ -67,7 +67,11 @@ class DeviceStrategy(DeepspeedStrategy):
         config = super().get_ds_train_config(optim_dict, max_norm=max_norm)
         if optim_dict is not None and self.device == "cpu":
             config["optimizer"]["params"]["torch_adam"] = True
-        return config
+        return self._gathered_in_order(config)
+
+    def get_ds_eval_config(self, offload: bool = False) -> dict[str, Any]:
+        """DeepSpeed's configuration for a frozen model."""
+        return self._gathered_in_order(super().get_ds_eval_config(offload))
 
     def train_config(self) -> dict[str, Any]:
         """What `prepare` needs to train a model: AdamW at a constant rate after a linear warm-up from zero."""
@@ -86,6 +90,16 @@ class DeviceStrategy(DeepspeedStrategy):
             "lr_warmup_ratio": 1.0,
             "max_norm": settings.max_grad_norm,
         }
+
+    def _gathered_in_order(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Let ZeRO-3 gather one weight after the other where the backend does not keep them in order.
+
+        DeepSpeed gathers several weights at once and waits for the last of them only, which on a CUDA stream means all.
+        Gloo's threads finish in any order: under load, weights were read before they had arrived.
+        """
+        if self.device == "cpu":
+            config["zero_optimization"]["stage3_allgather_sequential"] = True
+        return config
 
     def sum_over_ranks(self, values: list[float]) -> list[float]:
         """The element-wise sum over all ranks, in float64."""

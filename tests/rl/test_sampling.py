@@ -210,8 +210,6 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
         check_gap(measured, "bf16")
     sync(learner, sampler, version=1)
     _, measured = batch_of(both, seed=2)
-    if measured["max"] != measured["max"]:  # a known fault, seen once, its cause not found yet; all else stays strict
-        pytest.xfail("intermittent NaN gap after a bf16 ZeRO-3 update on 2 ranks")
     assert measured["max"] < 5e-2
 
     broken = ray.put(Bucket((), np.zeros(0, dtype=np.uint8)))
