@@ -1,12 +1,13 @@
-"""From scores to advantages: where a reward lands and what it is compared with. Pure functions on tensors.
+"""What a response's reward is compared with: its group, the rest of its group, the batch. Pure functions on tensors.
 
 A rollout's values stand in a (G, n) tensor, G groups of n responses, beside a mask of the same shape: True where the
-score is there. Failed scores take no part: not in a mean, not in a deviation, and their advantage is 0.
+score is there. Failed scores take no part: not in a mean, not in a deviation, and their advantage is 0. Statistics are
+computed in float64, results have the dtype of what came in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +15,9 @@ from torch import Tensor
 from rewards.types import Score
 
 STD_FLOOR = 1e-6
-"""A group whose standard deviation is below this teaches nothing: its advantages are 0 rather than noise blown up."""
+"""A group whose standard deviation is below this teaches nothing: its advantages are 0 rather than noise blown up.
+
+It is relative to the largest value of the group where that is above 1: float32 rounds a reward of 30 to about 2e-6."""
 
 
 def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
@@ -29,23 +32,99 @@ def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
     return values, torch.tensor([[score.ok for score in group] for group in scores], dtype=torch.bool)
 
 
-def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -> Tensor:
-    """Each value minus its group's mean, over its group's standard deviation (DeepSeekMath, arXiv:2402.03300, eq. 3).
+def parts_of(scores: Sequence[Sequence[Score]], names: Sequence[str]) -> dict[str, Tensor]:
+    """The named parts of every score, each (G, n) float32, 0 where failed: what `normalise_each` asks for.
 
-    values, mask: (G, n). Returns (G, n) float32. The standard deviation is the unbiased one (n - 1), as in OpenRLHF
-    and TRL; `normalise_std=False` leaves it out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or
-    with equal ones, gets zeros.
+    Raises ValueError for a part which a score that is there does not have.
     """
-    count = mask.sum(dim=1, keepdim=True)
-    mean = (values * mask).sum(dim=1, keepdim=True) / count.clamp(min=1)
-    centred = (values - mean) * mask
-    variance = centred.square().sum(dim=1, keepdim=True) / (count - 1).clamp(min=1)
-    std = variance.sqrt()
-    teaches = (count >= 2) & (std > STD_FLOOR)
+    for group in scores:
+        for score in group:
+            missing = [name for name in names if name not in score.parts] if score.ok else []
+            if missing:
+                raise ValueError(f"a score has no part {missing[0]}: it has {', '.join(sorted(score.parts)) or 'none'}")
+    return {
+        name: torch.tensor([[score.parts[name] if score.ok else 0.0 for score in group] for group in scores])
+        for name in names
+    }
+
+
+def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -> Tensor:
+    """Each value minus its group's mean, over its group's standard deviation (DeepSeekMath, arXiv:2402.03300, 4.1.2).
+
+    values, mask: (G, n). Returns (G, n). The standard deviation is the unbiased one (n - 1), as in OpenRLHF's
+    `group_norm` and TRL's GRPO, which add 1e-9 and 1e-4 to it where this adds nothing; `normalise_std=False` leaves it
+    out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or with equal ones, gets zeros.
+    """
+    centred, std, teaches = _statistics(values, mask)
     scaled = centred / std.clamp(min=STD_FLOOR) if normalise_std else centred
-    return torch.where(teaches, scaled, torch.zeros_like(centred))
+    return torch.where(teaches, scaled, 0.0).to(values.dtype)
+
+
+def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
+    """Each value minus the mean of the *other* scores of its group (RLOO, arXiv:2402.14740, section 3.3).
+
+    values, mask: (G, n). Returns (G, n); with m scores in a group it is m / (m - 1) times the value minus the group's
+    mean. A group with fewer than two scores, or with equal ones, gets zeros.
+    """
+    centred, _, teaches = _statistics(values, mask)
+    count = mask.sum(dim=1, keepdim=True)
+    return torch.where(teaches, centred * count / (count - 1).clamp(min=1), 0.0).to(values.dtype)
+
+
+def batch_whitened(advantages: Tensor, mask: Tensor) -> Tensor:
+    """Advantages minus their mean over their standard deviation, both over the whole batch where `mask` is True.
+
+    Any shape: (G, n) a response, or (B, L) a token as REINFORCE++ (arXiv:2501.03262) and PPO do. The standard deviation
+    is the population's (divides by n), as in OpenRLHF; TRL's `masked_whiten` divides by n - 1. 0 where `mask` is False.
+    Equal advantages, one alone among them, become zeros.
+    """
+    row, row_mask = advantages.reshape(1, -1), mask.reshape(1, -1)
+    centred, std, teaches = _statistics(row, row_mask, unbiased=False)
+    whitened = torch.where(teaches, centred / std.clamp(min=STD_FLOOR), 0.0)
+    return whitened.reshape(advantages.shape).to(advantages.dtype)
+
+
+def normalise_each(named: Mapping[str, Tensor], mask: Tensor, weights: Mapping[str, float], whiten: bool) -> Tensor:
+    """Several objectives as one advantage: normalise each in its group, sum by weight, whiten (GDPO, arXiv:2601.05242).
+
+    named: objective -> values (G, n), as `parts_of` gives them; mask: (G, n); weights: a number for each objective.
+    Returns (G, n). Summing first and normalising the sum would collapse groups that differ in different objectives to
+    equal advantages. An objective that is equal for a whole group adds nothing there. `whiten=False` leaves the last
+    step out. Raises ValueError where objectives and weights do not match.
+    """
+    if not named or set(named) != set(weights):
+        raise ValueError(f"weights for {sorted(weights)}, but the objectives are {sorted(named)}")
+    total = torch.stack([weights[name] * group_advantages(values, mask) for name, values in named.items()]).sum(dim=0)
+    return batch_whitened(total, mask) if whiten else total
+
+
+def informative(values: Tensor, mask: Tensor) -> Tensor:
+    """Which groups can teach a group-relative algorithm anything, (G,) bool: at least two scores, and not all equal."""
+    return _statistics(values, mask)[2].squeeze(1)
+
+
+def counts(values: Tensor, mask: Tensor) -> dict[str, float]:
+    """How many groups teach nothing, and why: `groups_failed` (no score), `groups_single` (one), `groups_equal`."""
+    present = mask.sum(dim=1)
+    return {
+        "groups_failed": float((present == 0).sum()),
+        "groups_single": float((present == 1).sum()),
+        "groups_equal": float(((present >= 2) & ~informative(values, mask)).sum()),
+    }
 
 
 def on_every_token(advantages: Tensor, response_mask: Tensor) -> Tensor:
     """One advantage a response, (B,), on each of its response tokens, (B, L); 0 elsewhere."""
     return advantages[:, None] * response_mask.to(advantages.dtype)
+
+
+def _statistics(values: Tensor, mask: Tensor, unbiased: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+    """Of every row: the values minus its mean (0 where masked), its standard deviation (G, 1), and whether (G, 1) there
+    are at least two values that differ. All in float64."""
+    exact = torch.where(mask, values.double(), 0.0)
+    count = mask.sum(dim=1, keepdim=True)
+    centred = (exact - exact.sum(dim=1, keepdim=True) / count.clamp(min=1)) * mask
+    freedom = (count - 1 if unbiased else count).clamp(min=1)
+    std = (centred.square().sum(dim=1, keepdim=True) / freedom).sqrt()
+    floor = STD_FLOOR * exact.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
+    return centred, std, (count >= 2) & (std > floor)
