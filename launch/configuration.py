@@ -42,7 +42,7 @@ METHODS = {
 }
 """Groups that choose a class, and what the loop asks of it."""
 
-RUN_KEYS = {"run_dir": str | None, "dry_run": bool}
+RUN_KEYS = {"run_dir": str | None, "resume": str | None, "dry_run": bool}
 """Root keys that launch.train itself reads; the others are LoopSettings'."""
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
-from rl.run_folder import origin
+from rl.origin import origin
 from rl.tasks.arithmetic import quality
 from rl.tasks.arithmetic.building import RECIPES, Workshop, open_workshop
 

@@ -34,6 +34,7 @@ def evaluate(
         top_p=settings.rollout.top_p,
         seed=EVALUATION_SEED,
     )
+    sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
     scores = reward.score(as_groups(rollout))
     verdicts = truth(settings.task, rollout)
     values = [score.value for group in scores for score in group if score.ok]

@@ -7,14 +7,13 @@ The reward is what the policy is trained on; the task's verifier says what is tr
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from rewards.actors import RewardGroup
-from rewards.types import Problem, Score
+from rewards.types import Score
 from rl.alignment import pad_rollout
+from rl.checkpoint import Checkpoints, LoopState
 from rl.cluster import actor_options, start_cluster, stop_cluster
 from rl.evaluation import evaluate
 from rl.learner.group import LearnerGroup
@@ -91,17 +90,23 @@ class Parts:
 
 def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Display, watch: Stopwatch) -> Summary:
     loop, rollout_settings = settings.loop, settings.rollout
-    stream: Iterator[Problem] = settings.task.train_problems(loop.seed)
     held_out = settings.task.held_out_problems(loop.evaluate_problems)
-    failed: Counter[str] = Counter()
+    checkpoints = Checkpoints(run.path, settings)
 
     def evaluation(update: int) -> Evaluation:
         display.stage("evaluate")
         with watch.stage("evaluate"):
             return evaluate(update, held_out, settings, parts.sampler, parts.reward, run, display)
 
-    before = last = evaluation(0)
-    for update in range(1, loop.updates + 1):
+    if run.resumed:
+        display.stage("resume")
+        with watch.stage("resume"):
+            state = checkpoints.restore(parts.learner, watch)
+            sync(parts.learner, parts.sampler, version=state.update)
+    else:
+        state = LoopState.at_start(evaluation(0))
+    stream = state.drawn(settings.task.train_problems(loop.seed))
+    for update in range(state.update + 1, loop.updates + 1):
         display.stage("sample")
         with watch.stage("sample"):
             rollout = parts.sampler.sample(
@@ -115,7 +120,7 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         with watch.stage("score"):
             scores = parts.reward.score(as_groups(rollout))
         reasons = failures(scores)
-        failed.update(reasons)
+        state.failed.update(reasons)
         report_failures(reasons, loop.failed_scores, display)
         display.stage("learn")
         with watch.stage("learn"):
@@ -131,11 +136,16 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         display.update(update, metrics)
         due = loop.evaluate_every and update % loop.evaluate_every == 0
         if due or update == loop.updates:
-            last = evaluation(update)
+            state.last = evaluation(update)
+        state.update = update
+        if checkpoints.due(update):
+            display.stage("checkpoint")
+            with watch.stage("checkpoint"):
+                checkpoints.save(state, parts.learner, watch)
     display.stage("save")
     with watch.stage("save"):
         parts.learner.save_policy(run.policy)
-    return Summary(before, last, loop.updates, watch.seconds, watch.totals, run.path, failed)
+    return Summary(state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed)
 
 
 def learn(settings: RunSettings, parts: Parts, rollout: Rollout, scores: list[list[Score]], update: int) -> Metrics:

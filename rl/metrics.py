@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import fmean, pstdev
 
@@ -142,6 +142,12 @@ class Stopwatch:
         lap, self._lap = self._lap, {}
         return {f"time/{name}": seconds for name, seconds in lap.items()}
 
+    def add(self, stages: Mapping[str, float], seconds: float) -> None:
+        """Count what was done before this stopwatch was made: wall seconds by stage, and in all."""
+        for name, taken in stages.items():
+            self._total[name] = self._total.get(name, 0.0) + taken
+        self._start -= seconds
+
     @property
     def totals(self) -> dict[str, float]:
         """Seconds by stage since the start."""
@@ -149,7 +155,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds since the stopwatch was made."""
+        """Wall seconds since the stopwatch was made, and those that were added."""
         return time.perf_counter() - self._start
 
 

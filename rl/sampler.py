@@ -105,6 +105,12 @@ class Engine:
         self.version = version
         return time.perf_counter() - started
 
+    def forget_prefixes(self) -> None:
+        """Drop the prefix cache: what is drawn next is computed from nothing, as by an engine that was just started."""
+        self._refuse_if_broken()
+        if not self.llm.reset_prefix_cache():
+            raise RuntimeError("the prefix cache was in use and was not reset")
+
     def _refuse_if_broken(self) -> None:
         if self.fault is not None:
             raise RuntimeError(f"{self.name} is unusable since a weight sync failed ({self.fault}): start it anew")
@@ -216,6 +222,10 @@ class SamplerGroup:
         seconds = max(self._call(refs, f"weight sync {version}"))
         self.version = version
         return float(seconds)
+
+    def forget_prefixes(self) -> None:
+        """Drop every engine's prefix cache, so that a seed draws the same whatever was drawn before."""
+        self._call([engine.forget_prefixes.remote() for engine in self.engines], "dropping the prefix cache")
 
     def shutdown(self) -> None:
         """End the engines' processes."""

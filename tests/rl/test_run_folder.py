@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from rewards.types import Problem, Score
+from rl.origin import origin
 from rl.progress import Evaluation, Summary
-from rl.run_folder import RunFolder, origin, reason_of
+from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
 from rl.types import Rollout, Sample
 

@@ -1,0 +1,120 @@
+"""May a run go on from its checkpoint under these settings? Said before anything starts, every difference by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+from rl.origin import still_running
+from rl.settings import RunSettings
+
+FREE = (
+    "cluster.address",
+    "cluster.num_cpus",
+    "cluster.gpus_per_learner",
+    "cluster.gpus_per_engine",
+    "cluster.gpus_per_reward",
+    "cluster.timeout_s",
+    "logger",
+    "checkpoint_every",
+    "checkpoints_kept",
+    "logprob_gap_fp32",
+    "logprob_gap_bf16",
+)
+"""Settings that a resumed run may change: they say where it runs and what it writes, not what it computes."""
+
+ROUNDING = (
+    "cluster.threads",
+    "learner.micro_batch_tokens",
+    "learner.gradient_checkpointing",
+    "reward_replicas",
+    "rollout.gpu_memory_utilization",
+    "rollout.kv_cache_gib",
+    "rollout.max_num_seqs",
+)
+"""Settings that it may change too, for lack of memory say, but then its numbers are equal up to rounding only."""
+
+
+def compare(run: Path, before: Mapping[str, Any], settings: RunSettings) -> list[str]:
+    """Refuse settings under which a run cannot go on as it was; `before` are its flat settings at the checkpoint.
+
+    Returns notes: settings that were changed and change results by rounding only. Raises ValueError that lists every
+    setting that differs and may not.
+    """
+    differing = differences(before, flat(settings))
+    constant = settings.learner.lr_schedule == "constant"
+    free = (*FREE, "updates") if constant else FREE  # a decaying learning rate depends on the length of the run
+    fatal = [line for key, line in differing.items() if not _among(key, (*free, *ROUNDING))]
+    if fatal:
+        raise ValueError(
+            f"resume: the run in {run} was made with other settings: {'; '.join(fatal)}. Use the same, or start a new "
+            "run (policy.path may be a trained policy)"
+        )
+    return [
+        f"{line}: the numbers are equal up to rounding only" for key, line in differing.items() if _among(key, ROUNDING)
+    ]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Each key whose value differs between two flat settings, with a line that names both values."""
+    missing = "not there"
+    return {
+        key: f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
+        for key in dict.fromkeys([*before, *now])
+        if before.get(key, missing) != now.get(key, missing)
+    }
+
+
+def flat(settings: RunSettings) -> dict[str, Any]:
+    """All settings by dotted key, as JSON can hold them. The loop's own keys stand without a prefix, as in the config.
+
+    The reward's are those of its configuration; a task or an algorithm that is no dataclass is known by its class only.
+    """
+    groups = {
+        "": settings.loop,
+        **{name: getattr(settings, name) for name in ("policy", "rollout", "learner", "cluster", "logger")},
+        "algorithm": settings.algorithm,
+        "task": settings.task,
+        "reward": settings.reward_config,
+    }
+    named = {key: value for name, group in groups.items() for key, value in _leaves(group, name)}
+    return dict(json.loads(json.dumps(named)))
+
+
+def refuse_running_or_finished(run: Path, updates: int) -> None:
+    """Raise ValueError where status.json says that the run has done so many updates, or that its process lives."""
+    file = run / "status.json"
+    status = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if status.get("state") == "finished" and status.get("updates", 0) >= updates:
+        raise ValueError(
+            f"resume: the run in {run} has finished its {status['updates']} updates: make it longer with updates=... , "
+            f"or start a new run from its policy with policy.path={run / 'policy'}"
+        )
+    process = status.get("process", {})
+    if status.get("state") == "running" and process.get("id") != os.getpid() and still_running(process):
+        raise ValueError(f"resume: the run in {run} is still going on (process {process['id']}): stop it first")
+
+
+def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """The values in nested dataclasses and mappings, by dotted key."""
+    if is_dataclass(value) and not isinstance(value, type):
+        if key and type(value).__module__ != "rl.settings":
+            yield f"{key}._target_", f"{type(value).__module__}.{type(value).__qualname__}"
+        value = {name: getattr(value, name) for name in value.__dataclass_fields__ if not name.startswith("_")}
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _leaves(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        yield key, [dict(_leaves(item, "")) if isinstance(item, Mapping) else item for item in value]
+    elif value is None or isinstance(value, str | int | float):
+        yield key, value
+    else:
+        yield key, f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _among(key: str, known: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in known)
