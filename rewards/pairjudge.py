@@ -39,7 +39,7 @@ class PairJudgeReward:
 
     An empty response fails and does not play. A response fails when nobody is left to play against, and when none of
     its team's matches got a verdict, with the judge's reason. Parts: `winner` (1 for the tournament's choice),
-    `judgements` and `no_verdict` (both of the whole group).
+    `judgements` and `no_verdict` (both of the whole group). `matches` of a score are the pairs that were judged.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ def _scores(group: Group, field: Field, played: Played | None) -> list[Score]:
     """The scores of a group; `played` is None where there were fewer than two to play."""
     scores = [Score.failed("the response is empty")] * len(group.responses)
     for place, index in enumerate(field):
-        scores[index] = _alone() if played is None else _score(played, place)
+        scores[index] = _alone() if played is None else _score(played, place, field)
     return scores
 
 
@@ -128,7 +128,7 @@ def _alone() -> Score:
     return Score.failed("a pairwise reward needs at least two responses that are not empty (rollout.responses)")
 
 
-def _score(played: Played, place: int) -> Score:
+def _score(played: Played, place: int, field: Field) -> Score:
     value = played.standing.values[place]
     if value is None:
         reason = Counter(played.unanswered).most_common(1)[0][0]
@@ -138,4 +138,6 @@ def _score(played: Played, place: int) -> Score:
         "judgements": float(played.judgements),
         "no_verdict": float(len(played.unanswered)),
     }
-    return Score.of(value, parts=parts)
+    matches = {field[b]: outcome.points for (a, b), outcome in played.results.items() if a == place}
+    matches |= {field[a]: 1 - outcome.points for (a, b), outcome in played.results.items() if b == place}
+    return Score.of(value, parts=parts, matches=matches)

@@ -129,7 +129,7 @@ class ShapedReward:
         value = clip(value, self.clip_low, self.clip_high) + penalty
         steps = score.steps and (*score.steps[:-1], score.steps[-1] + penalty)
         parts = {**score.parts, "unshaped": score.value, "penalty": penalty}
-        return Score.of(value, steps=steps, spans=score.spans, parts=parts)
+        return Score.of(value, steps=steps, spans=score.spans, parts=parts, matches=score.matches)
 
     def _penalty(self, response: Response) -> float:
         """The sum of the penalties on a response, at most 0 for positive weights."""

@@ -7,7 +7,7 @@ lock-step, and the judge gets one large batch a round, not a call a match.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
@@ -75,11 +75,16 @@ class Tournament:
 
 @dataclass(frozen=True)
 class Played:
-    """A finished tournament: its standing, the judgements it took, and the reason of every one without a verdict."""
+    """A finished tournament: its standing, the judgements it took, and the reason of every one without a verdict.
+
+    `results` holds the outcome of every pair that was judged with a verdict, by candidates a < b; of equal texts only
+    the first candidate is judged.
+    """
 
     standing: Standing
     judgements: int
     unanswered: tuple[str, ...]
+    results: Mapping[Match, Outcome]
 
 
 def play(
@@ -111,6 +116,7 @@ def play(
             standings[number],
             len(tournament.verdicts),
             tuple(verdict.reason for verdict in tournament.verdicts.values() if verdict.reason is not None),
+            _results(tournament),
         )
         for number, tournament in enumerate(tournaments)
     ]
@@ -151,6 +157,15 @@ def _ask(
         raise ValueError(f"the judge returned {len(verdicts)} verdicts for {len(new)} comparisons")
     for pairing, verdict in zip(new, verdicts, strict=True):
         tournaments[pairing.tournament].verdicts[(pairing.a, pairing.b)] = verdict
+
+
+def _results(tournament: Tournament) -> dict[Match, Outcome]:
+    """The outcome of every pair of texts that was judged, over the orders in which it was."""
+    facing: dict[Match, list[Verdict]] = {}
+    for (a, b), verdict in tournament.verdicts.items():
+        facing.setdefault((min(a, b), max(a, b)), []).append(_facing(verdict, a > b))
+    outcomes = {match: _outcome(verdicts) for match, verdicts in facing.items()}
+    return {match: outcome for match, outcome in outcomes.items() if outcome is not None}
 
 
 def _facing(verdict: Verdict, exchanged: bool) -> Verdict:

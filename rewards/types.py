@@ -77,6 +77,8 @@ class Score:
 
     `steps` holds one value a step and `spans` where each step lies in the response's characters (same length); both are
     None for a reward without steps. `parts` names what the value was made of (ArmoRM's objectives, a mixture's terms).
+    `matches` holds a pairwise judge's results: for each response of the group (by index) that this one was judged
+    against, its points: 1 won, 0.5 tied, 0 lost; None for a reward that compares nothing.
     A failed score has no value: reading it raises, so that no mean swallows it as a zero.
     """
 
@@ -85,6 +87,7 @@ class Score:
     spans: tuple[Span, ...] | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
+    matches: Mapping[int, float] | None = None
 
     def __post_init__(self) -> None:
         if (self._value is None) == (self.failure is None):
@@ -104,6 +107,7 @@ class Score:
         steps: Sequence[float] | None = None,
         spans: Sequence[Span] | None = None,
         parts: Mapping[str, float] | None = None,
+        matches: Mapping[int, float] | None = None,
     ) -> Score:
         """A score with a value. A value or step that is not finite becomes a failure that says so."""
         numbers = [value, *(steps or ()), *(parts or {}).values()]
@@ -114,6 +118,7 @@ class Score:
             None if steps is None else tuple(float(step) for step in steps),
             None if spans is None else tuple((int(start), int(end)) for start, end in spans),
             dict(parts or {}),
+            matches=None if matches is None else dict(matches),
         )
 
     @classmethod

@@ -22,9 +22,10 @@ MOST_ERROR = 0.2
 def kl_estimate(policy_logprobs: Tensor, reference_logprobs: Tensor, estimator: Estimator) -> Tensor:
     """KL(policy || reference) of each sampled token from its two log-probabilities, in nats.
 
-    Source: joschu.net/blog/kl-approx. Both (B, L), returns (B, L), 0 where they are equal (outside the response both are 0). With d = log policy - log
-    reference: k1 = d, unbiased, may be negative; k2 = d^2 / 2, biased, of low variance; k3 = exp(-d) - 1 + d, unbiased,
-    never negative. Bounded to [-10, 10] as in OpenRLHF's `compute_approx_kl`. Raises ValueError for another name.
+    Both (B, L), returns (B, L), 0 where they are equal (outside the response both are 0). With d = log policy - log
+    reference (joschu.net/blog/kl-approx): k1 = d, unbiased, may be negative; k2 = d^2 / 2, biased, of low variance;
+    k3 = exp(-d) - 1 + d, unbiased, never negative. Bounded to [-10, 10] as in OpenRLHF's `compute_approx_kl`. Raises
+    ValueError for another name.
     """
     difference = policy_logprobs - reference_logprobs
     if estimator == "k1":
