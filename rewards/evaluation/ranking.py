@@ -1,0 +1,54 @@
+"""Ranks, and what is made of them: AUC within problems, Spearman's correlation. NumPy arrays in, floats out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks from 1 of (N,) values, equal values sharing their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return ((2 * last - counts + 1) / 2)[inverse]
+
+
+def spearman(first: Floats, second: Floats) -> float | None:
+    """Spearman's rank correlation of two (N,) arrays in [-1, 1]; None where one of them is constant or N < 2."""
+    if len(first) < 2:
+        return None
+    left, right = (ranks(values) - (len(values) + 1) / 2 for values in (first, second))
+    spread = float(np.sqrt((left @ left) * (right @ right)))
+    return float(left @ right) / spread if spread > 0 else None
+
+
+def auc(values: Floats, truths: Bools) -> float | None:
+    """The chance that a true one's value exceeds a false one's, ties counting half; None where one class is missing."""
+    won, pairs = ordered_pairs(values, truths)
+    return won / pairs if pairs else None
+
+
+def ordered_pairs(values: Floats, truths: Bools) -> tuple[float, int]:
+    """Of the (true, false) pairs of (N,) values, how many the true one wins (ties half), and how many there are.
+
+    Mann-Whitney's U and n * m; summed over problems they give the AUC within problems.
+    """
+    positives = int(truths.sum())
+    pairs = positives * (len(truths) - positives)
+    if not pairs:
+        return 0.0, 0
+    return float(ranks(values)[truths].sum()) - positives * (positives + 1) / 2, pairs
+
+
+def concordance(first: Floats, second: Floats) -> tuple[float, int]:
+    """Of the pairs that both (N,) arrays order strictly, how many they order alike, and how many such pairs there are.
+
+    The first over the second is in [0, 1]; 2 * share - 1 is Goodman and Kruskal's gamma. O(N^2) memory.
+    """
+    upper = np.triu_indices(len(first), k=1)
+    signs = [np.sign(values[:, None] - values[None, :])[upper] for values in (first, second)]
+    agreement = signs[0] * signs[1]
+    return float((agreement > 0).sum()), int((agreement != 0).sum())
