@@ -6,12 +6,13 @@ that runs out of rows gets empty ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from rl.settings import LearnerSettings, require
+from rl.types import Preferences
 
 Micro = list[int]
 """Rows of one forward pass; empty for a rank that only keeps step with the others."""
@@ -24,6 +25,11 @@ class Step:
     micros: list[list[Micro]]
     tokens: int  # response tokens
     sequences: int  # sequences with at least one response token
+
+    @property
+    def rows(self) -> int:
+        """Rows of all ranks together."""
+        return sum(len(rows) for micros in self.micros for rows in micros)
 
 
 def plan_update(lengths: Tensor, responses: Tensor, settings: LearnerSettings, seed: int) -> list[Step]:
@@ -52,6 +58,27 @@ def plan_update(lengths: Tensor, responses: Tensor, settings: LearnerSettings, s
                 )
             )
     return steps
+
+
+def plan_pairs(pairs: Preferences, settings: LearnerSettings, seed: int) -> list[Step]:
+    """All optimizer steps of one update on preference pairs, whose rows are pairs.
+
+    A pair costs twice its longer sequence: both go through the model at once. Minibatches are as many as the settings
+    say, or as there are pairs. Raises ValueError where there is no pair, and for a pair beyond `micro_batch_tokens`.
+    """
+    count = len(pairs.chosen)
+    require(count == len(pairs.rejected), f"{count} chosen responses stand beside {len(pairs.rejected)} rejected ones")
+    require(count > 0, "there are no preference pairs to learn from")
+    sides = (pairs.chosen, pairs.rejected)
+    longest = torch.stack([side.attention_mask.sum(dim=1) for side in sides]).amax(dim=0)
+    tokens = torch.stack([side.response_mask.sum(dim=1) for side in sides]).sum(dim=0)
+    require(
+        2 * int(longest.max()) <= settings.micro_batch_tokens,
+        f"learner.micro_batch_tokens is {settings.micro_batch_tokens}, but a pair of sequences has "
+        f"{2 * int(longest.max())} tokens: raise it to at least that",
+    )
+    fitting = replace(settings, minibatches=min(settings.minibatches, count))
+    return plan_update(2 * longest, tokens, fitting, seed)
 
 
 def plan_pass(lengths: Tensor, rows: list[int], ranks: int, budget: int) -> list[list[Micro]]:

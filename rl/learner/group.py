@@ -1,13 +1,14 @@
 """The learner as the loop sees it: one handle for all DeepSpeed ranks.
 
-It is algorithm-blind: a batch brings its advantages, and the loss was chosen at the start. Rows go to ranks by number
-of tokens; however they are cut into ranks and micro-batches, the optimizer step is the same.
+It is algorithm-blind: a batch brings its advantages, or pairs, and the loss was chosen at the start. Rows go to ranks
+by number of tokens; however they are cut into ranks and micro-batches, the optimizer step is the same.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,25 @@ import torch
 from torch import Tensor
 
 from rl.cluster import actor_options, call, check_placement, end
-from rl.learner.batching import plan_pass, plan_update
-from rl.learner.losses import LossNotFinite, PolicyLossSettings
+from rl.learner.batching import Micro, Step, plan_pairs, plan_pass, plan_update
+from rl.learner.losses import LossNotFinite, LossSettings, PreferenceLossSettings
 from rl.learner.rank import LearnerRank
+from rl.learner.setup import LearnerSetup, check_critic
 from rl.policy import check_policy, load_tokenizer
-from rl.settings import ClusterSettings, LearnerSettings, PolicySettings, require
-from rl.types import LogProbs, TrainBatch, UpdateReport
+from rl.settings import ClusterSettings, CriticSettings, LearnerSettings, PolicySettings, require
+from rl.types import LogProbs, Preferences, TrainBatch, UpdateReport
 from rl.weights import BUCKET_BYTES
 
 _MARK = "learner.json"
 
 
 class LearnerGroup:
-    """The DeepSpeed ranks that train one policy.
+    """The DeepSpeed ranks that train one policy, by a loss over tokens or over preference pairs.
 
     Making one starts the ranks and returns at once; the first call waits for them (or `wait`). `temperature` is the
-    sampling temperature: all log-probabilities are taken at it. `total_updates` is the length of the run in updates.
-    Raises FileNotFoundError or ValueError before anything starts where the policy's folder cannot work.
+    sampling temperature: `logprobs` and a loss over tokens are taken at it, a loss over pairs at 1. `total_updates` is
+    the length of the run in updates. `critic` adds a value model to a loss over tokens. Raises FileNotFoundError or
+    ValueError before anything starts where a model's folder cannot work or the settings contradict each other.
     """
 
     def __init__(
@@ -41,96 +44,119 @@ class LearnerGroup:
         settings: LearnerSettings,
         cluster: ClusterSettings,
         *,
-        loss: PolicyLossSettings,
+        loss: LossSettings,
         temperature: float,
         total_updates: int,
         seed: int,
         log_folder: Path,
         with_reference: bool,
+        critic: CriticSettings | None = None,
     ) -> None:
         check_policy(policy.path)
         load_tokenizer(policy.path)
         check_placement(cluster, ranks=settings.ranks)
-        steps = total_updates * settings.epochs * settings.minibatches
-        require(
-            settings.warmup_updates <= steps,
-            f"learner.warmup_updates is {settings.warmup_updates}, but the run has only {steps} optimizer steps",
+        self.setup = LearnerSetup(
+            policy, settings, loss, cluster.device, temperature, with_reference, total_updates, seed, critic
         )
-        require(loss.kl == 0 or with_reference, "loss.kl is above 0, but no reference policy was asked for")
-        self.policy, self.settings, self.loss = policy, settings, loss
-        self.with_reference = with_reference
+        if critic is not None:
+            check_critic(critic, policy)
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder
+        self.updates = 0
         actor: Any = ray.remote(LearnerRank).options(**actor_options(cluster, "learner", model_path=policy.path))
         self.ranks = [actor.remote(rank, str(log_folder)) for rank in range(settings.ranks)]
         address = self.ranks[0].address.remote()
-        options = {"temperature": temperature, "with_reference": with_reference}
-        self._starting = [
-            rank.start.remote(address, policy, settings, cluster.device, loss, options, seed) for rank in self.ranks
-        ]
+        self._starting = [rank.start.remote(address, self.setup) for rank in self.ranks]
 
     def wait(self) -> None:
-        """Return once every rank has loaded the policy. Raises RuntimeError in one line where one does not."""
+        """Return once every rank has loaded its models. Raises RuntimeError in one line where one does not."""
         self._finish(self._starting, "starting the learner")
 
     def logprobs(self, batch: TrainBatch, *, reference: bool = True) -> LogProbs:
-        """The policy's log-probabilities of the sampled tokens, and the reference's if there is one: (B, L) float32."""
-        lengths = batch.attention_mask.sum(dim=1)
-        plan = plan_pass(lengths, list(range(len(batch))), self.settings.ranks, self.settings.micro_batch_tokens)
-        shared = ray.put(batch)
-        answers = self._call(
-            [rank.logprobs.remote(shared, micros) for rank, micros in zip(self.ranks, plan, strict=True)],
-            "log-probabilities",
-        )
-        parts = [part for answer in answers for part in answer]
-        policy = _assemble([(rows, values) for rows, values, _ in parts], batch)
-        if not (reference and self.with_reference):
-            return LogProbs(policy)
-        return LogProbs(policy, _assemble([(rows, values) for rows, _, values in parts], batch))
+        """What the models say of the sampled tokens, each (B, L) float32, before an update.
 
-    def update(self, batch: TrainBatch, seed: int) -> UpdateReport:
+        The policy's log-probabilities, the reference's if there is one, and the critic's values if there is one; the
+        policy's alone without `reference`.
+        """
+        settings = self.setup.settings
+        lengths = batch.attention_mask.sum(dim=1)
+        plan = plan_pass(lengths, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
+        shared = ray.put(batch)
+        parts = self._shares("log-probabilities", lambda rank, micros: rank.logprobs.remote(shared, micros), plan)
+        policy = _assemble([(rows, values) for rows, values, _ in parts], batch)
+        if not reference:
+            return LogProbs(policy)
+        answer = LogProbs(policy)
+        if self.setup.with_reference:
+            answer.reference = _assemble([(rows, values) for rows, _, values in parts], batch)
+        if self.setup.critic is not None:
+            values = self._shares("values", lambda rank, micros: rank.values.remote(shared, micros), plan)
+            answer.values = _assemble(values, batch)
+        return answer
+
+    def update(self, data: TrainBatch | Preferences, seed: int) -> UpdateReport:
         """Take `epochs` x `minibatches` optimizer steps on this batch; `seed` draws the minibatches.
 
-        Where the batch has no `old_logprobs`: a single step uses its own, detached (ratio 1); several steps have them
-        computed first. Metrics: loss, policy_loss, kl_loss; kl (k3 to the reference, mean a token); kl_old (k1 to the
-        policy before the update); entropy (mean surprise -log p of the sampled tokens); clip_fraction, ratio_max,
-        grad_norm, learning_rate, tokens (response tokens seen), steps, seconds. Raises RuntimeError for a loss or a
-        gradient that is not finite, with the batch saved beside the logs.
+        A batch without `old_logprobs`: a single step uses its own, detached (ratio 1); several steps have them computed
+        first. In the critic's warm-up only the critic steps. Pairs: as many minibatches as there are pairs, at most.
+
+        Metrics of both kinds: loss; kl (k3 to the reference, mean a token); grad_norm, learning_rate, tokens (response
+        tokens seen), steps, seconds. Of a loss over tokens: policy_loss, kl_loss; kl_old (k1 to the policy before the
+        update); entropy (mean surprise -log p of the sampled tokens); clip_fraction, ratio_max; with a critic
+        value_loss, value_grad_norm, explained_variance (of the values before the update). Of a loss over pairs:
+        preference_loss, nll, accuracy (share of pairs with a positive margin), margin, chosen_reward, rejected_reward
+        (beta times the log-ratio to the reference), pairs.
+
+        Raises ValueError for a batch that lacks something, RuntimeError for a loss or a gradient that is not finite,
+        with the batch saved beside the logs.
         """
-        self._check(batch)
-        settings = self.settings
-        plan = plan_update(batch.attention_mask.sum(dim=1), batch.response_mask.sum(dim=1), settings, seed)
-        if batch.old_logprobs is None and len(plan) > 1:
-            batch = replace(batch, old_logprobs=self.logprobs(batch, reference=False).policy)
-        shared = ray.put(batch)
+        data, plan, options = self._plan(data, seed)
+        shared = ray.put(data)
         try:
-            reports = self._call([rank.update.remote(shared, plan) for rank in self.ranks], "learner update")
+            reports = self._call(
+                [rank.update.remote(shared, plan, seed, **options) for rank in self.ranks], "learner update"
+            )
         except RuntimeError as error:
             if not isinstance(getattr(error.__cause__, "cause", None), LossNotFinite):
                 raise
-            kept = self._save_batch(batch)
+            kept = self._save_batch(data)
             raise RuntimeError(f"{error}; the batch is saved in {kept}") from error
+        self.updates += 1
         return UpdateReport(reports[0])
 
+    def refresh_reference(self) -> None:
+        """Let the reference be the policy as it is now. Raises ValueError where the learner has no reference."""
+        require(self.setup.with_reference, "there is no reference to refresh: the learner was started without one")
+        self._call([rank.refresh_reference.remote() for rank in self.ranks], "refreshing the reference")
+
     def weights(self, bucket_bytes: int = BUCKET_BYTES) -> list[Any]:
-        """The present weights as references to `rl.weights.Bucket`s in Ray's object store."""
+        """The present weights, adapters merged, as references to `rl.weights.Bucket`s in Ray's object store."""
         return self._call([rank.weights.remote(bucket_bytes) for rank in self.ranks], "gathering the weights")[0]
 
-    def save_policy(self, folder: Path) -> None:
-        """Write the policy as a Hugging Face folder (safetensors, tokenizer) that transformers and vLLM load."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._call([rank.save_policy.remote(str(folder)) for rank in self.ranks], "saving the policy")
+    def save_policy(self, folder: Path, *, ema: bool = False) -> None:
+        """Write the policy as a Hugging Face folder (safetensors, tokenizer) that transformers and vLLM load.
+
+        With `ema` its moving average is written too, into `<folder>_ema` beside it. Raises ValueError where none is
+        kept.
+        """
+        require(not ema or self.setup.settings.ema_decay is not None, "learner.ema_decay is null: no average is kept")
+        average = folder.with_name(f"{folder.name}_ema") if ema else None
+        for each in (folder, average):
+            if each is not None:
+                each.mkdir(parents=True, exist_ok=True)
+        names = str(folder), None if average is None else str(average)
+        self._call([rank.save_policy.remote(*names) for rank in self.ranks], "saving the policy")
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Write all that training needs to go on bit for bit: weights, optimizer, schedule."""
+        """Write all that training needs to go on bit for bit: weights, optimizers, schedules, reference, average."""
         folder.mkdir(parents=True, exist_ok=True)
         self._call([rank.save_checkpoint.remote(str(folder)) for rank in self.ranks], "saving the checkpoint")
-        (folder / _MARK).write_text(json.dumps(self._layout()) + "\n")
+        (folder / _MARK).write_text(json.dumps(self._layout() | {"updates": self.updates}) + "\n")
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Read what `save_checkpoint` wrote, with the same ranks, ZeRO stage and dtype; else raises ValueError.
+        """Read what `save_checkpoint` wrote, with the same ranks, ZeRO stage, dtype and kinds of model.
 
-        Raises FileNotFoundError where the folder holds no finished checkpoint.
+        Raises ValueError where they differ, FileNotFoundError where the folder holds no finished checkpoint.
         """
         mark = folder / _MARK
         if not mark.is_file():
@@ -143,31 +169,65 @@ class LearnerGroup:
                 "use the same",
             )
         self._call([rank.load_checkpoint.remote(str(folder)) for rank in self.ranks], "loading the checkpoint")
+        self.updates = written["updates"]
 
     def shutdown(self) -> None:
         """End the ranks' processes."""
         end(self.ranks)
         self.ranks = []
 
+    def _plan(self, data: TrainBatch | Preferences, seed: int) -> tuple[Any, list[Step], dict[str, bool]]:
+        """The data with all that the loss needs, its steps, and what else a rank's update is told."""
+        settings, critic = self.setup.settings, self.setup.critic
+        pairs = isinstance(self.setup.loss, PreferenceLossSettings)
+        require(
+            isinstance(data, Preferences) == pairs,
+            f"the loss is over {'pairs' if pairs else 'tokens'}, but the algorithm prepared {type(data).__name__}",
+        )
+        if isinstance(data, Preferences):
+            return data, plan_pairs(data, settings, seed), {}
+        self._check(data)
+        plan = plan_update(data.attention_mask.sum(dim=1), data.response_mask.sum(dim=1), settings, seed)
+        if data.old_logprobs is None and len(plan) > 1:
+            data = replace(data, old_logprobs=self.logprobs(data, reference=False).policy)
+        return data, plan, {"policy_learns": critic is None or self.updates >= critic.warmup_updates}
+
     def _layout(self) -> dict[str, Any]:
-        return {
-            "learner.ranks": self.settings.ranks,
-            "learner.zero_stage": self.settings.zero_stage,
-            "policy.dtype": self.policy.dtype,
+        setup = self.setup
+        settings = setup.settings
+        layout = {
+            "learner.ranks": settings.ranks,
+            "learner.zero_stage": settings.zero_stage,
+            "policy.dtype": setup.policy.dtype,
+            "learner.lora": None if settings.lora is None else asdict(settings.lora),
+            "learner.ema_decay": settings.ema_decay,
+            "critic": None if setup.critic is None else asdict(setup.critic),
+            "a reference": setup.with_reference,
         }
+        return json.loads(json.dumps(layout))
 
     def _check(self, batch: TrainBatch) -> None:
         require(len(batch) > 0, "the batch has no rows")
         require(batch.advantages is not None, "the batch has no advantages")
         require(
-            self.loss.kl == 0 or batch.reference_logprobs is not None,
+            getattr(self.setup.loss, "kl", 0) == 0 or batch.reference_logprobs is not None,
             "loss.kl is above 0, but the batch has no reference log-probabilities",
         )
+        require(
+            self.setup.critic is None or (batch.values is not None and batch.returns is not None),
+            "there is a critic, but the batch has no values or no returns for it",
+        )
 
-    def _save_batch(self, batch: TrainBatch) -> Path:
+    def _save_batch(self, data: TrainBatch | Preferences) -> Path:
         path = self.log_folder.parent / "bad_batch.pt"
-        torch.save(vars(batch), path)
+        sides = vars(data)
+        torch.save({name: vars(side) if isinstance(side, TrainBatch) else side for name, side in sides.items()}, path)
         return path
+
+    def _shares(self, what: str, ask: Callable[[Any, list[Micro]], Any], plan: list[list[Micro]]) -> list[Any]:
+        """Every rank's answers on its micro-batches, in one list."""
+        refs = [ask(rank, micros) for rank, micros in zip(self.ranks, plan, strict=True)]
+        return [part for answer in self._call(refs, what) for part in answer]
 
     def _call(self, refs: list[Any], what: str) -> list[Any]:
         self.wait()
@@ -178,7 +238,7 @@ class LearnerGroup:
         return call(refs, self.timeout, what, names=names, log_folder=self.log_folder)
 
 
-def _assemble(parts: list[tuple[list[int], Any]], batch: TrainBatch) -> Tensor:
+def _assemble(parts: list[tuple[Micro, Any]], batch: TrainBatch) -> Tensor:
     """Micro-batches' (b, l) arrays as one (B, L) tensor."""
     whole = torch.zeros(batch.input_ids.shape, dtype=torch.float32)
     for rows, values in parts:

@@ -2,57 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
 from rl.learner.strategy import DeviceStrategy  # isort: skip  # imports OpenRLHF in the right order
 
 import torch
 from openrlhf.models import Actor
 from openrlhf.models.actor import _patch_zero3_weight_mapping
 from openrlhf.models.utils import set_z3_leaf_modules
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AutoModelForCausalLM
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.utils import is_flash_attn_2_available
 
+from rl.learner.batching import Micro
 from rl.settings import PolicySettings
 from rl.types import TrainBatch
 
 
-def load_actor(policy: PolicySettings, strategy: DeviceStrategy, temperature: float) -> Actor:
+def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
     """OpenRLHF's Actor round the model in `policy.path`, its weights partitioned at once under ZeRO-3.
 
     The model is made here rather than by Actor, which knows no fp32 and trusts code from the model's folder.
     """
-    cuda = strategy.device == "cuda"
-    partitioned = strategy.stage == 3
-    if partitioned:
-        _patch_zero3_weight_mapping()
-    # Transformers looks for this object, held only weakly, while it loads.
-    held = HfDeepSpeedConfig(strategy.get_ds_train_config()) if partitioned else None
-    model = AutoModelForCausalLM.from_pretrained(
-        policy.path,
-        dtype=torch.float32 if policy.dtype == "fp32" else torch.bfloat16,
-        attn_implementation="flash_attention_2"
-        if cuda and policy.dtype == "bf16" and is_flash_attn_2_available()
-        else "sdpa",
-    )
-    del held
-    set_z3_leaf_modules(model, detect_hybrid=False)
-    if cuda and not partitioned:
-        model.to("cuda")
-    actor = Actor(model, temperature=temperature)
+    with loading(policy, strategy) as options:
+        model = AutoModelForCausalLM.from_pretrained(policy.path, **options)
+    settle(model, strategy)
+    return as_actor(model)
+
+
+def as_actor(model: nn.Module) -> Actor:
+    """The Actor round a model that is loaded already."""
+    actor = Actor(model)
     actor.packing_samples = False
     actor.is_vlm = False
     return actor
 
 
-def token_logprobs(actor: Actor, rows: TrainBatch) -> Tensor:
-    """Token-aligned log-probabilities (b, l) at the actor's temperature, float32, 0 outside the response.
+@contextmanager
+def loading(policy: PolicySettings, strategy: DeviceStrategy) -> Iterator[dict[str, Any]]:
+    """Keyword arguments for `from_pretrained` within it: precision, attention, partitioned under ZeRO-3."""
+    partitioned = strategy.stage == 3
+    if partitioned:
+        _patch_zero3_weight_mapping()
+    # Transformers looks for this object, held only weakly, while it loads.
+    held = HfDeepSpeedConfig(strategy.get_ds_train_config()) if partitioned else None
+    flash = strategy.device == "cuda" and policy.dtype == "bf16" and is_flash_attn_2_available()
+    yield {
+        "dtype": torch.float32 if policy.dtype == "fp32" else torch.bfloat16,
+        "attn_implementation": "flash_attention_2" if flash else "sdpa",
+    }
+    del held
+
+
+def settle(model: nn.Module, strategy: DeviceStrategy) -> None:
+    """A loaded model onto its device, ready for DeepSpeed."""
+    set_z3_leaf_modules(model, detect_hybrid=False)
+    if strategy.device == "cuda" and strategy.stage != 3:
+        model.to("cuda")
+
+
+def token_logprobs(actor: Actor, rows: TrainBatch, temperature: float) -> Tensor:
+    """Token-aligned log-probabilities (b, l) at this temperature, float32, 0 outside the response.
 
     Rows are right-padded and attention is causal, so padding never reaches a real token: no attention mask is needed
     and the fast attention kernels stay in use. Actor returns column t for token t + 1; one column of zeros in front
     aligns them with the tokens themselves.
     """
+    actor.temperature = temperature
     values = actor(
         rows.input_ids,
         action_mask=rows.response_mask[:, 1:],
@@ -60,3 +81,13 @@ def token_logprobs(actor: Actor, rows: TrainBatch) -> Tensor:
         use_cache=False,
     )
     return pad(values, (1, 0))
+
+
+def rows_on(device: str, batch: TrainBatch, rows: Micro) -> TrainBatch:
+    """These rows on the device; without rows the shortest one, its response masked, to keep the ranks in step."""
+    if rows:
+        chosen = batch.select(rows)
+    else:
+        chosen = batch.select([int(batch.attention_mask.sum(dim=1).argmin())])
+        chosen.response_mask = torch.zeros_like(chosen.response_mask)
+    return replace(chosen, **{name: value.to(device) for name, value in vars(chosen).items() if value is not None})

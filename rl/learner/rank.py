@@ -12,13 +12,13 @@ from typing import Any
 
 from rl.cluster import free_address, redirect_output
 from rl.learner.batching import Micro, Step
-from rl.learner.losses import PolicyLossSettings
-from rl.settings import LearnerSettings, PolicySettings
-from rl.types import TrainBatch
+from rl.learner.losses import PreferenceLossSettings
+from rl.learner.setup import LearnerSetup
+from rl.types import Preferences, TrainBatch
 
 
 class LearnerRank:
-    """One of `settings.ranks` ranks: sets up torch.distributed and passes the calls on to `PolicyLearner`."""
+    """One of several ranks: sets up torch.distributed and passes the calls on to the learner of the loss's kind."""
 
     def __init__(self, rank: int, log_folder: str) -> None:
         redirect_output(Path(log_folder), f"learner-{rank}")
@@ -29,45 +29,46 @@ class LearnerRank:
         """Where the ranks can meet on this node."""
         return free_address()
 
-    def start(
-        self,
-        address: tuple[str, int],
-        policy: PolicySettings,
-        settings: LearnerSettings,
-        device: str,
-        loss: PolicyLossSettings,
-        options: dict[str, Any],
-        seed: int,
-    ) -> None:
-        """Join the other ranks, if not done before, and load the policy.
-
-        `options` are PolicyLearner's temperature and with_reference.
-        """
+    def start(self, address: tuple[str, int], setup: LearnerSetup) -> None:
+        """Join the other ranks, if not done before, and load the models."""
         host, port = address
         os.environ |= {
             "MASTER_ADDR": host,
             "MASTER_PORT": str(port),
             "RANK": str(self.rank),
             "LOCAL_RANK": "0",
-            "WORLD_SIZE": str(settings.ranks),
+            "WORLD_SIZE": str(setup.settings.ranks),
         }
         from rl.learner.strategy import DeviceStrategy  # isort: skip  # sets OpenRLHF up for this machine
         from rl.learner.policy import PolicyLearner
+        from rl.learner.preference import PreferenceLearner
 
-        strategy = DeviceStrategy(settings, policy.dtype, device, seed)
+        strategy = DeviceStrategy(setup.settings, setup.policy.dtype, setup.device, setup.seed)
         strategy.setup_distributed()
-        self.learner = PolicyLearner(policy, strategy, loss, **options)
+        kind = PreferenceLearner if isinstance(setup.loss, PreferenceLossSettings) else PolicyLearner
+        self.learner = kind(setup, strategy)
 
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Any, Any]]:
-        """See PolicyLearner.logprobs; arrays instead of tensors, which travel without a copy."""
+        """See Learner.logprobs; arrays instead of tensors, which travel without a copy."""
         return [
             (rows, policy.numpy(), None if reference is None else reference.numpy())
             for rows, policy, reference in self.learner.logprobs(batch, micros)
         ]
 
-    def update(self, batch: TrainBatch, steps: list[Step]) -> dict[str, float]:
-        """See PolicyLearner.update."""
-        return self.learner.update(batch, steps)
+    def values(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Any]]:
+        """See PolicyLearner.values."""
+        return [(rows, values.numpy()) for rows, values in self.learner.values(batch, micros)]
+
+    def update(self, data: TrainBatch | Preferences, steps: list[Step], seed: int, **options: Any) -> dict[str, float]:
+        """See the learner's update. `seed` draws what is dropped out, so that a resumed run drops out the same."""
+        import torch
+
+        torch.manual_seed(seed * 1009 + self.rank)
+        return self.learner.update(data, steps, **options)
+
+    def refresh_reference(self) -> None:
+        """See Learner.refresh_reference."""
+        self.learner.refresh_reference()
 
     def weights(self, bucket_bytes: int) -> list[Any]:
         """References to the weights' buckets in the object store; empty on every rank but 0."""
@@ -75,14 +76,14 @@ class LearnerRank:
 
         return [ray.put(bucket) for bucket in self.learner.buckets(bucket_bytes) if bucket is not None]
 
-    def save_policy(self, folder: str) -> None:
-        """See PolicyLearner.save_policy."""
-        self.learner.save_policy(Path(folder))
+    def save_policy(self, folder: str, average: str | None) -> None:
+        """See Learner.save_policy."""
+        self.learner.save_policy(Path(folder), None if average is None else Path(average))
 
     def save_checkpoint(self, folder: str) -> None:
-        """See PolicyLearner.save_checkpoint."""
+        """See the learner's save_checkpoint."""
         self.learner.save_checkpoint(Path(folder))
 
     def load_checkpoint(self, folder: str) -> None:
-        """See PolicyLearner.load_checkpoint."""
+        """See the learner's load_checkpoint."""
         self.learner.load_checkpoint(Path(folder))

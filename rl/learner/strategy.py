@@ -16,6 +16,7 @@ import deepspeed
 import torch
 import transformers
 from openrlhf.utils.deepspeed import DeepspeedStrategy
+from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
@@ -73,21 +74,21 @@ class DeviceStrategy(DeepspeedStrategy):
         """DeepSpeed's configuration for a frozen model."""
         return self._gathered_in_order(super().get_ds_eval_config(offload))
 
-    def train_config(self) -> dict[str, Any]:
-        """What `prepare` needs to train a model: AdamW at a constant rate after a linear warm-up from zero."""
+    def train_config(self, learning_rate: float, steps: int) -> dict[str, Any]:
+        """What `prepare` needs to train a model for `steps` optimizer steps.
+
+        AdamW; the rate rises linearly from zero in the warm-up, then stays, or falls to zero along a cosine.
+        """
         settings = self.settings
+        warmup = settings.warmup_updates
+        cosine = settings.lr_schedule == "cosine"
         return {
             "optim": "adam",
-            "adam": {
-                "lr": settings.learning_rate,
-                "betas": settings.betas,
-                "eps": 1e-8,
-                "weight_decay": settings.weight_decay,
-            },
-            "lr_scheduler": "constant_with_warmup",
-            # OpenRLHF rounds steps x ratio up; with ratio 1 the warm-up is exactly this long.
-            "scheduler_steps": settings.warmup_updates,
-            "lr_warmup_ratio": 1.0,
+            "adam": {"lr": learning_rate, "betas": settings.betas, "eps": 1e-8, "weight_decay": settings.weight_decay},
+            "lr_scheduler": "cosine" if cosine else "constant_with_warmup",
+            "scheduler_steps": max(1, steps),
+            # OpenRLHF rounds steps x ratio up: half a step less makes the warm-up exactly this long.
+            "lr_warmup_ratio": max(0.0, warmup - 0.5) / max(1, steps),
             "max_norm": settings.max_grad_norm,
         }
 
@@ -101,11 +102,22 @@ class DeviceStrategy(DeepspeedStrategy):
             config["zero_optimization"]["stage3_allgather_sequential"] = True
         return config
 
+    def _get_model_parameters(self, model: Any, *, optim: str | None = None, weight_decay: float = 0.0) -> Any:
+        """OpenRLHF's parameter groups without the empty ones: adapters alone leave none for the norms."""
+        raw_model, groups = super()._get_model_parameters(model, optim=optim, weight_decay=weight_decay)
+        return raw_model, [group for group in groups if group["params"]]
+
     def sum_over_ranks(self, values: list[float]) -> list[float]:
         """The element-wise sum over all ranks, in float64."""
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(tensor)
         return [float(value) for value in tensor]
+
+    def sum_tensor(self, values: Tensor) -> Tensor:
+        """The element-wise sum of every rank's tensor of this shape, on the CPU."""
+        shared = values.to(self.device)
+        dist.all_reduce(shared)
+        return shared.cpu()
 
     def max_over_ranks(self, value: float) -> float:
         """The largest of all ranks' values."""

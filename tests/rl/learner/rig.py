@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from rl.cluster import actor_options, call
-from rl.learner.batching import plan_pass, plan_update
-from rl.learner.losses import PolicyLossSettings
+from rl.learner.batching import plan_pairs, plan_pass, plan_update
+from rl.learner.losses import LossSettings
 from rl.learner.rank import LearnerRank
-from rl.settings import ClusterSettings, LearnerSettings, PolicySettings
-from rl.types import TrainBatch
+from rl.learner.setup import LearnerSetup
+from rl.settings import ClusterSettings, CriticSettings, LearnerSettings, PolicySettings, Precision
+from rl.types import Preferences, TrainBatch
 from rl.weights import unpack
 
 TEMPERATURE = 0.7
@@ -32,37 +33,62 @@ class Ranks:
         self.address = self._finish([self.actors[0].address.remote()], "address")[0]
         self.folder = folder
 
-    def all(self, method: str, *arguments: Any) -> list[Any]:
-        return self._finish([getattr(actor, method).remote(*arguments) for actor in self.actors], method)
+    def all(self, method: str, *arguments: Any, **named: Any) -> list[Any]:
+        return self._finish([getattr(actor, method).remote(*arguments, **named) for actor in self.actors], method)
 
     def _finish(self, refs: list[Any], what: str) -> list[Any]:
         names = [f"learner-{rank}" for rank in range(len(refs))]
         return call(refs, 240, what, names=names, log_folder=self.logs)
 
     def load(
-        self, settings: LearnerSettings, loss: PolicyLossSettings, dtype: Literal["fp32", "bf16"] = "fp32"
+        self,
+        settings: LearnerSettings,
+        loss: LossSettings,
+        dtype: Precision = "fp32",
+        *,
+        critic: CriticSettings | None = None,
+        with_reference: bool = True,
+        updates: int = 10,
     ) -> None:
-        options = {"temperature": TEMPERATURE, "with_reference": True}
-        self.all("start", self.address, PolicySettings(str(self.folder), dtype), settings, "cpu", loss, options, 0)
+        policy = PolicySettings(str(self.folder), dtype)
+        setup = LearnerSetup(policy, settings, loss, "cpu", TEMPERATURE, with_reference, updates, 0, critic)
+        self.all("start", self.address, setup)
 
     def logprobs(self, batch: TrainBatch, budget: int) -> tuple[Tensor, Tensor]:
+        """The policy's and the reference's."""
+        answers = self._shares("logprobs", batch, budget)
+        return _whole(batch, [part[:2] for part in answers]), _whole(batch, [part[::2] for part in answers])
+
+    def values(self, batch: TrainBatch, budget: int) -> Tensor:
+        return _whole(batch, self._shares("values", batch, budget))
+
+    def _shares(self, method: str, batch: TrainBatch, budget: int) -> list[Any]:
         plan = plan_pass(batch.attention_mask.sum(1), list(range(len(batch))), len(self.actors), budget)
         shared = ray.put(batch)
-        refs = [actor.logprobs.remote(shared, micros) for actor, micros in zip(self.actors, plan, strict=True)]
-        policy, frozen = torch.zeros(batch.input_ids.shape), torch.zeros(batch.input_ids.shape)
-        for rows, mine, theirs in (part for answer in self._finish(refs, "logprobs") for part in answer):
-            policy[rows, : mine.shape[1]] = torch.tensor(mine)
-            frozen[rows, : theirs.shape[1]] = torch.tensor(theirs)
-        return policy, frozen
+        calls = zip(self.actors, plan, strict=True)
+        refs = [getattr(actor, method).remote(shared, micros) for actor, micros in calls]
+        return [part for answer in self._finish(refs, method) for part in answer]
 
-    def update(self, batch: TrainBatch, settings: LearnerSettings, seed: int) -> dict[str, float]:
-        plan = plan_update(batch.attention_mask.sum(1), batch.response_mask.sum(1), settings, seed)
-        return self.all("update", batch, plan)[0]
+    def update(
+        self, data: TrainBatch | Preferences, settings: LearnerSettings, seed: int, **options: Any
+    ) -> dict[str, float]:
+        if isinstance(data, Preferences):
+            plan = plan_pairs(data, settings, seed)
+        else:
+            plan = plan_update(data.attention_mask.sum(1), data.response_mask.sum(1), settings, seed)
+        return self.all("update", data, plan, seed, **options)[0]
 
     def weights(self) -> dict[str, Tensor]:
         references = self.all("weights", 50_000)[0]
         assert len(references) > 3
         return {name: tensor for bucket in ray.get(references) for name, tensor in unpack(bucket)}
+
+
+def _whole(batch: TrainBatch, parts: list[Any]) -> Tensor:
+    whole = torch.zeros(batch.input_ids.shape)
+    for rows, values in parts:
+        whole[rows, : values.shape[1]] = torch.tensor(values)
+    return whole
 
 
 def settings_for(count: int, stage: Stage, **keys: Any) -> LearnerSettings:

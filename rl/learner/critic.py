@@ -1,0 +1,111 @@
+"""PPO's critic: OpenRLHF's value model under a DeepSpeed engine of its own, beside the policy's.
+
+The value in column t is the critic's guess, made from the tokens before t, of the return from token t on: it stands
+where the log-probability of token t stands. The loss is a mean over the response tokens of the minibatch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rl.learner.strategy import DeviceStrategy  # isort: skip  # imports OpenRLHF in the right order
+
+import math
+
+import torch
+from openrlhf.models import ValueLoss
+from openrlhf.models.model import _get_critic_model
+from torch import Tensor, nn
+from torch.nn.functional import pad
+from transformers import AutoConfig, AutoModel
+
+from rl.learner.batching import Step
+from rl.learner.engine import Engine, gathered
+from rl.learner.losses import LossNotFinite
+from rl.learner.model import loading, rows_on, settle
+from rl.learner.setup import LearnerSetup
+from rl.settings import CriticSettings, require
+from rl.types import TrainBatch
+
+
+class Critic:
+    """The value model with its optimizer. Every method is collective."""
+
+    def __init__(self, setup: LearnerSetup, settings: CriticSettings, strategy: DeviceStrategy) -> None:
+        self.strategy = strategy
+        model: Any = load_value_model(settings.path or setup.policy.path, setup, strategy)
+        if setup.settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.engine = Engine(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
+        self.loss = ValueLoss(settings.value_clip)
+
+    def values(self, rows: TrainBatch) -> Tensor:
+        """Token-aligned values (b, l) float32, 0 outside the response."""
+        values: Tensor = self.engine.deepspeed(
+            rows.input_ids,
+            action_mask=rows.response_mask[:, 1:],
+            attention_mask=torch.ones_like(rows.input_ids),
+        )
+        return pad(values.float(), (1, 0))
+
+    def step(self, batch: TrainBatch, step: Step) -> dict[str, float]:
+        """One optimizer step over this rank's micro-batches; the batch has `values` and `returns`.
+
+        Raises LossNotFinite for a loss or a gradient that is not finite.
+        """
+        self.engine.deepspeed.train()
+        micros = step.micros[self.strategy.get_rank()]
+        total = 0.0
+        for index, rows in enumerate(micros):
+            part = rows_on(self.strategy.device, batch, rows)
+            counts = {"dp_size": self.strategy.world_size, "batch_num_tokens": max(1, step.tokens)}
+            loss = self.loss(self.values(part), part.values, part.returns, part.response_mask.float(), **counts)
+            self.engine.backward(loss, last=index == len(micros) - 1)
+            total += float(loss.detach())
+        (summed,) = self.strategy.sum_over_ranks([total])
+        value_loss = summed / self.strategy.world_size
+        if not math.isfinite(value_loss):
+            raise LossNotFinite(f"the critic's loss is not finite ({value_loss}); the step was not taken")
+        return {"value_loss": value_loss, "value_grad_norm": self.engine.step()}
+
+
+def explained_variance(batch: TrainBatch) -> float:
+    """1 - Var(returns - values) / Var(returns) over response tokens: 1 is perfect, 0 no better than a constant.
+
+    0 where the returns do not vary.
+    """
+    assert batch.values is not None and batch.returns is not None
+    returns, values = batch.returns[batch.response_mask], batch.values[batch.response_mask]
+    spread = float(returns.var(correction=0)) if len(returns) else 0.0
+    return 1 - float((returns - values).var(correction=0)) / spread if spread > 0 else 0.0
+
+
+def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -> nn.Module:
+    """OpenRLHF's critic round the model in `path`; its head comes from there too, or is drawn by the seed.
+
+    Raises ValueError where the folder's weights are not those of such a model.
+    """
+    config = AutoConfig.from_pretrained(path)
+    config.normalize_reward = False
+    head = getattr(config, "value_head_prefix", "score")
+    backbone = AutoModel._model_mapping[type(config)]
+    cls: Any = _get_critic_model(backbone.__base__, backbone, head)
+    with loading(setup.policy, strategy) as options:
+        model, report = cls.from_pretrained(
+            path, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
+    unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    strange = sorted(unread - {f"{head}.weight"})
+    require(not strange, f"critic.path: the model in {path} lacks {len(strange)} weights, {strange[:1]} for one")
+    if unread:
+        _draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
+    model.config.use_cache = False
+    settle(model, strategy)
+    return model
+
+
+def _draw_head(weight: nn.Parameter, width: int, seed: int) -> None:
+    """OpenRLHF's initialisation of a value head, the same on every rank."""
+    with gathered([weight], change=True), torch.no_grad():
+        generator = torch.Generator().manual_seed(seed)
+        weight.copy_(torch.randn(weight.shape, generator=generator) / (width + 1))

@@ -1,0 +1,167 @@
+"""What every learner shares: the policy under DeepSpeed, its reference, its log-probabilities, its way out.
+
+One object lives in every learner rank, and every method is collective: all ranks call it together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import cast
+
+from rl.learner.strategy import DeviceStrategy  # isort: skip  # imports OpenRLHF in the right order
+
+import torch
+from openrlhf.models import Actor
+from peft import PeftModel
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from rl.learner.adapters import REFERENCE, TRAINED, adapter_parameters, as_reference, attach
+from rl.learner.batching import Micro
+from rl.learner.engine import Engine, elements, gathered
+from rl.learner.model import load_actor, rows_on, token_logprobs
+from rl.learner.setup import LearnerSetup
+from rl.learner.whole import MovingAverage, whole_weights, write_model
+from rl.types import TrainBatch
+from rl.weights import Bucket, pack, split
+
+LogProbRows = tuple[Micro, Tensor, Tensor | None]
+"""Rows of a batch with the policy's log-probabilities (b, l) and the reference's."""
+
+_ENGINE, _REFERENCE, _AVERAGE = "deepspeed", "reference.pt", "average.pt"
+
+
+class Learner:
+    """The policy, its optimizer and, where asked for, the frozen reference and a moving average."""
+
+    def __init__(self, setup: LearnerSetup, strategy: DeviceStrategy) -> None:
+        self.setup, self.strategy = setup, strategy
+        settings = setup.settings
+        actor = load_actor(setup.policy, strategy)
+        if settings.gradient_checkpointing:
+            actor.gradient_checkpointing_enable()
+        if settings.lora is not None:
+            actor.model = attach(actor.model, settings.lora, setup.seed, with_reference=setup.with_reference)
+        self.engine = Engine(actor, strategy, learning_rate=settings.learning_rate, steps=setup.policy_steps)
+        self.actor: Actor = self.engine.model
+        self.reference = self._load_reference() if setup.with_reference and settings.lora is None else None
+        self.reference_moved = False
+        self.average = None if settings.ema_decay is None else MovingAverage(settings.ema_decay)
+        self.add_to_average()
+
+    @torch.no_grad()
+    def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[LogProbRows]:
+        """Log-probabilities of the sampled tokens at the sampling temperature, a micro-batch at a time.
+
+        On the CPU, float32, each trimmed to the micro-batch's longest row.
+        """
+        self.engine.deepspeed.eval()
+        results: list[LogProbRows] = []
+        temperature = self.setup.temperature
+        for rows in micros:
+            part = rows_on(self.strategy.device, batch, rows)
+            policy = token_logprobs(self.actor, part, temperature).cpu()
+            reference = self.reference_logprobs(part, temperature).cpu() if self.setup.with_reference else None
+            if rows:
+                results.append((rows, policy, reference))
+        return results
+
+    def reference_logprobs(self, rows: TrainBatch, temperature: float) -> Tensor:
+        """The frozen reference's log-probabilities (b, l) of the sampled tokens."""
+        if self.reference is not None:
+            return token_logprobs(self.reference, rows, temperature)
+        with as_reference(cast(PeftModel, self.engine.module)):
+            return token_logprobs(self.actor, rows, temperature)
+
+    def refresh_reference(self) -> None:
+        """Let the reference be the policy as it is now."""
+        policy, reference = self._reference_pairs()
+        for names in split([(name, elements(value)) for name, value in policy.items()]):
+            with gathered([policy[name] for name in names]), self._changing([reference[name] for name in names]):
+                for name in names:
+                    reference[name].data.copy_(policy[name].data)
+        self.reference_moved = True
+
+    def buckets(self, bucket_bytes: int) -> Iterator[Bucket | None]:
+        """The weights in buckets on rank 0; None for each bucket on the other ranks, which help to gather it."""
+        for named in whole_weights(self.engine.module, bucket_bytes):
+            yield pack(named) if self.strategy.is_rank_0() else None
+
+    def save_policy(self, folder: Path, average: Path | None) -> None:
+        """Write weights (safetensors), configuration and tokenizer as a Hugging Face folder; the average beside it."""
+        weights: dict[str, Tensor] = {}
+        for named in whole_weights(self.engine.module):
+            if self.strategy.is_rank_0():
+                weights |= {name: value.to("cpu", copy=True) for name, value in named}
+        if self.strategy.is_rank_0():
+            write_model(self.engine.module, weights, self.setup.policy.path, folder)
+            if average is not None and self.average is not None:
+                kept = {name: self.average.values[name].to(value.dtype) for name, value in weights.items()}
+                write_model(self.engine.module, kept, self.setup.policy.path, average)
+        dist.barrier()
+
+    def save_checkpoint(self, folder: Path) -> None:
+        """Write all from which training resumes bit for bit."""
+        self.engine.save(folder / _ENGINE)
+        if self.reference_moved:
+            self._save_reference(folder / _REFERENCE)
+        if self.average is not None and self.strategy.is_rank_0():
+            torch.save(self.average.values, folder / _AVERAGE)
+        dist.barrier()
+
+    def load_checkpoint(self, folder: Path) -> None:
+        """Read what `save_checkpoint` wrote. Raises FileNotFoundError where there is no checkpoint."""
+        self.engine.load(folder / _ENGINE)
+        if self.setup.with_reference and (folder / _REFERENCE).is_file():
+            self._load_saved_reference(folder / _REFERENCE)
+        if self.average is not None and self.strategy.is_rank_0():
+            self.average.values = torch.load(folder / _AVERAGE)
+
+    def add_to_average(self) -> None:
+        """Let the present weights into the moving average, if one is kept."""
+        if self.average is None:
+            return
+        for named in whole_weights(self.engine.module):
+            if self.strategy.is_rank_0():
+                self.average.add(named)
+
+    def _load_reference(self) -> Actor:
+        """A second model: partitioned under ZeRO-3 like the policy, else whole in every rank."""
+        reference = load_actor(self.setup.policy, self.strategy)
+        if self.strategy.stage == 3:
+            reference = self.strategy.prepare(reference)
+        reference.eval()
+        return reference
+
+    def _reference_pairs(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+        """The policy's parameters and the reference's, by the same names."""
+        module = self.engine.module
+        if self.reference is None:
+            return adapter_parameters(module, TRAINED), adapter_parameters(module, REFERENCE)
+        model = self.reference.model
+        frozen = model.module if self.strategy.stage == 3 else model
+        return dict(module.named_parameters()), dict(frozen.named_parameters())
+
+    @contextmanager
+    def _changing(self, parameters: list[nn.Parameter]) -> Iterator[None]:
+        with torch.no_grad(), gathered(parameters, change=True):
+            yield
+
+    def _save_reference(self, path: Path) -> None:
+        _, reference = self._reference_pairs()
+        saved = {}
+        for name, value in reference.items():
+            with gathered([value]):
+                saved[name] = value.detach().to("cpu", copy=True)
+        if self.strategy.is_rank_0():
+            torch.save(saved, path)
+
+    def _load_saved_reference(self, path: Path) -> None:
+        _, reference = self._reference_pairs()
+        saved = torch.load(path, mmap=True)
+        for name, value in reference.items():
+            with self._changing([value]):
+                value.data.copy_(saved[name])
+        self.reference_moved = True
