@@ -14,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
 from launch.nodes import ConfigurationError, build, checked, one_line, unknown_key, verify
+from rl.algorithms import Algorithm
 from rl.cluster import check_placement
+from rl.learner.setup import check_critic
 from rl.policy import check_policy, load_tokenizer, prompt_ids
 from rl.settings import (
     ClusterSettings,
@@ -36,7 +38,7 @@ SETTINGS: dict[str, type] = {
 """Groups whose `_target_` must be this class."""
 
 METHODS = {
-    "algorithm": ("group_relative", "needs_reference", "needs_steps", "loss", "prepare"),
+    "algorithm": tuple(name for name in vars(Algorithm) if not name.startswith("_")),
     "task": ("train_problems", "held_out_problems", "grade"),
     "reward": ("score",),
 }
@@ -113,7 +115,8 @@ def _node(key: str, node: Mapping[str, Any], source: str) -> Any:
 
 def _check_together(settings: RunSettings) -> None:
     """Everything that needs more than one node, the cheap checks first."""
-    _raise_first(crosschecks.errors(settings))
+    if faults := crosschecks.errors(settings):  # all at once: each is cheap to find and one hides no other
+        raise ConfigurationError("; also: ".join(faults))
     _raise_first(crosschecks.memory(psutil.virtual_memory().available / 2**30, settings))
     if settings.cluster.device == "cuda":
         import torch  # counting GPUs is the only need of it here
@@ -122,6 +125,8 @@ def _check_together(settings: RunSettings) -> None:
     try:
         check_placement(settings.cluster, ranks=settings.learner.ranks)
         check_policy(settings.policy.path)
+        if settings.algorithm.critic is not None:
+            check_critic(settings.algorithm.critic, settings.policy)
         problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
         stream = settings.task.train_problems(settings.loop.seed)
         problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]

@@ -77,6 +77,8 @@ class MixtureReward:
             raise ValueError(
                 "reward.steps_from needs reward.combine=sum: normalised values no longer match their steps"
             )
+        self.has_steps = steps_from is not None
+        self.has_matches = False
         self.terms = dict(terms)
         self.combine = combine
         self.steps_from = steps_from

@@ -42,6 +42,9 @@ class PairJudgeReward:
     `judgements` and `no_verdict` (both of the whole group). `matches` of a score are the pairs that were judged.
     """
 
+    has_steps = False
+    has_matches = True
+
     def __init__(
         self,
         judge: Judge,

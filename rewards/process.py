@@ -29,6 +29,8 @@ class ProcessReward(ResponseReward):
     Spans are in characters of the response. Raises ValueError for a set-up that cannot work.
     """
 
+    has_steps = True
+
     def __init__(
         self,
         model: str,

@@ -13,6 +13,9 @@ Pair = tuple[Problem, Response]
 class ResponseReward(ABC):
     """A reward that looks at one response at a time. Implements `rewards.types.Reward`."""
 
+    has_steps = False
+    has_matches = False
+
     @abstractmethod
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each (problem, response), in order; a response that cannot be scored gets a failure."""

@@ -29,6 +29,9 @@ class RemoteReward(ResponseReward):
     request, with the reason; a reward that is no number fails its own score.
     """
 
+    has_steps = False  # neither form carries them
+    has_matches = False
+
     def __init__(
         self,
         url: str,

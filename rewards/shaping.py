@@ -97,6 +97,8 @@ class ShapedReward:
         if unfinished_penalty < 0:
             raise ValueError(f"reward.unfinished_penalty is taken off: give a number >= 0, not {unfinished_penalty}")
         self.reward = reward
+        self.has_steps = getattr(reward, "has_steps", None)
+        self.has_matches = getattr(reward, "has_matches", None)
         self.centre = centre
         self.sigmoid_scale = sigmoid_scale
         self.clip_low, self.clip_high = clip_low, clip_high

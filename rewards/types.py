@@ -141,7 +141,11 @@ class Score:
 
 @runtime_checkable
 class Reward(Protocol):
-    """The one protocol of this package: whole batches of groups in, a score for every response out, in their order."""
+    """The one protocol of this package: whole batches of groups in, a score for every response out, in their order.
+
+    A reward may also say, before it scores anything, whether its scores have `steps` (`has_steps`) and `matches`
+    (`has_matches`), each a bool; one that does not say is found out when an algorithm asks for them.
+    """
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score every response of every group. Raises only for faults of the set-up; a bad response gets a failure."""

@@ -8,20 +8,19 @@ The reward is what the policy is trained on; the task's verifier says what is tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 
 from rewards.actors import RewardGroup
-from rewards.types import Score
 from rl.alignment import pad_rollout
 from rl.checkpoint import Checkpoints, LoopState
 from rl.cluster import actor_options, start_cluster, stop_cluster
+from rl.collect import Collected, collect
 from rl.evaluation import evaluate
 from rl.learner.group import LearnerGroup
-from rl.metrics import Metrics, Stopwatch, failures, rollout_metrics, throughput
+from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
-from rl.scoring import as_groups, report_failures, truth, usable_scores
+from rl.scoring import report_failures, truth, usable_scores
 from rl.settings import RunSettings
 from rl.types import Rollout, Scored
 from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
@@ -69,6 +68,7 @@ class Parts:
             seed=settings.loop.seed,
             log_folder=run.logs,
             with_reference=settings.algorithm.needs_reference,
+            critic=settings.algorithm.critic,
         )
         reward = RewardGroup(
             settings.reward_config,
@@ -89,7 +89,7 @@ class Parts:
 
 
 def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Display, watch: Stopwatch) -> Summary:
-    loop, rollout_settings = settings.loop, settings.rollout
+    loop = settings.loop
     held_out = settings.task.held_out_problems(loop.evaluate_problems)
     checkpoints = Checkpoints(run.path, settings)
 
@@ -107,32 +107,21 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         state = LoopState.at_start(evaluation(0))
     stream = state.drawn(settings.task.train_problems(loop.seed))
     for update in range(state.update + 1, loop.updates + 1):
-        display.stage("sample")
-        with watch.stage("sample"):
-            rollout = parts.sampler.sample(
-                list(islice(stream, rollout_settings.problems)),
-                rollout_settings.responses,
-                temperature=rollout_settings.temperature,
-                top_p=rollout_settings.top_p,
-                seed=loop.seed * 1_000_003 + update,
-            )
-        display.stage("score")
-        with watch.stage("score"):
-            scores = parts.reward.score(as_groups(rollout))
-        reasons = failures(scores)
-        state.failed.update(reasons)
-        report_failures(reasons, loop.failed_scores, display)
+        drawn = collect(settings, parts.sampler, parts.reward, stream, update, display, watch)
+        state.failed.update(drawn.reasons)
+        report_failures(drawn.reasons, loop.failed_scores, display)
         display.stage("learn")
         with watch.stage("learn"):
-            learned = learn(settings, parts, rollout, scores, update)
+            learned = learn(settings, parts, drawn, update, display)
         display.stage("sync")
         with watch.stage("sync"):
             sync(parts.learner, parts.sampler, version=update)
-        verdicts = truth(settings.task, rollout)
+        verdicts = truth(settings.task, drawn.rollout)
         lap = watch.lap()
-        metrics = rollout_metrics(rollout, scores, verdicts) | throughput(rollout, lap["time/sample"]) | learned | lap
-        run.log_samples(update, rollout, scores, verdicts)
-        run.log_metrics(update, metrics, reasons)
+        metrics = rollout_metrics(drawn.rollout, drawn.scores, verdicts) | drawn.metrics | learned
+        metrics |= throughput(drawn.rollout, lap["time/sample"]) | lap
+        run.log_samples(update, drawn.rollout, drawn.scores, verdicts)
+        run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
         due = loop.evaluate_every and update % loop.evaluate_every == 0
         if due or update == loop.updates:
@@ -148,27 +137,34 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
     return Summary(state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed)
 
 
-def learn(settings: RunSettings, parts: Parts, rollout: Rollout, scores: list[list[Score]], update: int) -> Metrics:
-    """One learner update from a scored rollout, after making sure that sampler and learner hold the same weights.
+def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, display: Display) -> Metrics:
+    """One learner update from scored responses, after making sure that sampler and learner hold the same weights.
 
-    Raises WeightsDidNotArrive when they do not, and RuntimeError when no score of the rollout can be used.
+    Raises WeightsDidNotArrive when they do not, and RuntimeError when no score can be used.
     """
+    rollout, scores = drawn.to_learn_from()
     check_versions(rollout, update - 1)
+    usable = usable_scores(scores, settings.loop.failed_scores)
+    algorithm, learner = settings.algorithm, parts.learner
+    if algorithm.refresh_every and update > 1 and (update - 1) % algorithm.refresh_every == 0:
+        learner.refresh_reference()
     batch = pad_rollout(rollout, pad_id=0)
-    logprobs = parts.learner.logprobs(batch)
+    logprobs = learner.logprobs(batch)
     measured = gap(batch, logprobs.policy)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     batch.old_logprobs, batch.reference_logprobs, batch.values = logprobs.policy, logprobs.reference, logprobs.values
-    usable = usable_scores(scores, settings.loop.failed_scores)
-    prepared = settings.algorithm.prepare(Scored(rollout, usable, batch, parts.sampler.tokenizer))
-    report = parts.learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
-    return {
+    prepared = algorithm.prepare(Scored(rollout, usable, batch, parts.sampler.tokenizer))
+    metrics = {
         "sync/gap_mean": measured["mean"],
         "sync/gap_max": measured["max"],
+        "learner/rows": float(len(prepared.data)),
         **{f"credit/{name}": value for name, value in prepared.metrics.items()},
-        **{f"learner/{name}": value for name, value in report.metrics.items()},
-        "learner/sequences": float(len(prepared.data)),
     }
+    if not len(prepared.data):
+        display.event(f"update {update} changes nothing: no group prefers one response to another")
+        return metrics
+    report = learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
+    return metrics | {f"learner/{name}": value for name, value in report.metrics.items()}
 
 
 def check_versions(rollout: Rollout, expected: int) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 from rewards.types import Group, Response, Score
 from rl.metrics import failures
 from rl.progress import Display
+from rl.settings import FailedScores
 from rl.tasks import Task
 from rl.types import Rollout
-
-FailedScores = Literal["drop_sample", "drop_group", "stop"]
-"""What a score that could not be given costs: its sample, its whole group, or the run."""
 
 
 def as_groups(rollout: Rollout) -> list[Group]:

@@ -9,17 +9,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from rl.learner.losses import PolicyLossSettings
+from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
+from rl.settings import CriticSettings
 from rl.types import Prepared, Scored
 
 
 class Algorithm(ABC):
-    """What the loop asks of an algorithm. Only `loss` and `prepare` must be written; the rest says "no" by default."""
+    """What the loop asks of an algorithm. Only `loss` and `prepare` must be written; the rest says "no" by default.
+
+    A subclass is a frozen dataclass whose fields are its options; a field may stand for a property of the same name.
+    """
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the learner must hold the frozen starting policy."""
+        """Whether the learner must hold a frozen reference: the starting policy, or see `refresh_every`."""
         return False
+
+    @property
+    def refresh_every(self) -> int:
+        """After how many updates the reference becomes a copy of the present policy; 0: never."""
+        return 0
+
+    @property
+    def critic(self) -> CriticSettings | None:
+        """The value model to train beside the policy."""
+        return None
 
     @property
     def group_relative(self) -> bool:
@@ -31,8 +45,18 @@ class Algorithm(ABC):
         """Whether it reads the scores of single steps, which only some rewards give."""
         return False
 
+    @property
+    def needs_matches(self) -> bool:
+        """Whether it reads who won against whom, which only a pairwise judge says."""
+        return False
+
+    @property
+    def dynamic_sampling(self) -> int:
+        """How many further draws an update may take to replace groups whose scores are all equal; 0: none."""
+        return 0
+
     @abstractmethod
-    def loss(self) -> PolicyLossSettings:
+    def loss(self) -> PolicyLossSettings | PreferenceLossSettings:
         """The loss that the learner minimises."""
 
     @abstractmethod

@@ -23,6 +23,8 @@ NODES = [option for option in OPTIONS if option.split("/")[0] in {*SETTINGS, *ME
 
 def needed(option: str, policy: str, problem_files: tuple[str, str]) -> list[str]:
     """Values for the keys of an option that have no default."""
+    if option == "algorithm/pure":
+        return ["reward=prm"]  # its credit goes to steps
     if option == "policy/hf":
         return [f"policy.path={policy}"]
     text = (FOLDER / f"{option}.yaml").read_text()

@@ -11,10 +11,6 @@ from rl.alignment import pad_rollout
 from rl.types import Rollout, Sample, Scored
 from tests.tiny import make_tokenizer
 
-PROMPT = (1, 0)
-"""Token ids before every response; the second is replaced by the row's number, so that a test can tell rows apart."""
-
-
 def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str]] | None = None) -> Scored:
     """These scores with the batch that goes with them: responses of three tokens, or of `texts`.
 

@@ -1,0 +1,112 @@
+"""Iterative DPO: groups become preference pairs, and the loss is a classifier's (arXiv:2305.18290, eq. 7).
+
+Online, as RLHFlow does it (arXiv:2405.07863): each update draws fresh responses, makes pairs of them by the reward, and
+trains on those against a reference that is the policy of the iteration's start. An iteration here is one rollout, or
+`refresh_every` of them; theirs are three of 20,000 prompts. Left out: their mixture of two policies to draw from, and
+step-wise DPO, which needs responses that share their first steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+from rewards.types import Score
+from rl.algorithms import Algorithm
+from rl.credit.groups import counts, values_of
+from rl.credit.preferences import Pairs, all_above_margin, best_against_worst, by_judge
+from rl.learner.losses import PreferenceLossSettings
+from rl.settings import require
+from rl.types import Preferences, Prepared, Scored
+
+
+@dataclass(frozen=True)
+class DPO(Algorithm):
+    """Direct preference optimisation on pairs drawn and judged online.
+
+    pairs: `best_worst` makes one pair a group, `margin` every pair whose scores differ by more than `margin`, `judge`
+    every match that a pairwise judge decided. Ties are dropped and counted.
+    credit: `outcome` ranks by the score's value, `steps` by the mean of its step scores, whatever the reward's own
+    aggregation makes of them.
+    """
+
+    pairs: Literal["best_worst", "margin", "judge"] = "best_worst"
+    margin: float = 0.0  # in units of the reward
+    credit: Literal["outcome", "steps"] = "outcome"
+    beta: float = 0.1
+    label_smoothing: float = 0.0
+    ipo: bool = False
+    nll_coefficient: float = 0.0
+    refresh_every: int = 1  # updates of one iteration: how often the reference becomes the present policy; 0: never
+
+    def __post_init__(self) -> None:
+        self.loss()  # its settings check themselves
+        require(self.refresh_every >= 0, f"algorithm.refresh_every must not be negative, not {self.refresh_every}")
+        require(self.margin >= 0, f"algorithm.margin must not be negative, not {self.margin}")
+        require(
+            self.margin == 0 or self.pairs == "margin",
+            f"algorithm.margin={self.margin} is only read with algorithm.pairs=margin, not {self.pairs}",
+        )
+        require(
+            self.credit == "outcome" or self.pairs != "judge",
+            "algorithm.pairs=judge reads the judge's matches: leave algorithm.credit=outcome",
+        )
+
+    @property
+    def needs_reference(self) -> bool:
+        """The loss is relative to the reference."""
+        return True
+
+    @property
+    def group_relative(self) -> bool:
+        """A pair takes two."""
+        return True
+
+    @property
+    def needs_steps(self) -> bool:
+        """Only where step scores rank the responses."""
+        return self.credit == "steps"
+
+    @property
+    def needs_matches(self) -> bool:
+        """Only for pairs that a judge decided."""
+        return self.pairs == "judge"
+
+    def loss(self) -> PreferenceLossSettings:
+        """DPO's loss, or one of its relatives."""
+        return PreferenceLossSettings(self.beta, self.label_smoothing, self.ipo, self.nll_coefficient)
+
+    def prepare(self, scored: Scored) -> Prepared:
+        """The preference pairs of this rollout; none where every group is a tie."""
+        scores = (
+            [[of_steps(score) for score in group] for group in scored.scores] if self.needs_steps else scored.scores
+        )
+        pairs = self._pairs(scores)
+        metrics = counts(*values_of(scores)) | pairs.counts
+        if len(pairs):
+            metrics["pair_margin"] = float(pairs.margins.mean())
+            lengths = scored.batch.response_mask.sum(dim=1).float()
+            metrics["chosen_tokens"] = float(lengths[pairs.chosen].mean())
+            metrics["rejected_tokens"] = float(lengths[pairs.rejected].mean())
+        preferences = Preferences(scored.batch.select(pairs.chosen), scored.batch.select(pairs.rejected))
+        return Prepared(preferences, metrics)
+
+    def _pairs(self, scores: list[list[Score]]) -> Pairs:
+        if self.pairs == "judge":
+            return by_judge(scores)
+        values, mask = values_of(scores)
+        return (
+            best_against_worst(values, mask)
+            if self.pairs == "best_worst"
+            else all_above_margin(values, mask, self.margin)
+        )
+
+
+def of_steps(score: Score) -> Score:
+    """The mean of a score's steps as its value; a failed score stays failed. Raises ValueError where there are none."""
+    if not score.ok:
+        return score
+    if not score.steps:
+        raise ValueError("credit=steps needs a reward with step scores: choose a process reward, or credit=outcome")
+    return Score.of(fmean(score.steps))

@@ -1,0 +1,108 @@
+"""What GRPO's family and PPO share: the clipped loss, and the KL to the reference, in the loss or in the reward.
+
+A KL in the loss pulls every token towards the reference by a gradient of its own (DeepSeekMath, arXiv:2402.03300,
+eq. 4). A KL in the reward is a price that each sampled token pays (Ziegler et al., arXiv:1909.08593, eq. 2), at a fixed
+rate or one that steers the KL to a target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rl.algorithms import Algorithm
+from rl.credit.kl import AdaptiveKL, kl_estimate
+from rl.learner.losses import PolicyLossSettings
+from rl.settings import require
+from rl.types import TrainBatch
+
+
+@dataclass(frozen=True)
+class PolicyGradient(Algorithm):
+    """Options and parts of an algorithm that gives an advantage to every token. See `PolicyLossSettings` for the loss.
+
+    Raises ValueError, naming the option, for a combination that cannot work.
+    """
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float | None = None
+    aggregation: Literal["token", "sequence", "constant"] = "token"
+    constant_length: int | None = None
+    ratio: Literal["token", "sequence"] = "token"
+    kl: float = 0.05  # coefficient of the KL to the reference; 0 leaves the reference out
+    kl_in: Literal["loss", "reward"] = "loss"
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    kl_target: float | None = None  # nats a response: steers `kl`, which is then the first coefficient
+    kl_horizon: int = 10_000  # responses; how slowly it steers
+    correction: Literal["off", "token", "sequence"] = "off"
+    correction_mode: Literal["clip", "mask"] = "clip"
+    correction_low: float = 0.5
+    correction_high: float = 5.0
+    _controller: AdaptiveKL | None = field(init=False, default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require(self.kl >= 0, f"algorithm.kl must not be negative, not {self.kl}")
+        self.loss()  # its settings check themselves
+        if self.kl_target is not None:
+            require(
+                self.kl_in == "reward" and self.kl > 0,
+                "algorithm.kl_target steers a KL in the reward: set algorithm.kl_in=reward and algorithm.kl above 0",
+            )
+            controller = AdaptiveKL(self.kl, self.kl_target, float(self.kl_horizon))
+            object.__setattr__(self, "_controller", controller)
+
+    @property
+    def needs_reference(self) -> bool:
+        """The reference is only for the KL."""
+        return self.kl > 0
+
+    def loss(self) -> PolicyLossSettings:
+        """Clipped ratio, plus the KL where it belongs into the loss."""
+        in_loss = self.kl_in == "loss"
+        return PolicyLossSettings(
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            dual_clip=self.dual_clip,
+            aggregation=self.aggregation,
+            constant_length=self.constant_length,
+            ratio=self.ratio,
+            kl=self.kl if in_loss else 0.0,
+            kl_estimator=self.kl_estimator if in_loss else "k3",
+            correction=self.correction,
+            correction_mode=self.correction_mode,
+            correction_low=self.correction_low,
+            correction_high=self.correction_high,
+        )
+
+    def kl_price(self, batch: TrainBatch, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """What each token pays for its KL, (B, L) >= 0 on average, and metrics; zeros without a KL in the reward.
+
+        `rows` (B,) bool: the rows that count for the measured KL (nats a response, k1), which moves the coefficient
+        for the next update.
+        """
+        if self.kl_in == "loss" or self.kl == 0:
+            return torch.zeros_like(batch.behaviour_logprobs), {}
+        if batch.old_logprobs is None or batch.reference_logprobs is None:
+            raise ValueError("a KL in the reward needs the log-probabilities of policy and reference")
+        coefficient = self.kl if self._controller is None else self._controller.coefficient
+        estimate = kl_estimate(batch.old_logprobs, batch.reference_logprobs, self.kl_estimator)
+        measured = kl_estimate(batch.old_logprobs, batch.reference_logprobs, "k1")[rows].sum(dim=1)
+        metrics = {"kl_coefficient": coefficient, "kl_of_response": float(measured.mean()) if len(measured) else 0.0}
+        if self._controller is not None and len(measured):
+            self._controller.update(metrics["kl_of_response"], len(measured))
+        return coefficient * estimate * batch.response_mask, metrics
+
+    def state(self) -> dict[str, Any]:
+        """The adaptive coefficient, where there is one."""
+        return {} if self._controller is None else self._controller.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on with the coefficient of the checkpoint."""
+        if self._controller is None:
+            super().load_state(state)
+        else:
+            self._controller.load(state)

@@ -1,0 +1,111 @@
+"""PPO with a learnt critic: every token is compared with what the critic expected there (arXiv:1707.06347).
+
+Rewards stand on the last token of a response, or each step's score on its own last token, as in Math-Shepherd's step by
+step PPO (arXiv:2312.08935, section 3.4). Minus the KL's price they go through generalised advantage estimation
+(arXiv:1506.02438, eq. 16); the critic regresses on advantage plus value, with its values clipped. Left out: an entropy
+bonus, which RLHF does without, and bootstrapping beyond a truncated response, whose last token ends it like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rl.algorithms.policy_gradient import PolicyGradient
+from rl.algorithms.rows import scored_rows, with_scores
+from rl.credit.groups import batch_whitened, values_of
+from rl.credit.returns import gae, on_last_token, on_step_tokens
+from rl.credit.steps import StepRewards, centred, clip, delta, min_form, step_rewards
+from rl.settings import CriticSettings, require
+from rl.types import Prepared, Scored
+
+OWN_CRITIC = CriticSettings()
+"""A critic that starts from the policy itself."""
+
+
+@dataclass(frozen=True)
+class PPO(PolicyGradient):
+    """Proximal policy optimisation.
+
+    credit: `outcome` pays the score of a response on its last token, `steps` each step's score on the step's last one.
+    shaping: what is made of step scores first. `delta`: r_k - r_{k+1}; `clip`: min(r - clip_eta, 0); `clip_delta`: both
+    (Gao et al., arXiv:2410.15115); `min_form`: weighted by softmax(-r / min_form_temperature) (PURE, arXiv:2504.15275).
+    """
+
+    kl_in: Literal["loss", "reward"] = "reward"
+    kl_estimator: Literal["k1", "k2", "k3"] = "k1"
+    critic: CriticSettings = OWN_CRITIC
+    gamma: float = 1.0
+    lam: float = 0.95  # GAE's lambda: 1 trusts the rewards alone, 0 the critic one token ahead
+    whiten: bool = True  # advantages to mean 0 and standard deviation 1 over the batch
+    credit: Literal["outcome", "steps"] = "outcome"
+    centre: bool = False  # steps: P(right) - P(wrong) = 2 p - 1, in [-1, 1], for p
+    shaping: Literal["none", "delta", "clip", "clip_delta", "min_form"] = "none"
+    clip_eta: float = 0.5  # steps: a step scored above it costs nothing, and none earns anything
+    min_form_temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.gamma <= 1, f"algorithm.gamma must lie in [0, 1], not {self.gamma}")
+        require(0 <= self.lam <= 1, f"algorithm.lam must lie in [0, 1], not {self.lam}")
+        require(self.min_form_temperature > 0, "algorithm.min_form_temperature must be above 0")
+        require(
+            self.credit == "steps" or (self.shaping == "none" and not self.centre),
+            "algorithm.shaping and algorithm.centre change step scores: set algorithm.credit=steps, or leave them out",
+        )
+
+    @property
+    def needs_steps(self) -> bool:
+        """Only where credit goes to steps."""
+        return self.credit == "steps"
+
+    def prepare(self, scored: Scored) -> Prepared:
+        """The scored rows, with advantages and returns on each of their tokens."""
+        batch, rows = scored.batch, scored_rows(scored.scores)
+        if batch.values is None:
+            raise ValueError("PPO needs the critic's values")
+        earned, metrics = self._earned(scored)
+        price, of_kl = self.kl_price(batch, rows)
+        advantages, returns = gae(earned - price, batch.values, batch.response_mask, self.gamma, self.lam)
+        present = batch.response_mask & rows[:, None]
+        metrics |= of_kl | critic_metrics(batch.values[present], returns[present])
+        if self.whiten:
+            advantages = batch_whitened(advantages, present)
+        return Prepared(with_scores(replace(batch, advantages=advantages, returns=returns), scored.scores), metrics)
+
+    def _earned(self, scored: Scored) -> tuple[Tensor, dict[str, float]]:
+        """What each token earns before the KL's price, (B, L), and what was counted."""
+        if self.credit == "outcome":
+            values, _ = values_of(scored.scores)
+            return on_last_token(values.flatten(), scored.batch.response_mask), {}
+        steps = step_rewards(scored)
+        earned = on_step_tokens(self._shaped(steps), scored.batch.response_mask.shape)
+        total = earned.sum(dim=1)[scored_rows(scored.scores)]
+        return earned, steps.counts() | {"steps_earned": float(total.mean())}
+
+    def _shaped(self, steps: StepRewards) -> StepRewards:
+        """The step scores as they are paid."""
+        steps = centred(steps) if self.centre else steps
+        if self.shaping in ("clip", "clip_delta"):
+            steps = clip(steps, self.clip_eta)
+        if self.shaping in ("delta", "clip_delta"):
+            steps = delta(steps)
+        return min_form(steps, self.min_form_temperature) if self.shaping == "min_form" else steps
+
+
+def critic_metrics(values: Tensor, returns: Tensor) -> dict[str, float]:
+    """How well the critic knew the returns, (T,) each over the tokens of a batch: means and `explained_variance`.
+
+    That is 1 - Var(R - V) / Var R: 1 for a perfect critic, 0 for one that knows the mean only, below 0 for a worse one.
+    It is left out where the returns do not vary.
+    """
+    if not len(returns):
+        return {}
+    metrics = {"value_mean": float(values.mean()), "return_mean": float(returns.mean())}
+    spread = torch.var(returns, correction=0)
+    if spread > 0:
+        metrics["explained_variance"] = float(1 - torch.var(returns - values, correction=0) / spread)
+    return metrics
