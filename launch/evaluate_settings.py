@@ -1,0 +1,71 @@
+"""What launch.evaluate is asked to do: the keys at the root of configs/evaluate.yaml, with their ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from launch.nodes import ConfigurationError, checked, unknown_key
+from rewards.evaluation.best_of_n import Ties
+from rewards.evaluation.intervals import Bootstrap
+from rl.settings import require
+
+Kind = Literal["best_of_n", "process_bench", "reward_bench"]
+
+GROUPS = ("policy", "task", "rollout", "cluster")
+"""Groups that are read where the policy draws the responses."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The keys of an evaluation that are not a group's; configs/evaluate.yaml says what each is for."""
+
+    folder: str
+    kind: Kind = "best_of_n"
+    input: str | None = None
+    rewards: tuple[str, ...] = ()
+    problems: int = 200
+    seed: int = 1
+    batch: int = 256
+    n: tuple[int, ...] | None = None
+    ties: Ties = "share"
+    subsets: int = 200
+    judge_fields: int = 1
+    threshold: float = 0.5
+    resamples: int = 1000
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        for key in ("problems", "batch", "subsets", "judge_fields", "resamples"):
+            require(getattr(self, key) >= 1, f"{key} must be at least 1, not {getattr(self, key)}")
+        require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
+        require(0 < self.level < 1, f"level must lie in (0, 1), not {self.level}")
+        require(self.n is None or (bool(self.n) and min(self.n) >= 1), "n must be sizes of at least 1, as n=[1,4,16]")
+        require(
+            self.input is not None or self.kind == "best_of_n",
+            f"kind={self.kind} needs input=FILE: a policy's samples have no labels of that kind",
+        )
+        require(
+            self.input is None or Path(self.input).is_file(),
+            f"input {self.input}: there is no such file",
+        )
+
+    def bootstrap(self, problems: int) -> Bootstrap:
+        """The resamples of this evaluation, for as many problems."""
+        return Bootstrap(problems, self.resamples, self.level, self.seed)
+
+
+def settings_of(config: Mapping[str, Any]) -> EvaluateSettings:
+    """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
+    hints = get_type_hints(EvaluateSettings)
+    known = [field.name for field in fields(EvaluateSettings)]
+    for key in config:
+        if key not in known and key not in GROUPS:
+            raise ConfigurationError(unknown_key(key, "", [*known, *GROUPS]))
+    given = {key: checked(config[key], hints[key], key, "configs/evaluate.yaml") for key in known if key in config}
+    try:
+        return EvaluateSettings(**given)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
