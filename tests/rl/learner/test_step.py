@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from rl.learner.losses import PolicyLossSettings
 from rl.types import TrainBatch
@@ -15,15 +15,6 @@ from tests.rl.learner import reference
 from tests.rl.learner.rig import ONE_PASS, SEVERAL, TEMPERATURE, Ranks, Stage, settings_for
 
 pytestmark = pytest.mark.e2e
-
-
-def largest_difference(weights: dict[str, Tensor], trained: reference.Trained) -> float:
-    """Over all weights whose gradient was not lost in rounding, which must be nearly all of them."""
-    assert weights.keys() == trained.weights.keys()
-    sure = torch.cat([trained.sure[name].flatten() for name in weights])
-    apart = torch.cat([(weights[name] - trained.weights[name]).abs().flatten() for name in weights])
-    assert float(sure.float().mean()) > 0.98
-    return float(apart[sure].max())
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -41,7 +32,7 @@ def test_two_updates_equal_plain_torch(ranks: dict[int, Ranks], batch: TrainBatc
             metrics = group.update(ready, settings, seed=0)
             assert metrics["loss"] == pytest.approx(value, abs=1e-5)
             assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-4)
-        assert largest_difference(group.weights(), expected) < 1e-6
+        assert reference.largest_difference(group.weights(), expected) < 1e-6
 
 
 @pytest.mark.parametrize(
@@ -61,7 +52,7 @@ def test_epochs_minibatches_and_means_equal_plain_torch(
     ready = replace(batch, old_logprobs=policy, reference_logprobs=frozen)
     metrics = group.update(ready, settings, seed=4)
     expected = reference.train(group.folder, ready, settings, loss, TEMPERATURE, seeds=[4])
-    assert largest_difference(group.weights(), expected) < 1e-6
+    assert reference.largest_difference(group.weights(), expected) < 1e-6
     assert metrics["steps"] == settings.epochs * settings.minibatches
     assert 0 < metrics["clip_fraction"] < 1
     assert metrics["ratio_max"] > 1
@@ -85,7 +76,7 @@ def test_on_policy_every_variant_takes_the_plain_step(
     policy, frozen = group.logprobs(batch, SEVERAL)
     group.update(replace(batch, behaviour_logprobs=policy, reference_logprobs=frozen), settings, seed=0)
     expected = reference.train(group.folder, batch, settings, plain, TEMPERATURE, seeds=[0])
-    assert largest_difference(group.weights(), expected) < 1e-6
+    assert reference.largest_difference(group.weights(), expected) < 1e-6
 
 
 @pytest.mark.parametrize("stage", [0, 2, 3])
@@ -126,3 +117,10 @@ def test_a_warm_up_reaches_its_rate_after_exactly_so_many_steps(ranks: dict[int,
     group.load(settings, PolicyLossSettings())
     rates = [group.update(batch, settings, seed=0)["learning_rate"] for _ in range(4)]
     assert rates == pytest.approx([1e-4 / 3, 2e-4 / 3, 1e-4, 1e-4])
+
+
+def test_a_cosine_falls_to_zero_at_the_end_of_the_run(ranks: dict[int, Ranks], batch: TrainBatch) -> None:
+    group, settings = ranks[1], settings_for(1, 2, warmup_updates=1, lr_schedule="cosine")
+    group.load(settings, PolicyLossSettings(), updates=5)
+    rates = [group.update(batch, settings, seed=0)["learning_rate"] for _ in range(5)]
+    assert rates == pytest.approx([1e-4 * (1 + math.cos(math.pi * done / 4)) / 2 for done in range(5)], abs=1e-12)
