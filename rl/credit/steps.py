@@ -120,7 +120,7 @@ def delta(steps: StepRewards) -> StepRewards:
 def clip(steps: StepRewards, eta: float) -> StepRewards:
     """min(r - eta, 0): no step earns anything, bad ones cost (Gao et al., arXiv:2410.15115, Clip).
 
-    With their other way as `delta(clip(steps, eta))`.
+    The authors' two together: `delta(clip(steps, eta))`.
     """
     return _with_values(steps, (steps.values - eta).clamp(max=0.0))
 

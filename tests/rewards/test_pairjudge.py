@@ -153,3 +153,17 @@ def test_no_groups_and_an_empty_group_are_no_error():
 def test_options_that_cannot_work_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message):
         PairJudgeReward(**{"judge": PerfectJudge()} | options)
+
+
+class PartialJudge:
+    """Finds whatever it is shown first correct, and the right answer too."""
+
+    def judge(self, comparisons):
+        return [Verdict(True, c.b.endswith("17")) for c in comparisons]
+
+
+def test_a_score_keeps_the_results_of_its_matches_over_both_orders():
+    reward = PairJudgeReward(PartialJudge(), format="round_robin", both_orders=True)
+    [scores] = reward.score([group("", solution(16), solution(17), solution(18))])
+    assert not scores[0].ok and scores[0].matches is None
+    assert [score.matches for score in scores[1:]] == [{2: 0.0, 3: 0.5}, {1: 1.0, 3: 1.0}, {1: 0.5, 2: 0.0}]

@@ -1,4 +1,4 @@
-"""Advantages against brute-force loops in float64, and what happens to failed and flat groups."""
+"""Advantages against loops in float64, against TRL's formulas, and what happens to failed and flat groups."""
 
 import statistics
 
@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.types import Score
-from rl.credit.groups import group_advantages, on_every_token, values_of
+from rl.credit.groups import (
+    batch_whitened,
+    counts,
+    group_advantages,
+    informative,
+    leave_one_out,
+    normalise_each,
+    on_every_token,
+    parts_of,
+    values_of,
+)
+from tests.rl.credit.rollouts import few
 
 numbers = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
 groups = st.lists(st.lists(st.one_of(numbers, st.none()), min_size=4, max_size=4), min_size=1, max_size=5)
@@ -22,11 +33,16 @@ def brute_force(group: list[float | None], normalise_std: bool) -> list[float]:
     return [0.0 if value is None else (value - mean) / scale for value in group]
 
 
+def tensors(rows: list[list[float | None]]) -> tuple[torch.Tensor, torch.Tensor]:
+    values = torch.tensor([[value or 0.0 for value in row] for row in rows], dtype=torch.float64)
+    return values, torch.tensor([[value is not None for value in row] for row in rows])
+
+
 @pytest.mark.parametrize("normalise_std", [True, False])
+@few
 @given(rows=groups)
 def test_group_advantages_equal_a_loop_over_groups(rows: list[list[float | None]], normalise_std: bool) -> None:
-    values = torch.tensor([[value or 0.0 for value in row] for row in rows], dtype=torch.float64)
-    mask = torch.tensor([[value is not None for value in row] for row in rows])
+    values, mask = tensors(rows)
     expected = torch.tensor([brute_force(row, normalise_std) for row in rows], dtype=torch.float64)
     assert torch.allclose(group_advantages(values, mask, normalise_std), expected, atol=1e-9)
 
@@ -36,6 +52,81 @@ def test_a_failed_score_changes_no_other_advantage() -> None:
     with_failure = group_advantages(*values_of([[*scored, Score.failed("no answer")]]))
     assert torch.equal(with_failure[:, :3], group_advantages(*values_of([scored])))
     assert with_failure[0, 3] == 0
+
+
+@few
+@given(rows=groups)
+def test_leave_one_out_subtracts_the_mean_of_the_others(rows: list[list[float | None]]) -> None:
+    expected = []
+    for row in rows:
+        present = [value for value in row if value is not None]
+        several = len(present) >= 2
+        rest = [None if v is None or not several else (sum(present) - v) / (len(present) - 1) for v in row]
+        expected.append([0.0 if mean is None else v - mean for v, mean in zip(row, rest, strict=True)])
+    found = leave_one_out(*tensors(rows))
+    assert torch.allclose(found, torch.tensor(expected, dtype=torch.float64), atol=1e-9)
+
+
+@few
+@given(rows=groups)
+def test_whitening_equals_a_loop_over_the_batch(rows: list[list[float | None]]) -> None:
+    present = [value for row in rows for value in row if value is not None]
+    expected = torch.zeros(len(rows), 4, dtype=torch.float64)
+    if len(present) >= 2 and statistics.pstdev(present) > 1e-5:
+        mean, std = statistics.fmean(present), statistics.pstdev(present)
+        for index, row in enumerate(rows):
+            for place, value in enumerate(row):
+                expected[index, place] = 0.0 if value is None else (value - mean) / std
+    assert torch.allclose(batch_whitened(*tensors(rows)), expected, atol=1e-9)
+
+
+def test_the_formulas_are_trls_but_for_what_it_adds_to_the_deviation() -> None:
+    """As in `trl/trainer/rloo_trainer.py` (commit 00313f2) and its GRPO trainer, which adds 1e-4 to the deviation."""
+    rewards = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    everything = torch.ones(5, 8, dtype=torch.bool)
+    baselines = (rewards.sum(dim=1, keepdim=True) - rewards) / (8 - 1)
+    assert torch.allclose(leave_one_out(rewards, everything), rewards - baselines, atol=1e-9)
+    std = rewards.std(dim=1, keepdim=True)
+    trl = (rewards - rewards.mean(dim=1, keepdim=True)) / (std + 1e-4)
+    assert torch.allclose(group_advantages(rewards, everything) * std / (std + 1e-4), trl, atol=1e-9)
+    whitened = (rewards - rewards.mean()) / rewards.std()  # unbiased there, the population's here
+    assert torch.allclose(batch_whitened(rewards, everything) * (39 / 40) ** 0.5, whitened, atol=1e-9)
+
+
+def test_objectives_are_normalised_before_they_are_summed() -> None:
+    named = {"right": torch.tensor([[0.0, 1.0], [0.0, 1.0]]), "short": torch.tensor([[0.0, 1.0], [1.0, 1.0]])}
+    mask = torch.ones(2, 2, dtype=torch.bool)
+    summed = group_advantages(named["right"] + named["short"], mask)
+    assert torch.allclose(summed[0], summed[1])  # two objectives gained are worth no more than one
+    found = normalise_each(named, mask, {"right": 1.0, "short": 0.5}, whiten=False)
+    assert torch.allclose(found, torch.tensor([[-1.5, 1.5], [-1.0, 1.0]]) / 2**0.5)
+    assert torch.equal(normalise_each(named, mask, {"right": 1.0, "short": 0.5}, True), batch_whitened(found, mask))
+
+
+def test_every_objective_needs_its_weight() -> None:
+    with pytest.raises(ValueError, match=r"weights for \['b'\], but the objectives are \['a'\]"):
+        normalise_each({"a": torch.zeros(1, 2)}, torch.ones(1, 2, dtype=torch.bool), {"b": 1.0}, whiten=False)
+
+
+def test_parts_of_scores_are_objectives() -> None:
+    scores = [[Score.of(3.0, parts={"a": 1.0, "b": 2.0}), Score.failed("x")]]
+    assert parts_of(scores, ["b"])["b"].tolist() == [[2.0, 0.0]]
+    with pytest.raises(ValueError, match="no part c: it has a, b"):
+        parts_of(scores, ["c"])
+
+
+def test_groups_that_teach_nothing_are_counted_by_their_reason() -> None:
+    failed, one, two = Score.failed("x"), Score.of(1.0), Score.of(2.0)
+    values, mask = values_of([[one, one], [failed, failed], [one, failed], [one, two]])
+    assert counts(values, mask) == {"groups_failed": 1.0, "groups_single": 1.0, "groups_equal": 1.0}
+    assert informative(values, mask).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("estimate", [group_advantages, leave_one_out, batch_whitened])
+def test_large_rewards_that_differ_by_rounding_alone_give_zeros(estimate) -> None:
+    values = torch.full((1, 8), 31.7)
+    values[0, 3] = torch.nextafter(values[0, 3], torch.tensor(40.0))
+    assert torch.equal(estimate(values, torch.ones(1, 8, dtype=torch.bool)), torch.zeros(1, 8))
 
 
 @pytest.mark.parametrize(
