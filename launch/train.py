@@ -18,12 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from launch import configuration
+from launch import configuration, resume
 from launch.composition import CONFIG_PACKAGE, compose, parse_words, register_resolvers
 from launch.nodes import ConfigurationError, one_line
 from launch.output import quiet
 from launch.plan import plan
 from launch.terminal import make_display
+from rl.checkpoint import latest, update_of
 from rl.run_folder import RunFolder, require_unused
 from rl.settings import RunSettings
 
@@ -45,7 +46,8 @@ def main(words: Sequence[str] | None = None) -> int:
     codes: list[int] = []
 
     def job(config: DictConfig) -> None:
-        codes.append(run(config, HydraConfig.get().runtime.choices, words))
+        hydra_config = HydraConfig.get()
+        codes.append(run(config, hydra_config.runtime.choices, hydra_config.overrides.task, words))
 
     # Hydra reads sys.argv, and wants its flags before the overrides.
     sys.argv = [sys.argv[0], *(word for word in words if word not in args.overrides), *args.overrides]
@@ -61,39 +63,59 @@ def check_all(words: Sequence[str]) -> None:
         raise ConfigurationError(
             f"run_dir={folders[0]}: the {len(runs)} runs of a sweep cannot share a folder; leave it out"
         )
+    if len(runs) > 1 and any(run.config.get("resume") for run in runs):
+        raise ConfigurationError("resume: one run at a time goes on; leave -m out")
     for number, run in enumerate(runs, start=1):
         try:
-            configuration.check(configuration.plain(run.config), run.choices)
+            checked(configuration.plain(run.config), run.choices, run.overrides)
         except ConfigurationError as error:
             place = f"run {number} of {len(runs)} ({' '.join(run.overrides)}): " if len(runs) > 1 else ""
             raise ConfigurationError(f"{place}{error}") from error
 
 
-def run(config: DictConfig, choices: Mapping[str, str | None], words: Sequence[str]) -> int:
+def checked(
+    config: Mapping[str, Any], choices: Mapping[str, str | None], overrides: Sequence[str]
+) -> tuple[dict[str, Any], RunSettings, list[str]]:
+    """The configuration to run, its settings, and what a person should know of them.
+
+    Raises ConfigurationError for what cannot work, a run that cannot be resumed included.
+    """
+    config = resume.configuration_of(config, overrides)
+    settings = configuration.check(config, {} if config["resume"] else choices)
+    notes = resume.notes_on(settings, Path(config["resume"])) if config["resume"] else []
+    return config, settings, [*notes, *configuration.warnings(settings)]
+
+
+def run(config: DictConfig, choices: Mapping[str, str | None], overrides: Sequence[str], words: Sequence[str]) -> int:
     """One run from its composed configuration. Returns the exit code."""
     try:
-        resolved = configuration.plain(config)
-        settings = configuration.check(resolved, choices)
+        resolved, settings, notes = checked(configuration.plain(config), choices, overrides)
+        resumed = bool(resolved["resume"])
         path = folder_of(resolved, choices)
-        require_unused(path)
+        if not resumed:
+            require_unused(path)
         if resolved["dry_run"]:
             Console().print(plan(settings, str(path)))
             return 0
-        folder = RunFolder(path, settings.logger)
-    except (ConfigurationError, FileExistsError) as error:
+        folder = RunFolder(path, settings.logger, resume=resumed)
+    except (ValueError, OSError) as error:  # ConfigurationError is a ValueError
         return refused(error)
-    folder.describe({**resolved, "run_dir": str(path)}, ["python", "-m", "launch.train", *words])
-    return train(settings, folder, title_of(choices))
+    command = ["python", "-m", "launch.train", *words]
+    if resumed:
+        folder.describe_resumption(command, notes)
+    else:
+        folder.describe({**resolved, "run_dir": str(path)}, command)
+    return train(settings, folder, f"resumed: {path.name}" if resumed else title_of(choices), notes)
 
 
-def train(settings: RunSettings, folder: RunFolder, title: str) -> int:
+def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[str]) -> int:
     """Run the loop with a display, its noise kept in the run folder. Returns the exit code."""
     with quiet(folder.logs / "driver.log") as screen:
         console = Console(file=screen)
         display = make_display(settings.logger.progress, title, settings.loop.updates, console)
         try:
-            for warning in configuration.warnings(settings):
-                display.event(warning)
+            for note in notes:
+                display.event(note)
             from rl import loop  # imports torch, Ray and what goes with them, whose noise belongs in the log
 
             summary = loop.train(settings, folder, display)
@@ -106,12 +128,22 @@ def train(settings: RunSettings, folder: RunFolder, title: str) -> int:
             interrupted = isinstance(error, KeyboardInterrupt)
             reason = "stopped by Ctrl-C" if interrupted else one_line(error)
             console.print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-            console.print(
-                f"       what was written is kept in {folder.path}; traceback: {trace}", markup=False, soft_wrap=True
-            )
+            for line in (f"what was written is kept in {folder.path}; traceback: {trace}", *way_on(folder.path)):
+                console.print(f"       {line}", markup=False, soft_wrap=True)
             return 130 if interrupted else 1
         finally:
             display.close()
+
+
+def way_on(folder: Path) -> list[str]:
+    """How a run that broke can go on, where it has a checkpoint."""
+    found = latest(folder)
+    if found is None:
+        return []
+    return [
+        f"last good checkpoint: {found} (after update {update_of(found)}); to go on from there: "
+        f"python -m launch.train resume={folder}"
+    ]
 
 
 def folder_of(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> Path:

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 import yaml
 
 from rewards.types import Score
-from rl.checkpoint import cut_back, require_latest, seconds_of, update_of
+from rl.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.origin import origin, this_process
 from rl.progress import Summary
 from rl.settings import LoggerSettings
@@ -137,7 +137,8 @@ class RunFolder:
         """Mark the run as failed, keep the traceback in logs/, close the files. Returns the traceback's file."""
         trace = self.logs / "traceback.txt"
         trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        self._status("failed", reason=reason_of(error))
+        checkpoint = latest(self.path)
+        self._status("failed", reason=reason_of(error), checkpoint=str(checkpoint) if checkpoint else None)
         self.close()
         return trace
 

@@ -1,0 +1,107 @@
+"""`resume=FOLDER`: the configuration of a run that stopped, to go on with it.
+
+The run's own config.yaml is taken, not today's defaults. Words typed beside `resume=` change it; what may be changed
+without making another run of it is for `rl.resuming` to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launch.nodes import ConfigurationError, one_line
+from rl import checkpoint
+from rl.origin import origin
+from rl.settings import RunSettings
+
+_OVERLAYS = ("experiment", "debug")
+_MISSING = object()
+
+
+def configuration_of(composed: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration to go on with: that of the run in `composed["resume"]`, with what `overrides` ask for.
+
+    `composed` is the plain configuration of today's defaults and the overrides; without `resume` it comes back as it
+    is. Raises ConfigurationError where the folder holds no run, and for overrides that no single key belongs to.
+    """
+    if not composed["resume"]:
+        return dict(composed)
+    folder = Path(composed["resume"]).absolute()
+    config = _stored(folder)
+    for word in overrides:
+        key = word.split("=")[0].lstrip("+~").replace("/", ".").removesuffix("@")
+        if key in _OVERLAYS or key == "run_dir":
+            raise ConfigurationError(
+                f"{word}: resume takes folder and configuration from the run; change single keys, or leave it out"
+            )
+        if key.split(".")[0] not in ("resume", "hydra"):
+            _put(config, key.split("."), _get(composed, key.split(".")))
+    return config | {"resume": str(folder), "run_dir": str(folder)}
+
+
+def notes_on(settings: RunSettings, folder: Path) -> list[str]:
+    """What a person should know of going on with the run in `folder`, a line each.
+
+    Raises ConfigurationError where it cannot go on under these settings.
+    """
+    try:
+        changed = checkpoint.check(folder, settings)
+        update = checkpoint.update_of(checkpoint.require_latest(folder))
+        written = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(one_line(error)) from error
+    return [f"goes on after update {update} of {settings.loop.updates}", *changed, *other_code(written, origin())]
+
+
+def other_code(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line where code or packages are not those that the run was started with: equal numbers are not promised then.
+
+    Both are as `rl.origin.origin` gives them.
+    """
+    changed = [
+        f"{name} {before} -> {now['packages'].get(name)}"
+        for name, before in written.get("packages", {}).items()
+        if now["packages"].get(name) != before
+    ]
+    if written.get("commit") != now["commit"] or written.get("dirty") or now["dirty"]:
+        changed.insert(0, f"commit {_commit(written)} -> {_commit(now)}")
+    return [f"not the code that the run was started with ({', '.join(changed)}): numbers may differ"] if changed else []
+
+
+def _commit(written: Mapping[str, Any]) -> str:
+    return f"{str(written.get('commit'))[:10]}{' with changes' if written.get('dirty') else ''}"
+
+
+def _stored(folder: Path) -> dict[str, Any]:
+    file = folder / "config.yaml"
+    if not file.is_file():
+        raise ConfigurationError(f"resume={folder}: there is no run in this folder (no config.yaml)")
+    try:
+        return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"resume: {file} is not valid YAML: {one_line(error)}") from error
+
+
+def _get(config: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        if not isinstance(config, Mapping) or name not in config:
+            return _MISSING
+        config = config[name]
+    return config
+
+
+def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Set the value at this path, or take it out where it is missing."""
+    *parents, last = path
+    for name in parents:
+        if not isinstance(config.get(name), dict):
+            config[name] = {}
+        config = config[name]
+    if value is _MISSING:
+        config.pop(last, None)
+    else:
+        config[last] = value
