@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from rl.algorithms.policy_gradient import PolicyGradient
@@ -71,7 +70,7 @@ class PPO(PolicyGradient):
         price, of_kl = self.kl_price(batch, rows)
         advantages, returns = gae(earned - price, batch.values, batch.response_mask, self.gamma, self.lam)
         present = batch.response_mask & rows[:, None]
-        metrics |= of_kl | critic_metrics(batch.values[present], returns[present])
+        metrics |= of_kl | {"value_mean": _mean(batch.values[present]), "return_mean": _mean(returns[present])}
         if self.whiten:
             advantages = batch_whitened(advantages, present)
         return Prepared(with_scores(replace(batch, advantages=advantages, returns=returns), scored.scores), metrics)
@@ -96,16 +95,5 @@ class PPO(PolicyGradient):
         return min_form(steps, self.min_form_temperature) if self.shaping == "min_form" else steps
 
 
-def critic_metrics(values: Tensor, returns: Tensor) -> dict[str, float]:
-    """How well the critic knew the returns, (T,) each over the tokens of a batch: means and `explained_variance`.
-
-    That is 1 - Var(R - V) / Var R: 1 for a perfect critic, 0 for one that knows the mean only, below 0 for a worse one.
-    It is left out where the returns do not vary.
-    """
-    if not len(returns):
-        return {}
-    metrics = {"value_mean": float(values.mean()), "return_mean": float(returns.mean())}
-    spread = torch.var(returns, correction=0)
-    if spread > 0:
-        metrics["explained_variance"] = float(1 - torch.var(returns - values, correction=0) / spread)
-    return metrics
+def _mean(numbers: Tensor) -> float:
+    return float(numbers.mean()) if len(numbers) else 0.0

@@ -11,6 +11,7 @@ from rl.alignment import pad_rollout
 from rl.types import Rollout, Sample, Scored
 from tests.tiny import make_tokenizer
 
+
 def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str]] | None = None) -> Scored:
     """These scores with the batch that goes with them: responses of three tokens, or of `texts`.
 

@@ -1,0 +1,64 @@
+"""Iterative DPO: which rows become pairs, and what becomes of ties."""
+
+import pytest
+
+from rewards.types import Score
+from rl.algorithms.dpo import DPO
+from tests.rl.algorithms.scored import scored_batch
+
+
+def of(*values: float | None) -> list[Score]:
+    return [Score.failed("too long") if value is None else Score.of(value) for value in values]
+
+
+def pairs_of(algorithm: DPO, scores: list[list[Score]]) -> list[tuple[int, int]]:
+    """(chosen row, rejected row) of each pair."""
+    data = algorithm.prepare(scored_batch(scores)).data
+    return list(zip(data.chosen.input_ids[:, 1].tolist(), data.rejected.input_ids[:, 1].tolist(), strict=True))
+
+
+def test_the_best_stands_against_the_worst_of_its_own_group() -> None:
+    assert pairs_of(DPO(), [of(0.1, 0.9, 0.5), of(0.7, None, 0.2)]) == [(1, 0), (3, 5)]
+
+
+def test_all_pairs_above_the_margin_are_taken() -> None:
+    assert sorted(pairs_of(DPO(pairs="margin", margin=0.45), [of(0.1, 0.9, 0.5)])) == [(1, 0)]
+    assert sorted(pairs_of(DPO(pairs="margin"), [of(0.1, 0.9, 0.5)])) == [(1, 0), (1, 2), (2, 0)]
+
+
+def test_a_judges_own_verdicts_make_pairs() -> None:
+    scores = [[Score.of(1.0, matches={1: 1.0}), Score.of(0.0, matches={0: 0.0})]]
+    assert pairs_of(DPO(pairs="judge"), scores) == [(0, 1)]
+
+
+def test_step_scores_rank_by_their_mean_whatever_the_value() -> None:
+    spans = [(0, 1), (1, 2)]
+    scores = [[Score.of(0.0, steps=(0.0, 1.0), spans=spans), Score.of(0.3, steps=(0.3, 0.4), spans=spans)]]
+    assert pairs_of(DPO(), scores) == [(1, 0)]
+    assert pairs_of(DPO(credit="steps"), scores) == [(0, 1)]
+
+
+def test_ties_are_dropped_and_counted_and_may_leave_nothing() -> None:
+    prepared = DPO().prepare(scored_batch([of(1.0, 1.0), of(0.0, 0.0)]))
+    assert len(prepared.data) == 0
+    assert prepared.metrics["ties_dropped"] == 2 and prepared.metrics["groups_without_pair"] == 2
+
+
+def test_lengths_of_both_sides_are_told_apart() -> None:
+    metrics = DPO().prepare(scored_batch([of(1.0, 0.0)], [["ab\ncd\nef", "ab"]])).metrics
+    assert metrics["chosen_tokens"] > metrics["rejected_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"beta": 0.0}, "beta"),
+        ({"margin": 0.1}, "algorithm.margin=0.1"),
+        ({"pairs": "judge", "credit": "steps"}, "algorithm.pairs=judge"),
+        ({"refresh_every": -1}, "algorithm.refresh_every"),
+        ({"ipo": True, "label_smoothing": 0.1}, "label_smoothing"),
+    ],
+)
+def test_options_that_contradict_are_refused_with_their_names(options, named) -> None:
+    with pytest.raises(ValueError, match=named):
+        DPO(**options)

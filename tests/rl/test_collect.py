@@ -1,0 +1,103 @@
+"""Dynamic sampling: groups that teach nothing are replaced, within bounds, and nothing drawn is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+
+import pytest
+
+from rewards.types import Group, Problem, Score
+from rl.algorithms.grpo import GRPO
+from rl.collect import collect, sampling_seed
+from rl.metrics import Stopwatch
+from rl.progress import Silent
+from rl.settings import LoopSettings, RolloutSettings
+from rl.types import Rollout, Sample
+
+
+@dataclass
+class Draws:
+    """A sampler that answers with texts naming the problem, and remembers how it was asked."""
+
+    seeds: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def sample(self, problems: list[Problem], n: int, *, temperature: float, top_p: float, seed: int) -> Rollout:
+        self.seeds.append(seed)
+        self.sizes.append(len(problems))
+        return Rollout(
+            problems, [[Sample((1,), (2,), (0.0,), f"{p.id}.{j}", "stop", 0) for j in range(n)] for p in problems]
+        )
+
+
+class EveryThirdDiffers:
+    """A reward whose scores differ inside the groups of problems 2, 5, 8, ..."""
+
+    def score(self, groups: list[Group]) -> list[list[Score]]:
+        return [[Score.of(float(int(group.problem.id) % 3 == 2 and j == 0)) for j in range(2)] for group in groups]
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def event(self, text: str) -> None:
+        self.events.append(text)
+
+
+def stream() -> Iterator[Problem]:
+    number = 0
+    while True:
+        yield Problem(str(number), "?")
+        number += 1
+
+
+def settings(extra: int, problems: int = 3) -> SimpleNamespace:
+    return SimpleNamespace(
+        loop=LoopSettings(seed=4),
+        rollout=RolloutSettings(problems=problems, responses=2),
+        algorithm=replace(GRPO(), dynamic_sampling=extra),
+    )
+
+
+def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
+    sampler = Draws()
+    collected = collect(settings(0), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    rollout, scores = collected.to_learn_from()
+    assert [problem.id for problem in rollout.problems] == ["0", "1", "2"]
+    assert len(scores) == 3 and len(sampler.seeds) == 1 and not collected.metrics
+
+
+def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
+    sampler = Draws()
+    collected = collect(settings(10), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    rollout, _ = collected.to_learn_from()
+    assert [problem.id for problem in rollout.problems] == ["2", "5", "8"]
+    assert [samples[0].text for samples in rollout.samples] == ["2.0", "5.0", "8.0"]
+    assert sampler.sizes == [3, 2, 2, 1, 1], "problems 0-2, 3-4, 5-6, 7, 8"
+    assert len(set(sampler.seeds)) == 5
+    assert collected.metrics == {"collect/groups_drawn": 9, "collect/groups_kept": 3, "collect/draws": 5}
+    assert len(collected.rollout.problems) == len(collected.scores) == 9, "what was drawn is reported whole"
+
+
+def test_the_draws_are_bounded_and_what_is_missing_stays_missing() -> None:
+    sampler = Draws()
+    collected = collect(settings(1), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    assert sampler.sizes == [3, 2]
+    assert [problem.id for problem in collected.to_learn_from()[0].problems] == ["2"]
+
+
+def test_where_no_group_teaches_anything_that_is_said() -> None:
+    display = Listening()
+    collected = collect(settings(0 + 1, problems=1), Draws(), EveryThirdDiffers(), stream(), 1, display, Stopwatch())
+    assert len(collected.to_learn_from()[1]) == 1
+    assert "none of 2 groups" in display.events[0]
+
+
+@pytest.mark.parametrize("draw", [0, 1])
+def test_the_seed_of_a_draw_depends_on_run_update_and_draw_only(draw: int) -> None:
+    assert sampling_seed(1, 5, draw) == sampling_seed(1, 5, draw)
+    others = {sampling_seed(seed, update, draw) for seed in (1, 2) for update in (1, 2) for draw in (0, 1)}
+    assert len(others) == 8
