@@ -8,8 +8,10 @@ from typing import Literal
 import pytest
 import torch
 
-from rl.learner.losses import PolicyLossSettings
-from rl.types import TrainBatch
+from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
+from rl.settings import LoraSettings
+from rl.types import Preferences, TrainBatch
+from tests.rl.conftest import random_batch
 from tests.rl.learner.rig import Ranks, Stage, settings_for
 
 pytestmark = pytest.mark.e2e
@@ -36,5 +38,29 @@ def test_resuming_is_exact(
     resumed = group.update(batch, settings, seed=1)
     assert resumed["learning_rate"] == without_stop["learning_rate"]
     assert resumed["grad_norm"] == without_stop["grad_norm"]
+    weights = group.weights()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(("count", "stage"), [(2, 2), (2, 3)])
+def test_resuming_is_exact_for_dropped_out_adapters_and_a_refreshed_reference(
+    ranks: dict[int, Ranks], tmp_path: Path, count: int, stage: Stage
+) -> None:
+    pairs = Preferences(random_batch(5, seed=5), random_batch(5, seed=6))
+    lora = LoraSettings(rank=2, alpha=4, dropout=0.3) if stage == 2 else None
+    settings = settings_for(count, stage, learning_rate=1e-3, micro_batch_tokens=160, lora=lora)
+    group, loss = ranks[count], PreferenceLossSettings()
+    group.load(settings, loss)
+    group.update(pairs, settings, seed=0)
+    group.all("refresh_reference")
+    group.update(pairs, settings, seed=1)
+    group.all("save_checkpoint", str(tmp_path))
+    without_stop = group.update(pairs, settings, seed=2)
+    expected = group.weights()
+
+    group.load(settings, loss)
+    group.all("load_checkpoint", str(tmp_path))
+    resumed = group.update(pairs, settings, seed=2)
+    assert resumed["margin"] == without_stop["margin"]
     weights = group.weights()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
