@@ -22,6 +22,7 @@ from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
 from rl.scoring import report_failures, truth, usable_scores
 from rl.settings import RunSettings
+from rl.trust import report_trust
 from rl.types import Rollout, Scored
 from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
 
@@ -110,6 +111,8 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         drawn = collect(settings, parts.sampler, parts.reward, stream, update, display, watch)
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
+        if update == 1:
+            report_trust(drawn.rollout, drawn.scores, truth(settings.task, drawn.rollout), display)
         display.stage("learn")
         with watch.stage("learn"):
             learned = learn(settings, parts, drawn, update, display)
