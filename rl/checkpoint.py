@@ -93,7 +93,11 @@ class Checkpoints:
         sizes = {name: _size(self.run / name) for name in _GROWING}
         algorithm = self.settings.algorithm
         content = {
-            **asdict(state),
+            "update": state.update,
+            "problems": state.problems,
+            "before": asdict(state.before),
+            "last": asdict(state.last),
+            "failed": dict(state.failed),
             "algorithm": algorithm.state() if hasattr(algorithm, "state") else {},
             "seconds": watch.seconds,
             "stages": watch.totals,
