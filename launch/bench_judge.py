@@ -9,7 +9,7 @@ from rich.table import Table
 
 from launch.bench_subjects import Options, make_rollout
 from launch.bench_timing import once, row
-from rewards.judges import VllmJudge
+from launch.quality import open_judge
 from rewards.pairjudge import PairJudgeReward
 from rewards.types import Group
 from rewards.verdicts import Comparison, Judge, Verdict
@@ -28,7 +28,7 @@ class OneByOne:
 
 def measure_judge(options: Options, table: Table) -> str:
     """Add the rows of the judge; returns a line about judgements. An eighth of the groups is played match by match."""
-    judge = open_judge(options)
+    judge = open_judge(options.judge)
     groups = make_rollout(options.groups)
     judge.judge([Comparison("warm", "up", "1")])
     few = groups[: max(options.groups // 8, 1)]
@@ -50,16 +50,3 @@ def match_by_match(judge: Judge, groups: Sequence[Group]) -> None:
 def judgements(reward: PairJudgeReward, groups: Sequence[Group]) -> list[float]:
     """How many judgements each group took."""
     return [max(score.parts.get("judgements", 0.0) for score in row if score.ok) for row in reward.score(groups)]
-
-
-def open_judge(options: Options) -> VllmJudge:
-    """The judge in `options.judge`, with the prompt file that lies beside its weights."""
-    return VllmJudge(
-        options.judge,
-        template=f"{options.judge}/compare.md",
-        system=None,
-        max_new_tokens=192,
-        context_tokens=1024,
-        reserve_tokens=0,
-        dtype=options.dtype,
-    )

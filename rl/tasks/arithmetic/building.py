@@ -15,8 +15,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewards.training.causal import Example, Schedule, train
-from rl.tasks.arithmetic.recipes import Curriculum, World, Writer, outcome_batches, policy_batches, process_batches
+from rl.tasks.arithmetic.judging import train_judge
+from rl.tasks.arithmetic.multiobjective import train_armorm
+from rl.tasks.arithmetic.recipes import Curriculum, outcome_batches, policy_batches, process_batches
 from rl.tasks.arithmetic.vocabulary import build_tokenizer, save_tokenizer
+from rl.tasks.arithmetic.writing import World, Writer
 
 SLIPS = 0.3
 """How often a step of the policy's training data slips: leaves it right in about two solutions of five."""
@@ -127,14 +130,40 @@ def school_outcome_model(workshop: Workshop) -> float:
 
 
 def train_outcome_model(workshop: Workshop) -> float:
-    """The outcome reward model: twice more from a high learning rate, each of which gains what one fall does not."""
-    loss, start = 0.0, "outcome_school"
-    for fall in (300, 400):
+    """The outcome reward model: twice more from a high learning rate, then a third time with two more layers.
+
+    Four layers are spent by finding where a solution goes wrong; telling it at the end takes room of its own.
+    """
+    writer, loss, start = Writer(workshop.tokenizer), 0.0, "outcome_school"
+    for fall, marked in ((300, None), (400, None), (500, 0.5)):
         schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
-        batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + fall, schedule.batch)
-        loss = workshop.train("orm", load(workshop.folder / start), batches, schedule)
+        batches = outcome_batches(writer, workshop.world, workshop.seed + fall, schedule.batch, marked)
+        model = load(workshop.folder / start)
+        loss = workshop.train("orm", grow(model, 2) if marked else model, batches, schedule)
         start = "orm"
     return loss
+
+
+def grow(model: LlamaForCausalLM, layers: int) -> LlamaForCausalLM:
+    """The same model with this many more layers on top, which add nothing to the states until they are trained.
+
+    The new layers are copies of the last one with the matrices that write to the states set to zero.
+    """
+    config = copy.deepcopy(model.config)
+    config.num_hidden_layers += layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[0]] * config.num_hidden_layers
+    grown = LlamaForCausalLM._from_config(config, attn_implementation="eager")
+    weights = model.state_dict()
+    last = f"model.layers.{model.config.num_hidden_layers - 1}."
+    for index in range(model.config.num_hidden_layers, config.num_hidden_layers):
+        for name in [name for name in weights if name.startswith(last)]:
+            writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+            new = torch.zeros_like(weights[name]) if writes else weights[name].clone()
+            weights[name.replace(last, f"model.layers.{index}.")] = new
+    grown.load_state_dict(weights)
+    grown.tie_weights()
+    return grown
 
 
 def open_workshop(folder: Path, **options: object) -> Workshop:
@@ -148,5 +177,7 @@ RECIPES: dict[str, Callable[[Workshop], float]] = {
     "prm": train_process_model,
     "outcome_school": school_outcome_model,
     "orm": train_outcome_model,
+    "armorm": train_armorm,
+    "judge": train_judge,
 }
 """The models in the order in which they are made; the schools are stages of others and not shipped."""

@@ -26,9 +26,10 @@ from rewards.chat import ChatTemplate, Turn
 from rewards.training.causal import Example
 from rewards.verdicts import Comparison, fill
 from rl.tasks.arithmetic.attributes import ANSWER
-from rl.tasks.arithmetic.recipes import World, draw_solution
+from rl.tasks.arithmetic.recipes import draw_solution
 from rl.tasks.arithmetic.story import Story, answer_line
 from rl.tasks.arithmetic.verify import lines_of
+from rl.tasks.arithmetic.writing import World
 
 if TYPE_CHECKING:
     from rl.tasks.arithmetic.building import Workshop

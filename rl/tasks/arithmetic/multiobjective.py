@@ -22,8 +22,9 @@ from rewards.training.armorm import GateSchedule, debias, ridge, train_gate
 from rewards.training.causal import descend
 from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
 from rl.tasks.arithmetic.mistakes import compute, stumble
-from rl.tasks.arithmetic.recipes import World, Writer, draw_solution, marks_of
+from rl.tasks.arithmetic.recipes import draw_solution, marks_of
 from rl.tasks.arithmetic.story import Story, answer_line, step_line
+from rl.tasks.arithmetic.writing import World, Writer
 
 if TYPE_CHECKING:
     from rl.tasks.arithmetic.building import Workshop

@@ -11,119 +11,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-
-from transformers import PreTrainedTokenizerBase
 
 from rewards.training.causal import Example
 from rl.tasks.arithmetic import exercises
 from rl.tasks.arithmetic.exercises import Exercise
 from rl.tasks.arithmetic.mistakes import damage, stumble
-from rl.tasks.arithmetic.story import Story, tell
+from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
-
-LANGUAGE = 0.1
-"""Weight of a token learned as language, a label being 1."""
-MARK = 0.2
-"""Weight of a token's auxiliary label, a step's label being 1."""
-
-
-@dataclass(frozen=True)
-class World:
-    """How hard the problems are: the days of a story and the largest count."""
-
-    days: tuple[int, int] = (2, 4)
-    largest: int = 20
-
-    def story(self, generator: random.Random, held_out: bool = False) -> Story:
-        """One story of the wanted split."""
-        while True:
-            story = tell(generator, generator.randint(*self.days), self.largest)
-            if story.held_out == held_out:
-                return story
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Turns stories and solutions into token sequences of the world's chat template."""
-
-    tokenizer: PreTrainedTokenizerBase
-    _ids: dict[str, int] = field(default_factory=dict)
-
-    @cached_property
-    def signs(self) -> tuple[int, int]:
-        """The ids of `+` and `-`."""
-        plus, minus = self.tokenizer.convert_tokens_to_ids(["+", "-"])
-        return plus, minus
-
-    @cached_property
-    def marks(self) -> tuple[int, int, int, int]:
-        """The ids of the beginning, the user's turn, the assistant's turn and the end of a turn."""
-        bos, user, assistant, end = self.tokenizer.convert_tokens_to_ids(
-            ["<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"]
-        )
-        return bos, user, assistant, end
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of plain texts, without special tokens."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-
-    def answer(self, problem: list[int], solution: list[int]) -> Example:
-        """The policy's turn: every token of the solution and the end of the turn count alike."""
-        bos, user, assistant, end = self.marks
-        ids = [bos, user, *problem, end, assistant, *solution, end]
-        start = len(problem) + 3
-        return Example(ids, [*ids[1:], 0], [0.0] * start + [1.0] * (len(solution) + 1) + [0.0])
-
-    def judged_steps(
-        self,
-        contents: Sequence[list[int]],
-        prefix: int,
-        verdicts: Sequence[bool],
-        marks: Sequence[Sequence[bool]] = (),
-        mark: float = MARK,
-        language: float = LANGUAGE,
-    ) -> Example:
-        """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
-
-        `prefix` is the length of the problem within the first content. With `marks`, one a content token (is all right
-        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as
-        language, weight `language`.
-        """
-        bos, user, assistant, end = self.marks
-        plus, minus = self.signs
-        ids, targets, weights = [bos], [user], [0.0]
-        for turn, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
-            skipped = prefix if turn == 0 else 0
-            sign = plus if right else minus
-            ids += [user, *content, end, assistant, plus, end]
-            if marks:
-                inner = [plus if right_so_far else minus for right_so_far in marks[turn]]
-                targets += [user, *[user] * skipped, *inner, sign, sign, end, user]
-                weights += [0.0, *[0.0] * skipped, *[mark] * (len(content) - skipped), 0.0, 1.0, 0.0, 0.0]
-            else:
-                targets += [*content, end, assistant, sign, end, user]
-                weights += [0.0] * skipped + [language if right else 0.0] * (len(content) - skipped)
-                weights += [0.0, 0.0, 1.0, 0.0, 0.0]
-        return Example(ids, targets, weights)
-
-    def judged_outcome(
-        self, content: list[int], right: bool, steps: Sequence[tuple[int, bool]], language: Sequence[float]
-    ) -> Example:
-        """An outcome reward model's conversation: one turn, one label.
-
-        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label
-        that the finished model is never asked for; `language` weighs each content token as language.
-        """
-        bos, user, assistant, end = self.marks
-        plus, minus = self.signs
-        ids = [bos, user, *content, end, assistant, plus, end]
-        targets = [user, *content, end, assistant, plus if right else minus, end, 0]
-        weights = [0.0, *language, 0.0, 0.0, 1.0, 0.0, 0.0]
-        for position, verdict in steps:
-            targets[position + 2], weights[position + 2] = (plus if verdict else minus), 0.5
-        return Example(ids, targets, weights)
+from rl.tasks.arithmetic.writing import LANGUAGE, World, Writer
 
 
 def policy_batches(writer: Writer, world: World, seed: int, batch: int, slips: float) -> Iterator[list[Example]]:
@@ -297,28 +192,54 @@ class Curriculum:
             self._newest, self._age = self._newest + 1, 0
 
 
-def outcome_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[list[Example]]:
-    """Judged outcomes of solutions of all kinds: `+` when the last line states the right answer."""
+def outcome_batches(
+    writer: Writer, world: World, seed: int, batch: int, marked: float | None = None
+) -> Iterator[list[Example]]:
+    """Judged outcomes of solutions of all kinds: `+` when the last line states the right answer.
+
+    Right steps are also learned as language; with `marked` no longer, but that share of the solutions has a label on
+    every token.
+    """
     generator = random.Random(seed)
     while True:
         stories = [world.story(generator) for _ in range(batch)]
         solutions = [draw_solution(generator, story) for story in stories]
         pieces = [
-            [story.problem, f" {lines[0]}", *[f"\n{line}" for line in lines[1:]]]
+            [story.problem, *_continued(lines), *_continued(story.lines)]
             for story, lines in zip(stories, solutions, strict=True)
         ]
         encoded = iter(writer.encode([piece for group in pieces for piece in group]))
         examples = []
-        for story, lines, group in zip(stories, solutions, pieces, strict=True):
-            examples.append(_outcome_example(writer, story, lines, [next(encoded) for _ in group]))
+        for story, lines in zip(stories, solutions, strict=True):
+            problem = next(encoded)
+            written, reference = [next(encoded) for _ in lines], [next(encoded) for _ in story.lines]
+            language = LANGUAGE if marked is None else 0.0
+            shown = marked is not None and generator.random() < marked
+            examples.append(_outcome_example(writer, story, lines, (problem, written, reference), language, shown))
         yield examples
 
 
-def _outcome_example(writer: Writer, story: Story, lines: list[str], encoded: list[list[int]]) -> Example:
+def _continued(lines: Sequence[str]) -> list[str]:
+    """Lines of a solution as they stand behind a problem: a space first, then newlines."""
+    return [f"{chr(10) if index else ' '}{line}" for index, line in enumerate(lines)]
+
+
+def _outcome_example(
+    writer: Writer,
+    story: Story,
+    lines: list[str],
+    encoded: tuple[list[int], list[list[int]], list[list[int]]],
+    language: float,
+    marked: bool,
+) -> Example:
+    """`encoded`: the problem, the written lines, the reference's lines."""
+    problem, written, reference = encoded
     verdicts = right_steps(story.lines, lines)
-    content, steps, language = list(encoded[0]), [], [0.0] * len(encoded[0])
-    for ids, verdict in zip(encoded[1:], verdicts, strict=True):
+    content, steps, weights = list(problem), [], [0.0] * len(problem)
+    for ids, verdict in zip(written, verdicts, strict=True):
         content += ids
-        language += [LANGUAGE if verdict else 0.0] * len(ids)
+        weights += [language if verdict else 0.0] * len(ids)
         steps.append((len(content) - 1, verdict))
-    return writer.judged_outcome(content, lines[-1] == story.lines[-1], steps[:-1], language)
+    flat = [token for ids in written for token in ids]
+    marks = marks_of(flat, [token for ids in reference for token in ids], right=False) if marked else []
+    return writer.judged_outcome(content, lines[-1] == story.lines[-1], steps[:-1], weights, marks)

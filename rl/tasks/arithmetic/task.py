@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewards.types import Problem
-from rl.tasks.arithmetic.recipes import World
 from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
+from rl.tasks.arithmetic.writing import World
 
 HELD_OUT_SEED = 20_261_122
 

@@ -9,7 +9,7 @@ from rewards.process import ProcessReward
 from rewards.types import Group, Response
 from rl.policy import check_policy, load_tokenizer
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.building import RECIPES, Workshop, open_workshop
+from rl.tasks.arithmetic.building import RECIPES, Workshop, grow, load, open_workshop
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +40,12 @@ def test_made_reward_models_score_through_the_adapters(workshop: Workshop, group
     (outcomes,) = OutcomeReward(str(workshop.folder / "orm")).score(groups)
     assert [len(score.steps or ()) for score in steps] == [len(groups[0].problem.metadata["lines"]), 1]
     assert all(0 <= score.value <= 1 for score in [*steps, *outcomes])
+
+
+def test_a_grown_model_says_the_same_until_it_is_trained(workshop: Workshop) -> None:
+    model = load(workshop.folder / "policy")
+    grown = grow(model, 2)
+    ids = torch.arange(20).view(2, 10)
+    with torch.no_grad():
+        assert torch.equal(grown(ids).logits, model(ids).logits)
+    assert grown.config.num_hidden_layers == model.config.num_hidden_layers + 2

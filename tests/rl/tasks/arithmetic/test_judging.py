@@ -20,9 +20,9 @@ from rl.tasks.arithmetic.judging import (
     stated_answer,
     train_judge,
 )
-from rl.tasks.arithmetic.recipes import World
 from rl.tasks.arithmetic.task import ArithmeticTask, as_problem
 from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.writing import World
 
 WRITER = JudgeWriter(ChatTemplate(build_tokenizer()))
 

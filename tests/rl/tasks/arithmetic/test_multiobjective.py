@@ -11,10 +11,10 @@ from rewards.types import Group, Response
 from rl.tasks.arithmetic.attributes import OBJECTIVES
 from rl.tasks.arithmetic.building import new_model, open_workshop, save
 from rl.tasks.arithmetic.multiobjective import VERBOSITY, check, expected_lines, preference_pairs, train_armorm
-from rl.tasks.arithmetic.recipes import World, Writer
 from rl.tasks.arithmetic.story import Event, Story
 from rl.tasks.arithmetic.task import ArithmeticTask
 from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.writing import World, Writer
 
 WRITER = Writer(build_tokenizer())
 STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))

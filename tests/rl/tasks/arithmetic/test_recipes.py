@@ -9,8 +9,6 @@ from rewards.chat import ChatTemplate, Turn
 from rl.tasks.arithmetic import exercises
 from rl.tasks.arithmetic.recipes import (
     Curriculum,
-    World,
-    Writer,
     draw_solution,
     exercise_batches,
     marks_of,
@@ -20,6 +18,7 @@ from rl.tasks.arithmetic.recipes import (
 )
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.writing import OUTCOME_MARK, World, Writer
 
 WRITER = Writer(build_tokenizer())
 WORLD = World()
@@ -57,6 +56,18 @@ def test_an_outcome_example_is_the_conversation_that_is_scored() -> None:
         (position,) = rendered.positions
         assert example.targets[position] == WRITER.signs[lines[-1] != story.lines[-1]]
         assert example.weights[position] == 1.0
+
+
+def test_marks_of_an_outcome_example_turn_at_the_first_token_that_is_not_the_references() -> None:
+    (marked,) = next(outcome_batches(WRITER, WORLD, seed=6, batch=1, marked=1.0))
+    (plain,) = next(outcome_batches(WRITER, WORLD, seed=6, batch=1, marked=0.0))
+    assert list(marked.ids) == list(plain.ids)
+    labels = [target for target, weight in zip(marked.targets, marked.weights, strict=True) if weight == OUTCOME_MARK]
+    plus, minus = WRITER.signs
+    right = labels.index(minus) if minus in labels else len(labels)
+    assert labels == [plus] * right + [minus] * (len(labels) - right)
+    assert OUTCOME_MARK not in plain.weights
+    assert sum(plain.weights) == 1.0 + 0.5 * (plain.weights.count(0.5))
 
 
 def test_a_policy_example_is_the_chat_that_is_sampled_and_ends_its_turn() -> None:

@@ -1,0 +1,125 @@
+"""Conversations as token sequences to learn from: the world's chat template, with targets and weights a token."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from transformers import PreTrainedTokenizerBase
+
+from rewards.training.causal import Example
+from rl.tasks.arithmetic.story import Story, tell
+
+LANGUAGE = 0.1
+"""Weight of a token learned as language, a label being 1."""
+MARK = 0.2
+"""Weight of a token's auxiliary label, a step's label being 1."""
+OUTCOME_MARK = 0.1
+"""The same for an outcome reward model, which has one label a solution: many marks must not drown it."""
+
+
+@dataclass(frozen=True)
+class World:
+    """How hard the problems are: the days of a story and the largest count."""
+
+    days: tuple[int, int] = (2, 4)
+    largest: int = 20
+
+    def story(self, generator: random.Random, held_out: bool = False) -> Story:
+        """One story of the wanted split."""
+        while True:
+            story = tell(generator, generator.randint(*self.days), self.largest)
+            if story.held_out == held_out:
+                return story
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Turns stories and solutions into token sequences of the world's chat template."""
+
+    tokenizer: PreTrainedTokenizerBase
+    _ids: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def signs(self) -> tuple[int, int]:
+        """The ids of `+` and `-`."""
+        plus, minus = self.tokenizer.convert_tokens_to_ids(["+", "-"])
+        return plus, minus
+
+    @cached_property
+    def marks(self) -> tuple[int, int, int, int]:
+        """The ids of the beginning, the user's turn, the assistant's turn and the end of a turn."""
+        bos, user, assistant, end = self.tokenizer.convert_tokens_to_ids(
+            ["<|bos|>", "<|user|>", "<|assistant|>", "<|end|>"]
+        )
+        return bos, user, assistant, end
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of plain texts, without special tokens."""
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+
+    def answer(self, problem: list[int], solution: list[int]) -> Example:
+        """The policy's turn: every token of the solution and the end of the turn count alike."""
+        bos, user, assistant, end = self.marks
+        ids = [bos, user, *problem, end, assistant, *solution, end]
+        start = len(problem) + 3
+        return Example(ids, [*ids[1:], 0], [0.0] * start + [1.0] * (len(solution) + 1) + [0.0])
+
+    def judged_steps(
+        self,
+        contents: Sequence[list[int]],
+        prefix: int,
+        verdicts: Sequence[bool],
+        marks: Sequence[Sequence[bool]] = (),
+        mark: float = MARK,
+        language: float = LANGUAGE,
+    ) -> Example:
+        """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
+
+        `prefix` is the length of the problem within the first content. With `marks`, one a content token (is all right
+        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as
+        language, weight `language`.
+        """
+        bos, user, assistant, end = self.marks
+        plus, minus = self.signs
+        ids, targets, weights = [bos], [user], [0.0]
+        for turn, (content, right) in enumerate(zip(contents, verdicts, strict=True)):
+            skipped = prefix if turn == 0 else 0
+            sign = plus if right else minus
+            ids += [user, *content, end, assistant, plus, end]
+            if marks:
+                inner = [plus if right_so_far else minus for right_so_far in marks[turn]]
+                targets += [user, *[user] * skipped, *inner, sign, sign, end, user]
+                weights += [0.0, *[0.0] * skipped, *[mark] * (len(content) - skipped), 0.0, 1.0, 0.0, 0.0]
+            else:
+                targets += [*content, end, assistant, sign, end, user]
+                weights += [0.0] * skipped + [language if right else 0.0] * (len(content) - skipped)
+                weights += [0.0, 0.0, 1.0, 0.0, 0.0]
+        return Example(ids, targets, weights)
+
+    def judged_outcome(
+        self,
+        content: list[int],
+        right: bool,
+        steps: Sequence[tuple[int, bool]],
+        language: Sequence[float],
+        marks: Sequence[bool] = (),
+    ) -> Example:
+        """An outcome reward model's conversation: one turn, one label.
+
+        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label
+        that the finished model is never asked for; `language` weighs each content token as language. With `marks`, one
+        a token of the solution (the end of `content`), each is an auxiliary label too: is all right up to here?
+        """
+        bos, user, assistant, end = self.marks
+        plus, minus = self.signs
+        ids = [bos, user, *content, end, assistant, plus, end]
+        targets = [user, *content, end, assistant, plus if right else minus, end, 0]
+        weights = [0.0, *language, 0.0, 0.0, 1.0, 0.0, 0.0]
+        for position, right_so_far in enumerate(marks, start=len(content) - len(marks) + 2):
+            targets[position], weights[position] = (plus if right_so_far else minus), OUTCOME_MARK
+        for position, verdict in steps:
+            targets[position + 2], weights[position + 2] = (plus if verdict else minus), 0.5
+        return Example(ids, targets, weights)
