@@ -79,7 +79,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    with quiet(folder / "evaluate.log") as screen:
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    with quiet(logs / "evaluate.log") as screen:
         console = Console(file=screen)
         try:
             found = Bench(rewards, folder / "scores", settings, console, [])

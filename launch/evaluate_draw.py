@@ -37,9 +37,10 @@ def draw(
     done = _whole_batches(output, [len(batch) for batch in batches])
     if done == len(batches):
         return
-    start_cluster(cluster, output.parent)
+    logs = output.parent / "logs"
+    start_cluster(cluster, logs)
     try:
-        sampler = SamplerGroup(policy, rollout, cluster, log_folder=output.parent)
+        sampler = SamplerGroup(policy, rollout, cluster, log_folder=logs)
         try:
             with output.open("a", encoding="utf-8") as file:
                 for number in range(done, len(batches)):

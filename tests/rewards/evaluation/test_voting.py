@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.evaluation.voting import answer_classes, exact, majority
@@ -31,6 +31,7 @@ def by_brute_force(classes, size, weights) -> float:
     return sum(found) / len(found)
 
 
+@settings(max_examples=40, deadline=None)
 @given(answers, st.data())
 def test_voting_is_the_mean_over_all_subsets_and_equal_votes_share(classes, data):
     weights = data.draw(st.lists(st.integers(0, 3), min_size=len(classes), max_size=len(classes)))
