@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from collections.abc import Callable
 
 import pytest
 
+import rl
 from launch import configuration
 from launch.composition import compose
+from rl.progress import Evaluation, Summary
 from rl.settings import RunSettings
 from tests.tiny import make_llama, make_tokenizer
 
@@ -46,3 +50,28 @@ def settings_of(words: list[str]) -> Callable[..., RunSettings]:
         return configuration.check(configuration.plain(run.config), run.choices)
 
     return make
+
+
+@pytest.fixture
+def loop(monkeypatch, tmp_path):
+    """A loop that reports one update; set `loop.error` to make it break. Runs land in an empty working folder."""
+    module = types.ModuleType("rl.loop")
+    module.seen, module.error = [], None
+
+    def train(settings, run, display):
+        module.seen.append(settings)
+        display.stage("sample")
+        run.log_metrics(1, {"reward/mean": 0.5})
+        display.update(1, {"reward/mean": 0.5})
+        print("noise of a library")
+        if module.error is not None:
+            raise module.error
+        before, after = Evaluation(0, 0.25, 0.5, 9.0, 8), Evaluation(1, 0.5, 0.5, 9.0, 8)
+        return Summary(before, after, 1, 3.0, {"sample": 1.0}, run.path)
+
+    module.train = train
+    monkeypatch.setitem(sys.modules, "rl.loop", module)
+    monkeypatch.setattr(rl, "loop", module, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    return module

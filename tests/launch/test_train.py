@@ -5,39 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 
 import launch.train
-import rl
-from rl.progress import Evaluation, Summary
-
-
-@pytest.fixture
-def loop(monkeypatch, tmp_path):
-    """A loop that reports one update; set `loop.error` to make it break. Runs land in an empty working folder."""
-    module = types.ModuleType("rl.loop")
-    module.seen, module.error = [], None
-
-    def train(settings, run, display):
-        module.seen.append(settings)
-        display.stage("sample")
-        run.log_metrics(1, {"reward/mean": 0.5})
-        display.update(1, {"reward/mean": 0.5})
-        print("noise of a library")
-        if module.error is not None:
-            raise module.error
-        before, after = Evaluation(0, 0.25, 0.5, 9.0, 8), Evaluation(1, 0.5, 0.5, 9.0, 8)
-        return Summary(before, after, 1, 3.0, {"sample": 1.0}, run.path)
-
-    module.train = train
-    monkeypatch.setitem(sys.modules, "rl.loop", module)
-    monkeypatch.setattr(rl, "loop", module, raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    return module
 
 
 def runs(folder: Path) -> list[Path]:
