@@ -26,7 +26,6 @@ from rich.console import Console
 from launch import evaluate_best_of_n, evaluate_process_bench, evaluate_reward_bench
 from launch.composition import compose, parse_words, register_resolvers
 from launch.configuration import plain
-from launch.evaluate_draw import draw
 from launch.evaluate_grading import Grader
 from launch.evaluate_measure import Bench
 from launch.evaluate_plot import plot
@@ -133,6 +132,8 @@ def best_of_n(settings: EvaluateSettings, folder: Path, bench: Bench, drawn_by: 
     """Responses, from the input or drawn; graded, scored, and brought into tables and a plot."""
     source = Path(settings.input) if settings.input else folder / "responses.jsonl"
     if drawn_by:
+        from launch.evaluate_draw import draw  # Ray and transformers take seconds to import
+
         draw(settings, **drawn_by, output=source, console=bench.console)
     rows = usable(read_rows(source, parse_solutions, SOLUTION_FIELDS), folder, bench)
     sizes = settings.n or evaluate_best_of_n.default_sizes([len(row.texts) for row in rows])

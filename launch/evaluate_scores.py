@@ -22,10 +22,7 @@ from launch.composition import compose
 from launch.evaluate_rows import STEP_END
 from launch.nodes import ConfigurationError, build, find
 from launch.responses import records
-from launch.score import resume, score_file
 from rewards.aggregate import AGGREGATES
-from rewards.pairjudge import PairJudgeReward
-from rewards.process import ProcessReward
 from rewards.types import Group, Reward
 
 Record = Mapping[str, Any]
@@ -43,11 +40,15 @@ class Entry:
     @property
     def tournament(self) -> bool:
         """Whether its scores depend on the whole field, so that every size needs fields of its own."""
+        from rewards.pairjudge import PairJudgeReward
+
         return self._is(PairJudgeReward)
 
     @property
     def process(self) -> bool:
         """Whether it is a process model of this project, whose steps can be given apart."""
+        from rewards.process import ProcessReward  # transformers takes seconds to import
+
         return self._is(ProcessReward)
 
     def make(self) -> Reward:
@@ -99,6 +100,8 @@ def score(
     entry: Entry, reward: Reward, groups: Sequence[Group], name: str, folder: Path, batch: int, console: Console
 ) -> list[list[Record]]:
     """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
+    from launch.score import resume, score_file  # Ray takes a second to import
+
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.input"
     source.write_text("".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups))
