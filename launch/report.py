@@ -2,35 +2,19 @@
 
 A Markdown table with a line a run: held-out accuracy before and after by the verifier, mean reward of the same
 responses beside it, KL, response length, time. With `--plot`, the curves: true accuracy and reward against updates, a
-panel a run name, a colour a seed. Runs without a first and a last evaluation are named and left out.
+panel a run name, a colour a seed. With `--matrix`, tables of rewards by algorithms over seeds instead. Runs without a
+first and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-STAMP = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
-SEED = re.compile(r"_seed(\d+)(_\d+)?$")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run's numbers: its name without date and seed, and what metrics.jsonl says, by update."""
-
-    name: str
-    seed: str
-    rows: list[dict]
-    seconds: float
-
-    def series(self, metric: str) -> list[tuple[int, float]]:
-        """(update, value) wherever the metric was written."""
-        return [(row["update"], row[metric]) for row in self.rows if isinstance(row.get(metric), int | float)]
+from launch.report_matrix import matrix
+from launch.runs import Run, read_all
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -38,6 +22,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
     parser.add_argument("folders", nargs="+", type=Path, help="run folders")
     parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
+    parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
     options = parser.parse_args(words)
     runs, left_out = read_all(options.folders)
     for folder, reason in left_out:
@@ -45,34 +30,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
-    print(table(runs))
+    print(matrix(runs) if options.matrix else table(runs))
     if options.plot:
         plot(runs, options.plot)
         print(f"\ncurves: {options.plot}")
     return 0
-
-
-def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """The runs in these folders, and the folders that hold none with the reason."""
-    runs, left_out = [], []
-    for folder in folders:
-        try:
-            runs.append(read(folder))
-        except (OSError, ValueError) as error:
-            left_out.append((folder, str(error)))
-    return sorted(runs, key=lambda run: (run.name, run.seed)), left_out
-
-
-def read(folder: Path) -> Run:
-    """One run. Raises OSError or ValueError where it has not been evaluated twice."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    title = STAMP.sub("", folder.resolve().name)
-    seed = SEED.search(title)
-    run = Run(SEED.sub("", title), seed.group(1) if seed else "", rows, rows[-1]["seconds"] if rows else 0.0)
-    if len(run.series("accuracy/held_out")) < 2:
-        raise ValueError("fewer than two evaluations in metrics.jsonl")
-    return run
 
 
 def table(runs: Sequence[Run]) -> str:
@@ -87,7 +49,7 @@ def table(runs: Sequence[Run]) -> str:
         change = accuracy[-1][1] - accuracy[0][1]
         lines.append(
             f"| {run.name} | {run.seed} | {accuracy[-1][0]} | {_arrow(accuracy)} | {change:+.3f} | {_arrow(reward)} "
-            f"| {kl[-1][1] if kl else float('nan'):.3f} | {_arrow(tokens, 1)} "
+            f"| {f'{kl[-1][1]:.3f}' if kl else '-'} | {_arrow(tokens, 1)} "
             f"| {int(run.seconds // 60)} min {int(run.seconds % 60)} s |"
         )
     return "\n".join(lines)

@@ -159,8 +159,10 @@ def folder_of(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> P
 
 
 def title_of(choices: Mapping[str, str | None]) -> str:
-    """The run in a few words: algorithm, reward, task."""
-    return " ".join(str(choices.get(group) or "own").replace("/", "-") for group in ("algorithm", "reward", "task"))
+    """The run in a few words: algorithm, reward (or the row of a matrix, which says more), task."""
+    reward = choices.get("experiment/row") or choices.get("reward")
+    words = (choices.get("algorithm"), reward, choices.get("task"))
+    return " ".join(str(word or "own").replace("/", "-") for word in words)
 
 
 def refused(error: Exception) -> int:

@@ -167,7 +167,10 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
         display.event(f"update {update} changes nothing: no group prefers one response to another")
         return metrics
     report = learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
-    return metrics | {f"learner/{name}": value for name, value in report.metrics.items()}
+    learned = {f"learner/{name}": value for name, value in report.metrics.items()}
+    if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number
+        learned["learner/kl_of_iteration"] = learned.pop("learner/kl")
+    return metrics | learned
 
 
 def check_versions(rollout: Rollout, expected: int) -> None:

@@ -93,13 +93,15 @@ def auc(positives: Sequence[float], negatives: Sequence[float]) -> float:
 
 
 def response_metrics(rollout: Rollout) -> Metrics:
-    """`response/tokens` (mean length in tokens), and the shares that ended by themselves (`response/stop`), were cut at
-    the limit (`response/length`), were given up by the engine (`response/abort`), or are empty (`response/empty`)."""
+    """`response/count`, `response/tokens` (mean length in tokens), and the shares that ended by themselves
+    (`response/stop`), were cut at the limit (`response/length`), were given up by the engine (`response/abort`), or are
+    empty (`response/empty`)."""
     samples = [sample for group in rollout.samples for sample in group]
     if not samples:
         return {}
     reasons = Counter(sample.finish_reason for sample in samples)
     return {
+        "response/count": float(len(samples)),
         "response/tokens": fmean(len(sample.response_ids) for sample in samples),
         **{f"response/{reason}": reasons[reason] / len(samples) for reason in ("stop", "length", "abort")},
         "response/empty": fmean(float(not sample.text.strip()) for sample in samples),

@@ -67,6 +67,15 @@ def test_every_experiment_composes_to_nodes_that_fit_their_classes(option):
             verify(config[group], group)
 
 
+def test_every_row_of_the_reward_matrix_is_swept_and_only_one_gives_credit_to_steps():
+    swept = yaml.safe_load((FOLDER / "experiment" / "reward_matrix.yaml").read_text())["hydra"]["sweeper"]["params"]
+    rows = {path.stem for path in (FOLDER / "experiment" / "row").glob("*.yaml")}
+    assert set(swept["experiment/row"].split(",")) == rows and swept["algorithm"] == "ppo,grpo,dpo"
+    runs = compose(["experiment=reward_matrix", "seed=1", "algorithm=dpo"])
+    credit = {run.choices["experiment/row"]: run.config.algorithm.credit for run in runs}
+    assert credit == {row: "steps" if row == "prm_steps" else "outcome" for row in rows}
+
+
 @pytest.mark.parametrize("group", ["rollout", "learner", "cluster", "logger"])
 def test_every_field_of_the_settings_stands_in_its_default_file(group):
     (run,) = compose([])

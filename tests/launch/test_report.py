@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from launch import report
+from launch.report_matrix import cell_of
 
 
 def write_run(folder: Path, accuracies: list[float]) -> Path:
@@ -46,3 +47,33 @@ def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     run = write_run(tmp_path / "grpo_orm_seed1", [0.4, 0.6])
     assert report.main([str(run), "--plot", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_matrix_puts_rewards_against_algorithms_and_keeps_the_seeds_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, accuracies in {
+        "2026-01-01_00-00-00_grpo_verifier_arithmetic_seed1": [0.4, 0.8],
+        "2026-01-01_00-00-00_grpo_verifier_arithmetic_seed2": [0.4, 0.7],
+        "2026-01-01_00-00-00_dpo_prm_steps_arithmetic_seed1": [0.4, 0.5],
+    }.items():
+        write_run(tmp_path / name, accuracies)
+    assert report.main([str(tmp_path / name.name) for name in tmp_path.iterdir()] + ["--matrix"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| reward | grpo | dpo |"
+    assert lines[2] == "| verifier | 0.400 -> 0.750 (+0.400, +0.300) | - |"
+    assert lines[3] == "| prm_steps | - | 0.400 -> 0.500 (+0.100) |"
+    (line,) = [line for line in lines if line.startswith("| verifier | grpo | 1, 2 |")]
+    assert "0.600 -> 0.250" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("dr_grpo_prm_product_arithmetic", ("prm_product", "dr_grpo")),
+        ("ppo_orm_gsm8k", ("orm", "ppo")),
+        ("mine_orm_arithmetic", ("orm", "mine")),
+    ],
+)
+def test_a_runs_name_says_its_reward_and_algorithm(name: str, cell: tuple[str, str]) -> None:
+    assert cell_of(name) == cell
