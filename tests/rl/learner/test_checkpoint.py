@@ -42,12 +42,12 @@ def test_resuming_is_exact(
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize(("count", "stage"), [(2, 2), (2, 3)])
+@pytest.mark.parametrize(("count", "stage", "adapted"), [(2, 2, True), (2, 3, True), (2, 3, False)])
 def test_resuming_is_exact_for_dropped_out_adapters_and_a_refreshed_reference(
-    ranks: dict[int, Ranks], tmp_path: Path, count: int, stage: Stage
+    ranks: dict[int, Ranks], tmp_path: Path, count: int, stage: Stage, adapted: bool
 ) -> None:
     pairs = Preferences(random_batch(5, seed=5), random_batch(5, seed=6))
-    lora = LoraSettings(rank=2, alpha=4, dropout=0.3) if stage == 2 else None
+    lora = LoraSettings(rank=2, alpha=4, dropout=0.3) if adapted else None
     settings = settings_for(count, stage, learning_rate=1e-3, micro_batch_tokens=160, lora=lora)
     group, loss = ranks[count], PreferenceLossSettings()
     group.load(settings, loss)

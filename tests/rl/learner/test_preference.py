@@ -98,6 +98,17 @@ def test_learning_pairs_widens_their_margin_from_zero(ranks: dict[int, Ranks], p
     assert group.update(pairs, settings, seed=0)["margin"] == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.e2e
+def test_a_loss_that_is_not_finite_stops_before_the_step(ranks: dict[int, Ranks], pairs: Preferences) -> None:
+    group, settings = ranks[2], settings_for(2, 2, micro_batch_tokens=BUDGET)
+    group.load(settings, PreferenceLossSettings(beta=1e-30, ipo=True))  # its target margin is beyond fp32 when squared
+    before = group.weights()
+    with pytest.raises(RuntimeError, match=r"the loss is not finite .*the step was not taken"):
+        group.update(pairs, settings, seed=0)
+    weights = group.weights()
+    assert all(torch.equal(weights[name], before[name]) for name in before)
+
+
 def test_pairs_beyond_a_micro_batch_or_none_at_all_are_refused(pairs: Preferences) -> None:
     with pytest.raises(ValueError, match=r"learner\.micro_batch_tokens is 79, but a pair of sequences has 80"):
         plan_pairs(pairs, settings_for(1, 0, micro_batch_tokens=79), seed=0)
