@@ -1,18 +1,21 @@
 """Make the arithmetic world's own models from nothing: `python -m launch.world --folder build/world`.
 
-Policy, process reward model, outcome reward model, each by its recipe in `rl.tasks.arithmetic.building`; then their
-quality on held-out problems; then `provenance.json` with command, seed, commit, times and that quality. A model whose
-folder holds `made.json` is not made again, so an interrupted build goes on where it stopped. `--measure` only measures,
-`python -m launch.world --measure` the shipped ones.
+Policy, process and outcome reward model, ArmoRM and judge, each by its recipe in `rl.tasks.arithmetic.building`, as
+many at a time as there are cores; then their quality on held-out problems; then `provenance.json` with command, seed,
+commit, times and that quality. A model whose folder holds `made.json` is not made again, so an interrupted build goes
+on where it stopped. `--measure` only measures, `python -m launch.world --measure` the shipped ones.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,17 +24,33 @@ from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
 from rl.origin import origin
 from rl.tasks.arithmetic import quality
-from rl.tasks.arithmetic.building import RECIPES, Workshop, open_workshop
+from rl.tasks.arithmetic.building import RECIPES, STARTS_FROM, Workshop, open_workshop
+
+
+KEEP_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**32),
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
+"""Settings of the C library's allocator: batches of ever new shapes else spend a third of the time on fresh pages."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Build what is missing, measure, write down where it came from. Returns the exit code."""
     options = parse(words)
     console = Console()
-    made = {}
+    made: dict[str, dict[str, float]] = {}
+    report = partial(print, flush=True)
     if not options.measure:
-        workshop = open_workshop(options.folder, seed=options.seed, scale=options.scale, report=console.print)
-        made = {name: build(name, workshop) for name in RECIPES}
+        workshop = open_workshop(options.folder, seed=options.seed, scale=options.scale, report=report)
+        if options.only:
+            build(options.only, workshop)
+            return 0
+        failed = build_all(options.folder, options.workers, partial(command, options), report)
+        if failed:
+            console.print(f"error: the recipe of {failed} failed, see above", style="red")
+            return 1
+        made = {name: json.loads(mark(options.folder, name).read_text()) for name in RECIPES}
     missing = [name for name in RECIPES if not (options.folder / name / "model.safetensors").is_file()]
     if missing:
         console.print(f"error: {options.folder} has no {', '.join(missing)}: run without --measure", style="red")
@@ -52,26 +71,64 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full training; 0.01 is a quick trial")
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on")
     parser.add_argument("--responses", type=int, default=8, help="responses to each")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="recipes at a time (default: cores)")
+    parser.add_argument("--only", choices=RECIPES, help="only this recipe, in this process")
     parser.add_argument("--measure", action="store_true", help="train nothing, only measure")
     options = parser.parse_args(words)
     if options.folder is None:
         options.folder = SHIPPED_MODELS if options.measure else Path("build/world")
-    if options.scale <= 0 or options.problems < 1 or options.responses < 2:
-        parser.error("--scale must be above 0, --problems at least 1, --responses at least 2")
+    if options.scale <= 0 or options.problems < 1 or options.responses < 2 or options.workers < 1:
+        parser.error("--scale must be above 0, --problems and --workers at least 1, --responses at least 2")
     return options
 
 
-def build(name: str, workshop: Workshop) -> dict[str, float]:
-    """Make one model unless it is made; returns its time and last loss."""
-    mark = workshop.folder / name / "made.json"
-    if mark.is_file():
-        workshop.report(f"{name}: made already ({mark})")
-        return dict(json.loads(mark.read_text()))
+def build_all(
+    folder: Path, workers: int, command: Callable[[str], list[str]], report: Callable[[str], None]
+) -> str | None:
+    """Make what is missing, each recipe in a process of its own as soon as what it starts from is there.
+
+    Returns the name of the first recipe that failed, or None; where one fails the others are ended.
+    """
+    waiting = [name for name in RECIPES if not mark(folder, name).is_file()]
+    for name in RECIPES:
+        if name not in waiting:
+            report(f"{name}: made already ({mark(folder, name)})")
+    threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // workers, 1))}
+    running: dict[str, subprocess.Popen] = {}
+    try:
+        while waiting or running:
+            ready = [name for name in waiting if name not in STARTS_FROM or mark(folder, STARTS_FROM[name]).is_file()]
+            for name in ready[: workers - len(running)]:
+                waiting.remove(name)
+                running[name] = subprocess.Popen(command(name), env=os.environ | KEEP_MEMORY | threads)
+            time.sleep(0.2)
+            for name in [name for name, process in running.items() if process.poll() is not None]:
+                if running.pop(name).returncode:
+                    return name
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+    return None
+
+
+def command(options: argparse.Namespace, name: str) -> list[str]:
+    """The command that makes one model."""
+    words = ["--folder", str(options.folder), "--seed", str(options.seed), "--scale", str(options.scale)]
+    return [sys.executable, "-m", "launch.world", "--only", name, *words]
+
+
+def build(name: str, workshop: Workshop) -> None:
+    """Make one model and write down its time and last loss."""
     began = time.monotonic()
     loss = RECIPES[name](workshop)
     made = {"seconds": round(time.monotonic() - began, 1), "loss": round(loss, 4)}
-    mark.write_text(json.dumps(made) + "\n")
-    return made
+    mark(workshop.folder, name).write_text(json.dumps(made) + "\n")
+
+
+def mark(folder: Path, name: str) -> Path:
+    """The file that says that a model is made."""
+    return folder / name / "made.json"
 
 
 def write_provenance(folder: Path, made: dict[str, dict[str, float]], found: dict[str, dict[str, float]]) -> None:

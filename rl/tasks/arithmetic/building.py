@@ -172,12 +172,15 @@ def open_workshop(folder: Path, **options: object) -> Workshop:
 
 
 RECIPES: dict[str, Callable[[Workshop], float]] = {
-    "policy": train_policy,
     "school": school_process_model,
-    "prm": train_process_model,
     "outcome_school": school_outcome_model,
     "orm": train_outcome_model,
     "armorm": train_armorm,
+    "policy": train_policy,
     "judge": train_judge,
+    "prm": train_process_model,
 }
-"""The models in the order in which they are made; the schools are stages of others and not shipped."""
+"""The recipes, the longest chain first; the schools are stages of others and not shipped."""
+
+STARTS_FROM = {"outcome_school": "school", "orm": "outcome_school", "armorm": "orm", "prm": "school"}
+"""Which model a recipe goes on from; the others start from nothing."""

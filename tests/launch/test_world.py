@@ -1,0 +1,49 @@
+"""Building the world's models: order, stops and going on; the recipes themselves are tested in tests/rl/tasks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from launch.world import build_all, main, mark
+from rl.tasks.arithmetic.building import RECIPES, STARTS_FROM
+
+MAKES = "import sys, pathlib; f = pathlib.Path(sys.argv[1]); f.parent.mkdir(); f.write_text('{}'); print(f)"
+
+
+def say(lines: list[str]):
+    return lambda line: lines.append(line)
+
+
+def test_every_recipe_is_made_once_after_what_it_starts_from(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def command(name: str) -> list[str]:
+        order.append(name)
+        assert name not in STARTS_FROM or mark(tmp_path, STARTS_FROM[name]).is_file()
+        return [sys.executable, "-c", MAKES, str(mark(tmp_path, name))]
+
+    assert build_all(tmp_path, 2, command, say([])) is None
+    assert sorted(order) == sorted(RECIPES)
+
+
+def test_what_is_made_is_not_made_again(tmp_path: Path) -> None:
+    for name in RECIPES:
+        mark(tmp_path, name).parent.mkdir()
+        mark(tmp_path, name).write_text("{}")
+    lines: list[str] = []
+    assert build_all(tmp_path, 2, lambda name: ["false"], say(lines)) is None
+    assert len(lines) == len(RECIPES)
+
+
+def test_a_recipe_that_fails_ends_the_build_and_is_named(tmp_path: Path) -> None:
+    def command(name: str) -> list[str]:
+        return ["sleep", "60"] if name == "school" else ["false"]
+
+    assert build_all(tmp_path, 2, command, say([])) == "policy"
+
+
+def test_one_recipe_in_miniature_from_the_command_line(tmp_path: Path) -> None:
+    assert main(["--folder", str(tmp_path), "--only", "policy", "--scale", "0.001"]) == 0
+    assert mark(tmp_path, "policy").is_file()
+    assert main(["--folder", str(tmp_path), "--measure"]) == 2
