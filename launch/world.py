@@ -26,7 +26,6 @@ from rl.origin import origin
 from rl.tasks.arithmetic import quality
 from rl.tasks.arithmetic.building import RECIPES, STARTS_FROM, Workshop, open_workshop
 
-
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
