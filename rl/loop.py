@@ -136,7 +136,7 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
                 checkpoints.save(state, parts.learner, watch)
     display.stage("save")
     with watch.stage("save"):
-        parts.learner.save_policy(run.policy)
+        parts.learner.save_policy(run.policy, ema=settings.learner.ema_decay is not None)
     return Summary(state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed)
 
 
