@@ -14,11 +14,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from launch.evaluate_calibration import add_calibration
 from launch.evaluate_report import Percent, Report, Table
 from launch.evaluate_settings import EvaluateSettings
 from rewards.evaluation.agreement import agreement
 from rewards.evaluation.best_of_n import best_of, pass_at
-from rewards.evaluation.calibration import calibration
 from rewards.evaluation.intervals import Bootstrap, Estimate
 from rewards.evaluation.trust import concerns, in_one_line, trust
 from rewards.evaluation.voting import Class, exact, majority
@@ -107,6 +107,7 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], settings: Eva
             [[name, *of.values()] for name, of in gains.items()],
         )
     )
+    found.notes += falls(methods, sizes, bootstrap)
     if all(len(right) == len(field.rights[0]) <= 16 for right in field.rights):
         columns = np.stack(field.rights).mean(axis=0)
         found.figures["columns"] = columns.tolist()
@@ -143,6 +144,27 @@ def chances(
         if name in votes:
             found[f"{name}, weighted majority"] = np.stack(voted)[:, :, 1 + list(votes).index(name)]
     return found | measured.chosen
+
+
+def falls(methods: Mapping[str, Floats], sizes: Sequence[int], bootstrap: Bootstrap) -> list[str]:
+    """A warning for every method that chooses worse among the most responses than among fewer, beyond its interval.
+
+    The more there is to choose from, the likelier a wrong response that the reward scores highest: selection exploits a
+    reward's mistakes as training does (Gao et al., arXiv 2210.10760), and AUC does not show it.
+    """
+    lines = []
+    for name, columns in methods.items():
+        if np.isnan(columns).any():
+            continue
+        means = columns.mean(axis=0)
+        peak = int(means.argmax())
+        change = bootstrap.mean(columns[:, -1] - columns[:, peak])
+        if change.high is not None and change.high < 0:
+            lines.append(
+                f"WARNING, {name}: {means[peak]:.1%} right at n = {sizes[peak]} falls to {means[-1]:.1%} at "
+                f"n = {sizes[-1]}: choosing harder by it exploits its mistakes"
+            )
+    return lines
 
 
 def _can_vote(values: Sequence[Floats]) -> bool:
@@ -211,17 +233,6 @@ def _add_calibration(field: Field, measured: Measured, found: Report) -> None:
         if known and all(0 <= score <= 1 for score, _ in known):
             pooled[f"{name}: step right"] = ([score for score, _ in known], [right for _, right in known])
     add_calibration(pooled, found)
-
-
-def add_calibration(pooled: Mapping[str, tuple[list[float], list[bool]]], found: Report) -> None:
-    """A table of calibration from probabilities and truths by name, and the bins among the figures."""
-    measures = {name: calibration(scores, rights) for name, (scores, rights) in pooled.items()}
-    if not measures:
-        return
-    found.figures["calibration"] = measures
-    rows = [[name, one.count, Percent(one.base), one.error, one.brier, one.auc] for name, one in measures.items()]
-    columns = ["probability", "count", "right (%)", "calibration error", "Brier", "AUC"]
-    found.tables.append(Table("Are the probabilities right?", columns, rows, "0 is the best for error and Brier."))
 
 
 def _add_agreement(field: Field, measured: Measured, found: Report) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from rewards.evaluation.intervals import Estimate
@@ -11,14 +12,14 @@ _MARKERS = "osD^vPX*<>"
 
 
 def plot(curves: Mapping[str, Mapping[int, Estimate]], bounds: Sequence[str], title: str, path: Path) -> None:
-    """Write the curves (by method and size) to a PNG file; the methods in `bounds` are dashed and grey."""
+    """Write the curves (by method and size) to a PNG file; the methods in `bounds` are broken and grey."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, axis = pyplot.subplots(figsize=(6.4, 4.4))
-    coloured = 0
+    coloured, dashes = 0, cycle(("--", ":", "-."))
     for name, points in curves.items():
         known = [(size, e) for size, e in points.items() if e.value is not None]
         if not known:
@@ -30,7 +31,13 @@ def plot(curves: Mapping[str, Mapping[int, Estimate]], bounds: Sequence[str], ti
         coloured += not bound
         figures = [100 * (e.value or 0.0) for _, e in known]
         axis.plot(
-            sizes, figures, color=colour, linestyle="--" if bound else "-", marker=marker, markersize=4, label=name
+            sizes,
+            figures,
+            color=colour,
+            linestyle=next(dashes) if bound else "-",
+            marker=marker,
+            markersize=4,
+            label=name,
         )
         low, high = (
             [100 * (end or 0.0) for end in ends] for ends in zip(*((e.low, e.high) for _, e in known), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from launch.evaluate_best_of_n import add_calibration
+from launch.evaluate_calibration import add_calibration
 from launch.evaluate_report import Report, Table
 from launch.evaluate_rows import STEP_END, Steps
 from launch.evaluate_settings import EvaluateSettings

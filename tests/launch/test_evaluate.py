@@ -272,3 +272,16 @@ def test_accuracies_by_subset_become_sections_in_both_countings(tmp_path):
     found = figures(file)["reward_bench"]["armorm"]
     assert round(found["exchanged"]["overall"], 3) == 0.890
     assert round(found["today"]["overall"], 3) == 0.886
+
+
+def test_a_reward_that_chooses_worse_among_more_responses_is_warned_of(tmp_path, capfd):
+    """Right responses are longer than most wrong ones; one wrong response in eight is the longest of all."""
+    file = tmp_path / "solutions.jsonl"
+    answers = ["The answer is: 1"] * 4 + ["is: 2", "is: 3", "is: 4", "By far the longest story: the answer is: 5"]
+    row = {"prompt": "?", "answers": answers, "label": [1, 1, 1, 1, 0, 0, 0, 0]}
+    file.write_text((json.dumps(row) + "\n") * 5)
+    assert evaluate(file, f'rewards=["{reward("Longest")}"]') == 0
+    said = capfd.readouterr().out
+    # Of the 28 pairs 7 hold the longest story, and 3 of the other 21 hold no right response: 18/28.
+    assert "WARNING, longest: 64.3% right at n = 2 falls to 0.0% at n = 8" in said
+    assert "WARNING, Pass@n" not in said
