@@ -25,14 +25,14 @@ from rl.types import Preferences, Prepared, Scored
 class DPO(Algorithm):
     """Direct preference optimisation on pairs drawn and judged online.
 
-    pairs: `best_worst` makes one pair a group, `margin` every pair whose scores differ by more than `margin`, `judge`
-    every match that a pairwise judge decided. Ties are dropped and counted.
+    pairs: `margin` makes a pair of any two responses whose scores differ by more than `margin`, `best_worst` one a
+    group, `judge` one of every match that a pairwise judge decided. Ties are dropped and counted.
     credit: `outcome` ranks by the score's value, `steps` by the mean of its step scores, whatever the reward's own
     aggregation makes of them.
     """
 
-    pairs: Literal["best_worst", "margin", "judge"] = "best_worst"
-    margin: float = 0.0  # in units of the reward
+    pairs: Literal["best_worst", "margin", "judge"] = "margin"
+    margin: float = 0.1  # in units of the reward, read where pairs=margin
     credit: Literal["outcome", "steps"] = "outcome"
     beta: float = 0.1
     label_smoothing: float = 0.0
@@ -44,10 +44,6 @@ class DPO(Algorithm):
         self.loss()  # its settings check themselves
         require(self.refresh_every >= 0, f"algorithm.refresh_every must not be negative, not {self.refresh_every}")
         require(self.margin >= 0, f"algorithm.margin must not be negative, not {self.margin}")
-        require(
-            self.margin == 0 or self.pairs == "margin",
-            f"algorithm.margin={self.margin} is only read with algorithm.pairs=margin, not {self.pairs}",
-        )
         require(
             self.credit == "outcome" or self.pairs != "judge",
             "algorithm.pairs=judge reads the judge's matches: leave algorithm.credit=outcome",

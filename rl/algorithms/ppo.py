@@ -34,6 +34,7 @@ class PPO(PolicyGradient):
     (Gao et al., arXiv:2410.15115); `min_form`: weighted by softmax(-r / min_form_temperature) (PURE, arXiv:2504.15275).
     """
 
+    kl: float = 0.02
     kl_in: Literal["loss", "reward"] = "reward"
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
     critic: CriticSettings = OWN_CRITIC

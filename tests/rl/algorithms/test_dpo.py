@@ -18,12 +18,12 @@ def pairs_of(algorithm: DPO, scores: list[list[Score]]) -> list[tuple[int, int]]
 
 
 def test_the_best_stands_against_the_worst_of_its_own_group() -> None:
-    assert pairs_of(DPO(), [of(0.1, 0.9, 0.5), of(0.7, None, 0.2)]) == [(1, 0), (3, 5)]
+    assert pairs_of(DPO(pairs="best_worst"), [of(0.1, 0.9, 0.5), of(0.7, None, 0.2)]) == [(1, 0), (3, 5)]
 
 
 def test_all_pairs_above_the_margin_are_taken() -> None:
-    assert sorted(pairs_of(DPO(pairs="margin", margin=0.45), [of(0.1, 0.9, 0.5)])) == [(1, 0)]
-    assert sorted(pairs_of(DPO(pairs="margin"), [of(0.1, 0.9, 0.5)])) == [(1, 0), (1, 2), (2, 0)]
+    assert sorted(pairs_of(DPO(margin=0.45), [of(0.1, 0.9, 0.5)])) == [(1, 0)]
+    assert sorted(pairs_of(DPO(margin=0.0), [of(0.1, 0.9, 0.5)])) == [(1, 0), (1, 2), (2, 0)]
 
 
 def test_a_judges_own_verdicts_make_pairs() -> None:
@@ -53,7 +53,7 @@ def test_lengths_of_both_sides_are_told_apart() -> None:
     ("options", "named"),
     [
         ({"beta": 0.0}, "beta"),
-        ({"margin": 0.1}, "algorithm.margin=0.1"),
+        ({"margin": -0.1}, "algorithm.margin"),
         ({"pairs": "judge", "credit": "steps"}, "algorithm.pairs=judge"),
         ({"refresh_every": -1}, "algorithm.refresh_every"),
         ({"ipo": True, "label_smoothing": 0.1}, "label_smoothing"),
