@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import psutil
@@ -13,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
-from launch.nodes import ConfigurationError, build, checked, one_line, unknown_key, verify
+from launch.models import nodes_with_models, place_of
+from launch.nodes import ConfigurationError, build, checked, find, one_line, unknown_key, verify
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic
@@ -63,10 +65,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-def check(config: Mapping[str, Any], choices: Mapping[str, str | None] | None = None) -> RunSettings:
+def check(
+    config: Mapping[str, Any], choices: Mapping[str, str | None] | None = None, absent: list[str] | None = None
+) -> RunSettings:
     """The settings of a run from its plain configuration; starts and loads nothing heavy.
 
-    `choices` names the option of each group, for messages. Raises ConfigurationError with the first fault, in one line.
+    `choices` names the option of each group, for messages. With a list for what is `absent`, a model on the hub, a file
+    of problems or a GPU that this machine has not is no fault but a line in it, and what needs it is not checked: for
+    plans. Raises ConfigurationError with the first fault, in one line.
     """
     nodes = {**SETTINGS, **METHODS}
     loop_types = get_type_hints(LoopSettings)
@@ -88,9 +94,9 @@ def check(config: Mapping[str, Any], choices: Mapping[str, str | None] | None = 
     sources = {key: f"configs/{key}/{option}.yaml" for key, option in (choices or {}).items() if option}
     for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
         verify(config[key], key, sources.get(key, ""))
-    built = {key: _node(key, config[key], sources.get(key, "")) for key in nodes}
+    built = {key: _node(key, config[key], sources.get(key, ""), absent) for key in nodes}
     settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), **built)
-    _check_together(settings)
+    _check_together(settings, absent)
     return settings
 
 
@@ -99,9 +105,9 @@ def warnings(settings: RunSettings) -> list[str]:
     return crosschecks.warnings(settings)
 
 
-def _node(key: str, node: Mapping[str, Any], source: str) -> Any:
+def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
     """A group's object, of the kind that the loop expects there."""
-    made = build(node, key, source)
+    made = build(node, key, source) if absent is None else _built_or_empty(key, node, source, absent)
     wanted = SETTINGS.get(key)
     if wanted is not None and not isinstance(made, wanted):
         raise ConfigurationError(
@@ -113,30 +119,69 @@ def _node(key: str, node: Mapping[str, Any], source: str) -> Any:
     return made
 
 
-def _check_together(settings: RunSettings) -> None:
+def _built_or_empty(key: str, node: Mapping[str, Any], source: str, absent: list[str]) -> Any:
+    """The object, or where something of it is absent an empty one of its class, which can be asked what it is."""
+    models = [f"{place}.model" for place, inner in nodes_with_models(node, key) if place_of(inner["model"]) == "hub"]
+    try:
+        if not models:
+            return build(node, key, source)
+        absent.append(f"{', '.join(models)}: not on this machine; {key}'s options are checked when it is")
+    except ConfigurationError as error:
+        if key != "task" or not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        absent.append(one_line(error))
+    target = find(node, key, source)
+    return object.__new__(target) if isinstance(target, type) else SimpleNamespace(**dict.fromkeys(METHODS[key]))
+
+
+def _check_together(settings: RunSettings, absent: list[str] | None) -> None:
     """Everything that needs more than one node, the cheap checks first."""
     if faults := crosschecks.errors(settings):  # all at once: each is cheap to find and one hides no other
         raise ConfigurationError("; also: ".join(faults))
-    _raise_first(crosschecks.memory(psutil.virtual_memory().available / 2**30, settings))
+    lacking = crosschecks.memory(psutil.virtual_memory().available / 2**30, settings)
     if settings.cluster.device == "cuda":
         import torch  # counting GPUs is the only need of it here
 
-        _raise_first(crosschecks.devices(torch.cuda.device_count(), settings))
+        lacking += crosschecks.devices(torch.cuda.device_count(), settings)
+    if absent is None:
+        _raise_first(lacking)
+    else:
+        absent += lacking
     try:
         check_placement(settings.cluster, ranks=settings.learner.ranks)
-        check_policy(settings.policy.path)
-        if settings.algorithm.critic is not None:
-            check_critic(settings.algorithm.critic, settings.policy)
-        problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
-        stream = settings.task.train_problems(settings.loop.seed)
-        problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
-        _raise_first(crosschecks.model_length(_positions(settings.policy.path), settings.rollout))
-        tokenizer = load_tokenizer(settings.policy.path)
-        lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
+        if absent is None or _models_are_here(settings, absent):
+            check_policy(settings.policy.path)
+            if settings.algorithm.critic is not None:
+                check_critic(settings.algorithm.critic, settings.policy)
+            _raise_first(crosschecks.model_length(_positions(settings.policy.path), settings.rollout))
+            if not absent or not any(line.startswith("task") for line in absent):
+                _check_prompts(settings)
     except ConfigurationError:
         raise
     except (ValueError, OSError) as error:
         raise ConfigurationError(one_line(error)) from error
+
+
+def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
+    """Whether the policy and the critic are on this machine; if not, a line says so."""
+    paths = {"policy.path": settings.policy.path}
+    if settings.algorithm.critic is not None and settings.algorithm.critic.path is not None:
+        paths["algorithm.critic.path"] = settings.algorithm.critic.path
+    for path in paths.values():
+        check_policy(path)
+    names = [key for key, path in paths.items() if place_of(path) == "hub"]
+    if names:
+        absent.append(f"{', '.join(names)}: not on this machine; tokenizer and prompt lengths are checked when it is")
+    return not names
+
+
+def _check_prompts(settings: RunSettings) -> None:
+    """The held-out problems and those of the first rollout must leave room for their responses."""
+    problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
+    stream = settings.task.train_problems(settings.loop.seed)
+    problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
+    tokenizer = load_tokenizer(settings.policy.path)
+    lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
     _raise_first(crosschecks.prompt_lengths(lengths, settings.rollout))
 
 

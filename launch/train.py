@@ -76,13 +76,15 @@ def check_all(words: Sequence[str]) -> None:
 def checked(
     config: Mapping[str, Any], choices: Mapping[str, str | None], overrides: Sequence[str]
 ) -> tuple[dict[str, Any], RunSettings, list[str]]:
-    """The configuration to run, its settings, and what a person should know of them.
+    """The configuration to run, its settings, and what a person should know of them (of a dry run: what is absent too).
 
     Raises ConfigurationError for what cannot work, a run that cannot be resumed included.
     """
     config = resume.configuration_of(config, overrides)
-    settings = configuration.check(config, {} if config["resume"] else choices)
-    notes = resume.notes_on(settings, Path(config["resume"])) if config["resume"] else []
+    absent: list[str] = []
+    settings = configuration.check(config, {} if config["resume"] else choices, absent if config["dry_run"] else None)
+    notes = absent
+    notes += resume.notes_on(settings, Path(config["resume"])) if config["resume"] else []
     return config, settings, [*notes, *configuration.warnings(settings)]
 
 
@@ -95,7 +97,7 @@ def run(config: DictConfig, choices: Mapping[str, str | None], overrides: Sequen
         if not resumed:
             require_unused(path)
         if resolved["dry_run"]:
-            Console().print(plan(settings, str(path)))
+            Console().print(plan(settings, str(path), notes))
             return 0
         folder = RunFolder(path, settings.logger, resume=resumed)
     except (ValueError, OSError) as error:  # ConfigurationError is a ValueError
