@@ -19,7 +19,7 @@ from rewards.armorm_model import ARCHITECTURE, ArmoOutput, ArmoRewardModel, load
 from rewards.chat import ChatTemplate, Turn, load_tokenizer
 from rewards.engines.onednn import use_onednn
 from rewards.engines.transformers import DTYPES, Precision, at_positions, pick_device, read_config
-from rewards.labels import Engine, Overlong
+from rewards.labels import Engine, Overlong, share_of_memory
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Score
 
@@ -74,6 +74,7 @@ class ArmoRMReward(ResponseReward):
     overlong: `fail` fails the score of a longer one, `cut` takes away the end of the response, says so in the log and
     marks the score with the part `cut`.
     batch_tokens: tokens of one forward pass, padding included. engine: transformers or vllm; the scores are equal.
+    gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
 
     Parts: `score` (gated), and for every objective `reward/NAME`, `gate/NAME` and `coefficient/NAME` (gate @ T.T), with
     sum(reward * coefficient) = score. Raises ValueError for a set-up that cannot work.
@@ -92,7 +93,9 @@ class ArmoRMReward(ResponseReward):
         batch_tokens: int = 16384,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
+        gpu_memory: float = 0.4,
     ) -> None:
+        share_of_memory(gpu_memory)
         if dtype not in DTYPES:
             raise ValueError(f"reward.dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
         if overlong not in ("fail", "cut"):
@@ -114,7 +117,7 @@ class ArmoRMReward(ResponseReward):
         self.max_tokens = limit if max_tokens is None else max_tokens
         self.cuts = overlong == "cut"
         self.helpsteer_scale, self.shows_gate = helpsteer_scale, parts == "all"
-        self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens)
+        self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one, and an over-long one unless it may be cut, fail with a reason."""
@@ -226,12 +229,12 @@ def _checked_weights(weights: Mapping[str, float] | None, names: Sequence[str]) 
 
 
 def _engine(
-    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int, max_tokens: int
+    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int, max_tokens: int, gpu_memory: float
 ) -> ArmoEngine:
     if engine == "transformers":
         return TransformersArmoEngine(model, dtype=dtype, device=device, batch_tokens=batch_tokens)
     if engine == "vllm":
         from rewards.engines.armorm_vllm import VllmArmoEngine  # vLLM takes seconds to import
 
-        return VllmArmoEngine(model, dtype=dtype, max_tokens=max_tokens)
+        return VllmArmoEngine(model, dtype=dtype, max_tokens=max_tokens, gpu_memory=gpu_memory)
     raise ValueError(f"reward.engine must be transformers or vllm, not {engine!r}")

@@ -50,7 +50,9 @@ class LabelModel:
         batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
+        gpu_memory: float = 0.4,
     ) -> None:
+        share_of_memory(gpu_memory)
         if len(labels) != 2:
             raise ValueError(f"reward.labels must be two texts, the positive one first, not {list(labels)}")
         if overlong not in ("fail", "cut"):
@@ -65,7 +67,25 @@ class LabelModel:
         self.label_ids: tuple[int, int] = self.template.label_ids(labels)  # type: ignore[assignment]
         self.system, self.cuts = system, overlong == "cut"
         self.max_tokens = _max_tokens(model, max_tokens, getattr(config, "max_position_embeddings", None))
-        self.engine = _engine(engine, model, dtype, device, batch_tokens, self)
+        self.engine = self._engine(engine, model, dtype, device, batch_tokens, gpu_memory)
+
+    def _engine(
+        self,
+        engine: Engine,
+        model: str,
+        dtype: Precision,
+        device: str,
+        batch_tokens: int | None,
+        gpu_memory: float,
+    ) -> LabelEngine:
+        if engine == "transformers":
+            return TransformersEngine(model, dtype=dtype, device=device, batch_tokens=batch_tokens)
+        if engine == "vllm":
+            from rewards.engines.vllm import VllmEngine  # vLLM takes seconds to import
+
+            tokenizer = self.template.tokenizer
+            return VllmEngine(model, tokenizer, dtype=dtype, max_tokens=self.max_tokens, gpu_memory=gpu_memory)
+        raise ValueError(f"reward.engine must be transformers or vllm, not {engine!r}")
 
     @property
     def too_long(self) -> str:
@@ -111,13 +131,7 @@ def _max_tokens(model: str, wanted: int | None, limit: int | None) -> int:
     return wanted
 
 
-def _engine(
-    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int | None, labels: LabelModel
-) -> LabelEngine:
-    if engine == "transformers":
-        return TransformersEngine(model, dtype=dtype, device=device, batch_tokens=batch_tokens)
-    if engine == "vllm":
-        from rewards.engines.vllm import VllmEngine  # vLLM takes seconds to import
-
-        return VllmEngine(model, labels.template.tokenizer, dtype=dtype, max_tokens=labels.max_tokens)
-    raise ValueError(f"reward.engine must be transformers or vllm, not {engine!r}")
+def share_of_memory(gpu_memory: float) -> None:
+    """Raise ValueError unless this can be a share of a GPU's memory."""
+    if not 0 < gpu_memory <= 1:
+        raise ValueError(f"reward.gpu_memory is a share of a GPU's memory, in (0, 1], not {gpu_memory}")

@@ -28,7 +28,7 @@ class OutcomeReward(ResponseReward):
     overlong: what happens to a longer one: `fail` fails its score, `cut` takes away the end of the solution, says so in
     the log and marks the score with the part `cut`.
     batch_tokens: tokens of one forward pass, padding included; None: 1024 on a CPU, 16384 on a GPU.
-    engine: transformers or vllm; the scores are equal.
+    engine: transformers or vllm; the scores are equal. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
     Raises ValueError for a set-up that cannot work.
     """
 
@@ -45,6 +45,7 @@ class OutcomeReward(ResponseReward):
         batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
+        gpu_memory: float = 0.4,
     ) -> None:
         self.remove = remove
         self.model = LabelModel(
@@ -57,6 +58,7 @@ class OutcomeReward(ResponseReward):
             batch_tokens=batch_tokens,
             overlong=overlong,
             engine=engine,
+            gpu_memory=gpu_memory,
         )
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:

@@ -48,6 +48,7 @@ class ProcessReward(ResponseReward):
         batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: Engine = "transformers",
+        gpu_memory: float = 0.4,
     ) -> None:
         self.split = _splitter(splitter, pattern, keep_empty)
         self.aggregate = aggregate(aggregation)
@@ -62,6 +63,7 @@ class ProcessReward(ResponseReward):
             batch_tokens=batch_tokens,
             overlong=overlong,
             engine=engine,
+            gpu_memory=gpu_memory,
         )
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:

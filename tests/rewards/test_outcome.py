@@ -94,6 +94,7 @@ def test_a_number_that_is_not_finite_becomes_a_failure(llama31, monkeypatch):
         ({"dtype": "fp16"}, "reward.dtype must be one of fp32, bf16"),
         ({"batch_tokens": 0}, "reward.batch_tokens must be at least 1"),
         ({"max_tokens": 4096}, "reward.max_tokens must lie between 1 and the model's 2048"),
+        ({"gpu_memory": 40.0}, "gpu_memory is a share"),
     ],
 )
 def test_options_that_cannot_work_are_refused_before_the_weights_are_read(llama31, options, message):
