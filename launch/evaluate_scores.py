@@ -107,12 +107,23 @@ def score(
     source.write_text("".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups))
     output = folder / f"{name}.jsonl"
     done, tally = resume(output, {"input": str(source), "reward": entry.node})
+    _check_kept(output, groups)
     if done < len(groups):
         total = sum(len(group.responses) for group in groups)
         console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
         score_file(reward, source, output, done, batch, total, tally, console)
     source.unlink()
     return [record["scores"] for record in records(output)]
+
+
+def _check_kept(output: Path, groups: Sequence[Group]) -> None:
+    """Raise ValueError where scores that were kept are of other responses: another n or seed chooses others."""
+    if not output.exists():
+        return
+    for number, record in enumerate(records(output), start=1):
+        expected = json.loads(json.dumps(_record(groups[number - 1]))) if number <= len(groups) else None
+        if expected is None or any(record[key] != expected[key] for key in ("prompt", "answers")):
+            raise ValueError(f"{output} holds scores of other responses (row {number}): delete it to score these")
 
 
 def has_steps(scores: Sequence[Sequence[Record]]) -> bool:

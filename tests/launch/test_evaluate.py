@@ -285,3 +285,13 @@ def test_a_reward_that_chooses_worse_among_more_responses_is_warned_of(tmp_path,
     # Of the 28 pairs 7 hold the longest story, and 3 of the other 21 hold no right response: 18/28.
     assert "WARNING, longest: 64.3% right at n = 2 falls to 0.0% at n = 8" in said
     assert "WARNING, Pass@n" not in said
+
+
+def test_scores_of_other_responses_are_never_taken_for_these(solutions, capfd):
+    """A problem with one response, in the middle, is part of the evaluation at n=1 only."""
+    rows = solutions.read_text().splitlines()
+    short = json.dumps({"prompt": "?", "answers": ["The answer is: 4"], "label": [1]})
+    solutions.write_text("\n".join([*rows[:4], short, *rows[4:]]) + "\n")
+    assert evaluate(solutions, f'rewards=["{reward("Longest")}"]') == 0
+    assert evaluate(solutions, f'rewards=["{reward("Longest")}"]', "n=[1]") == 1
+    assert "longest.jsonl holds scores of other responses (row 5): delete it" in capfd.readouterr().out
