@@ -144,13 +144,16 @@ class LiveDisplay(Display):
 
 def closing(summary: Summary) -> Group:
     """The end of a run: before and after in a table, a plain sentence, and where the files lie."""
-    table = Table(title="Held-out problems, graded by the verifier", title_justify="left")
+    graded = summary.after.accuracy is not None
+    title = f"Held-out problems, {'graded by the verifier' if graded else 'without answers to grade against'}"
+    table = Table(title=title, title_justify="left")
     for column in ("", "before", "after", "change"):
         table.add_column(column, justify="left" if not column else "right")
     before, after = summary.before, summary.after
-    table.add_row(
-        "accuracy", f"{before.accuracy:.3f}", f"{after.accuracy:.3f}", f"{after.accuracy - before.accuracy:+.3f}"
-    )
+    if before.accuracy is not None and after.accuracy is not None:
+        table.add_row(
+            "accuracy", f"{before.accuracy:.3f}", f"{after.accuracy:.3f}", f"{after.accuracy - before.accuracy:+.3f}"
+        )
     if before.reward is not None and after.reward is not None:
         table.add_row(
             "mean reward", f"{before.reward:.3f}", f"{after.reward:.3f}", f"{after.reward - before.reward:+.3f}"
@@ -170,19 +173,23 @@ def closing(summary: Summary) -> Group:
 
 def sentence(summary: Summary) -> str:
     """What came of the run, in words."""
-    change = f"{summary.before.accuracy:.2f} -> {summary.after.accuracy:.2f}"
+    before, after = summary.before, summary.after
     updates = f"{summary.updates} update{'' if summary.updates == 1 else 's'}"
-    return f"held-out accuracy {change} in {updates}, {duration(summary.seconds)}"
+    if before.accuracy is not None and after.accuracy is not None:
+        change = f"held-out accuracy {before.accuracy:.2f} -> {after.accuracy:.2f}"
+    elif before.reward is not None and after.reward is not None:
+        change = f"held-out reward {before.reward:.3f} -> {after.reward:.3f} (no answers to grade against)"
+    else:
+        change = "nothing to compare (no answers, no scores)"
+    return f"{change} in {updates}, {duration(summary.seconds)}"
 
 
 def evaluation_line(evaluation: Evaluation) -> str:
     """An evaluation in one line, the truth beside the reward."""
     reward = "none: every score failed" if evaluation.reward is None else f"{evaluation.reward:.3f}"
+    accuracy = "" if evaluation.accuracy is None else f"held-out accuracy {evaluation.accuracy:.3f}, "
     when = "before training" if evaluation.update == 0 else f"after update {evaluation.update}"
-    return (
-        f"{when}: held-out accuracy {evaluation.accuracy:.3f}, mean reward {reward}, {evaluation.tokens:.1f} tokens "
-        f"({evaluation.problems} problems)"
-    )
+    return f"{when}: {accuracy}mean reward {reward}, {evaluation.tokens:.1f} tokens ({evaluation.problems} problems)"
 
 
 def figures_of(metrics: Mapping[str, float]) -> list[tuple[str, str]]:

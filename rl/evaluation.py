@@ -40,7 +40,7 @@ def evaluate(
     values = [score.value for group in scores for score in group if score.ok]
     evaluation = Evaluation(
         update=update,
-        accuracy=fmean(float(right) for group in verdicts for right in group),
+        accuracy=None if verdicts is None else fmean(float(right) for group in verdicts for right in group),
         reward=fmean(values) if values else None,
         tokens=fmean(len(sample.response_ids) for group in rollout.samples for sample in group),
         problems=len(held_out),

@@ -111,15 +111,15 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         drawn = collect(settings, parts.sampler, parts.reward, stream, update, display, watch)
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
-        if update == 1:
-            report_trust(drawn.rollout, drawn.scores, truth(settings.task, drawn.rollout), display)
+        verdicts = truth(settings.task, drawn.rollout)
+        if update == 1 and verdicts is not None:
+            report_trust(drawn.rollout, drawn.scores, verdicts, display)
         display.stage("learn")
         with watch.stage("learn"):
             learned = learn(settings, parts, drawn, update, display)
         display.stage("sync")
         with watch.stage("sync"):
             sync(parts.learner, parts.sampler, version=update)
-        verdicts = truth(settings.task, drawn.rollout)
         lap = watch.lap()
         metrics = rollout_metrics(drawn.rollout, drawn.scores, verdicts) | drawn.metrics | learned
         metrics |= throughput(drawn.rollout, lap["time/sample"]) | lap

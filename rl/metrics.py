@@ -108,9 +108,12 @@ def response_metrics(rollout: Rollout) -> Metrics:
     }
 
 
-def rollout_metrics(rollout: Rollout, scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequence[bool]]) -> Metrics:
+def rollout_metrics(
+    rollout: Rollout, scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequence[bool]] | None
+) -> Metrics:
     """All metrics of one rollout: reward, truth and responses together."""
-    return reward_metrics(scores) | verdict_metrics(scores, verdicts) | response_metrics(rollout)
+    against_truth = {} if verdicts is None else verdict_metrics(scores, verdicts)
+    return reward_metrics(scores) | against_truth | response_metrics(rollout)
 
 
 class Stopwatch:

@@ -15,20 +15,25 @@ from typing import Protocol
 class Evaluation:
     """The policy on held-out problems after `update` updates (0: before training).
 
-    `accuracy` in [0, 1] is the verifier's; `reward` the mean reward of the same responses, None where every score
-    failed; `tokens` their mean length. `problems` counts the problems, one response each.
+    `accuracy` in [0, 1] is the verifier's, None where the task has no answers to grade against; `reward` the mean
+    reward of the same responses, None where every score failed; `tokens` their mean length. `problems` counts the
+    problems, one response each.
     """
 
     update: int
-    accuracy: float
+    accuracy: float | None
     reward: float | None
     tokens: float
     problems: int
 
     def metrics(self) -> dict[str, float]:
         """The evaluation as named numbers, for metrics.jsonl and TensorBoard."""
-        named = {"accuracy/held_out": self.accuracy, "response/held_out_tokens": self.tokens}
-        return named if self.reward is None else named | {"reward/held_out": self.reward}
+        named = {
+            "accuracy/held_out": self.accuracy,
+            "response/held_out_tokens": self.tokens,
+            "reward/held_out": self.reward,
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -88,17 +88,19 @@ class RunFolder:
         update: int,
         rollout: Rollout,
         scores: Sequence[Sequence[Score]],
-        verdicts: Sequence[Sequence[bool]],
+        verdicts: Sequence[Sequence[bool]] | None,
         stage: str = "train",
     ) -> None:
         """Append a line a response, as `logger.samples` says: all, those of the first problem (some), or none.
 
-        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i. `stage` says what they were drawn for
-        ("train" or "evaluate").
+        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i; without verdicts `right` is null. `stage`
+        says what they were drawn for ("train" or "evaluate").
         """
         if self._settings.samples == "none":
             return
-        rows = list(zip(rollout.problems, rollout.samples, scores, verdicts, strict=True))
+        unknown: list[Sequence[bool | None]] = [[None] * len(samples) for samples in rollout.samples]
+        known = unknown if verdicts is None else verdicts
+        rows = list(zip(rollout.problems, rollout.samples, scores, known, strict=True))
         for problem, samples, group, truth in rows if self._settings.samples == "all" else rows[:1]:
             for sample, score, right in zip(samples, group, truth, strict=True):
                 self._samples.append(
@@ -112,7 +114,7 @@ class RunFolder:
                         "finish_reason": sample.finish_reason,
                         "tokens": len(sample.response_ids),
                         "weight_version": sample.weight_version,
-                        "right": bool(right),
+                        "right": None if right is None else bool(right),
                         **score_fields(score),
                     },
                     flush=False,

@@ -21,8 +21,10 @@ def as_groups(rollout: Rollout) -> list[Group]:
     ]
 
 
-def truth(task: Task, rollout: Rollout) -> list[list[bool]]:
-    """The task's verdict on every response: what is true, whatever the reward says."""
+def truth(task: Task, rollout: Rollout) -> list[list[bool]] | None:
+    """The task's verdict on every response: what is true, whatever the reward says. None where it has none."""
+    if not getattr(task, "graded", True):
+        return None
     return [
         [task.grade(problem, sample.text) for sample in samples]
         for problem, samples in zip(rollout.problems, rollout.samples, strict=True)

@@ -11,7 +11,8 @@ from rewards.types import Problem
 class Task(Protocol):
     """A source of problems with two splits that do not overlap, and the truth about a response.
 
-    The truth (`grade`) is what evaluation reports as accuracy; a run may train on any reward.
+    The truth (`grade`) is what evaluation reports as accuracy; a run may train on any reward. A task whose
+    problems have no answers says so by an attribute `graded` that is False: no accuracy is reported then.
     """
 
     def train_problems(self, seed: int) -> Iterator[Problem]:

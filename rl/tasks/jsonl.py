@@ -19,7 +19,8 @@ class JsonlTask:
     """Problems from two files, one to train on and one held out.
 
     `problem` names the field with the question: text, or a list of chat messages (`role`, `content`) that ends with the
-    user's turn. `answer` names the field with the reference answer: text or a number. `system` is put before every
+    user's turn. `answer` names the field with the reference answer: text or a number; None for prompts without answers,
+    of which no accuracy is reported. `system` is put before every
     question as a system message. `overlap` says what to do with a training problem that is also held out, word for
     word: "stop" (an error) or "drop" (left out of training; `dropped` counts them).
 
@@ -32,11 +33,12 @@ class JsonlTask:
         train: str,
         held_out: str,
         problem: str = "problem",
-        answer: str = "answer",
+        answer: str | None = "answer",
         system: str | None = None,
         overlap: Literal["stop", "drop"] = "stop",
     ) -> None:
-        self._problem, self._answer, self._system = problem, answer, system
+        self.graded = answer is not None
+        self._problem, self._answer, self._system = problem, answer or "", system
         self._held_out = self._load(held_out, "task.held_out")
         self._train = self._load(train, "task.train")
         seen = {problem.text for problem in self._held_out}
@@ -101,7 +103,7 @@ class JsonlTask:
         return Problem(
             id=str(fields.get("id", identity)),
             prompt=messages[0]["content"] if len(messages) == 1 else messages,
-            answer=self.reference_answer(fields),
+            answer=self.reference_answer(fields) if self.graded else None,
         )
 
     def _messages(self, fields: Mapping[str, Any]) -> tuple[Message, ...]:

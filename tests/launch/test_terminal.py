@@ -163,3 +163,15 @@ def test_the_plan_counts_actors_and_responses(settings_of):
         "20 updates of GRPO",
     ):
         assert part in " ".join(text.split())
+
+
+def test_a_run_without_answers_reports_its_reward_and_no_accuracy():
+    before, after = Evaluation(0, None, 0.5, 40.0, 200), Evaluation(3, None, 0.8, 45.0, 200)
+    summary = Summary(before, after, 3, 60.0, {}, Path("runs/x"))
+    assert "accuracy" not in before.metrics()
+    assert sentence(summary).startswith("held-out reward 0.500 -> 0.800 (no answers to grade against) in 3 updates")
+    console = screen()
+    watching = PlainDisplay("dpo armorm", 3, console)
+    watching.evaluation(after)
+    watching.finish(summary)
+    assert "accuracy" not in shown(console) and "without answers" in shown(console)

@@ -84,6 +84,11 @@ def test_rollout_metrics_hold_reward_truth_and_responses():
     assert {"reward/mean", "accuracy/rollout", "response/tokens"} <= metrics.keys()
 
 
+def test_without_a_truth_the_reward_stands_alone():
+    metrics = rollout_metrics(Rollout([], []), [[Score.of(0.5)]], None)
+    assert metrics["reward/mean"] == 0.5 and "accuracy/rollout" not in metrics
+
+
 def test_throughput_counts_response_tokens():
     assert throughput(ROLLOUT, 2.0) == {"rate/tokens_per_second": 3.0}
 

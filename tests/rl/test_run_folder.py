@@ -116,3 +116,9 @@ def test_runs_are_never_mixed_in_one_folder(tmp_path):
 def test_an_error_without_words_is_named_by_its_kind():
     assert reason_of(KeyError()) == "KeyError"
     assert reason_of(KeyboardInterrupt()) == "stopped by Ctrl-C"
+
+
+def test_without_a_truth_samples_are_neither_right_nor_wrong(tmp_path):
+    run = RunFolder(tmp_path / "run", QUIET)
+    run.log_samples(1, ROLLOUT, SCORES, None)
+    assert [row["right"] for row in rows(run.path / "samples.jsonl")] == [None, None]

@@ -37,3 +37,4 @@ def test_groups_and_verdicts_follow_the_rollout() -> None:
     assert [response.text for response in as_groups(rollout)[0].responses] == ["yes", "no"]
     task = SimpleNamespace(grade=lambda problem, text: text == problem.answer)
     assert truth(task, rollout) == [[True, False]]
+    assert truth(SimpleNamespace(graded=False), rollout) is None, "a task without answers knows no truth"

@@ -107,3 +107,10 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path):
     same = write(tmp_path / "a.jsonl", *problems(1))
     with pytest.raises(ValueError, match="no problem that is not held out"):
         JsonlTask(same, same, overlap="drop")
+
+
+def test_prompts_may_have_no_answers(tmp_path):
+    train, held_out = (write(tmp_path / name, {"problem": name}) for name in ("train.jsonl", "test.jsonl"))
+    task = JsonlTask(train, held_out, answer=None)
+    assert next(task.train_problems(1)).answer is None and not task.graded
+    assert JsonlTask(*(write(tmp_path / name, *problems(number)) for number, name in enumerate(("a", "b")))).graded
