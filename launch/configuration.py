@@ -95,7 +95,7 @@ def check(
     for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
         verify(config[key], key, sources.get(key, ""))
     built = {key: _node(key, config[key], sources.get(key, ""), absent) for key in nodes}
-    settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), **built)
+    settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), task_config=dict(config["task"]), **built)
     _check_together(settings, absent)
     return settings
 

@@ -72,13 +72,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 def flat(settings: RunSettings) -> dict[str, Any]:
     """All settings by dotted key, as JSON can hold them. The loop's own keys stand without a prefix, as in the config.
 
-    The reward's are those of its configuration; a task or an algorithm that is no dataclass is known by its class only.
+    Reward and task are compared by their configurations; an algorithm that is no dataclass is known by its class only.
     """
     groups = {
         "": settings.loop,
         **{name: getattr(settings, name) for name in ("policy", "rollout", "learner", "cluster", "logger")},
         "algorithm": settings.algorithm,
-        "task": settings.task,
+        "task": settings.task_config or settings.task,
         "reward": settings.reward_config,
     }
     named = {key: value for name, group in groups.items() for key, value in _leaves(group, name)}

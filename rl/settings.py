@@ -6,7 +6,7 @@ by type, before Ray starts. A combination that cannot work raises ValueError in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rewards.types import Reward
@@ -194,7 +194,7 @@ class RunSettings:
 
     `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
     is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to
-    build their own.
+    build their own. `task_config` is the task's, which a resumed run compares.
     """
 
     loop: LoopSettings
@@ -207,3 +207,4 @@ class RunSettings:
     task: Any
     reward: Reward
     reward_config: dict[str, Any]
+    task_config: dict[str, Any] = field(default_factory=dict)
