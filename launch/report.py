@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from launch.report_matrix import matrix
 from launch.runs import Run, read_all
@@ -56,29 +57,47 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def plot(runs: Sequence[Run], path: Path) -> None:
-    """True accuracy (solid) and mean reward (dashed) on held-out problems against updates; one panel a name."""
+    """True accuracy (solid) and mean reward (dashed) on held-out problems against updates; one panel a name.
+
+    Where a reward leaves [0, 1], its panel has a second scale for it, on the right.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     names = sorted({run.name for run in runs})
-    figure, axes = pyplot.subplots(1, len(names), figsize=(3.4 * len(names), 3.2), sharey=True, squeeze=False)
-    for axis, name in zip(axes[0], names, strict=True):
-        for number, run in enumerate(run for run in runs if run.name == name):
-            colour = f"C{number}"
-            axis.plot(
-                *zip(*run.series("accuracy/held_out"), strict=True), color=colour, label=f"accuracy, seed {run.seed}"
-            )
-            axis.plot(*zip(*run.series("reward/held_out"), strict=True), color=colour, linestyle="--", label="reward")
-        axis.set_title(name.replace("_", " "), fontsize=9)
-        axis.set_xlabel("updates")
-        axis.set_ylim(0, 1)
-        axis.grid(alpha=0.3)
-    axes[0][0].legend(fontsize=7)
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(3.8 * columns, 3.0 * rows), sharey=True, squeeze=False)
+    for axis in axes.flat[len(names) :]:
+        axis.remove()
+    for axis, name in zip(axes.flat, names, strict=False):
+        _panel(axis, name, [run for run in runs if run.name == name])
+    axes[0][0].legend(fontsize=7, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def _panel(axis: Any, name: str, runs: Sequence[Run]) -> None:
+    rewards = [value for run in runs for _, value in run.series("reward/held_out")]
+    outside = any(not 0 <= value <= 1 for value in rewards)
+    scale = axis.twinx() if outside else axis
+    for number, run in enumerate(runs):
+        accuracy, reward = run.series("accuracy/held_out"), run.series("reward/held_out")
+        axis.plot(*zip(*accuracy, strict=True), color=f"C{number}", label=f"accuracy, seed {run.seed}")
+        if reward:
+            scale.plot(*zip(*reward, strict=True), color=f"C{number}", linestyle="--")
+    axis.plot([], [], color="grey", linestyle="--", label="mean reward")
+    if outside:
+        scale.set_ylim(min(0.0, *rewards), 1.1 * max(rewards))
+        scale.set_ylabel("mean reward (dashed)", fontsize=7)
+        scale.tick_params(labelsize=7)
+    axis.set_title(name.replace("_", " ") + ("" if rewards else "\n(no reward for a lone response)"), fontsize=9)
+    axis.set_xlabel("updates", fontsize=8)
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.3)
 
 
 def _arrow(series: Sequence[tuple[int, float]], digits: int = 3) -> str:
