@@ -34,7 +34,7 @@ def draw(
     """Write the samples of `settings.problems` held-out problems to `output`, or those that are not there yet."""
     problems = task.held_out_problems(settings.problems)
     batches = [problems[start : start + rollout.problems] for start in range(0, len(problems), rollout.problems)]
-    done = _whole_batches(output, [len(batch) for batch in batches])
+    done = whole_batches(output, [len(batch) for batch in batches])
     if done == len(batches):
         return
     logs = output.parent / "logs"
@@ -77,7 +77,7 @@ def _records(task: Task, problems: Sequence[Problem], samples: Sequence[Sequence
         yield record
 
 
-def _whole_batches(output: Path, sizes: Sequence[int]) -> int:
+def whole_batches(output: Path, sizes: Sequence[int]) -> int:
     """How many batches an earlier start has written in full; what follows them is taken away."""
     if not output.exists():
         return 0

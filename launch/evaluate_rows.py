@@ -120,7 +120,7 @@ PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected", "subset", "chosen
 def parse_solutions(record: Mapping[str, Any], line: int) -> Solutions:
     """A row of a best-of-N file. Raises ValueError with the reason where it cannot be used."""
     group = group_of(record, line)
-    _check_prompt(group.problem)
+    check_prompt(group.problem)
     if not group.responses:
         raise ValueError("the list of answers is empty")
     both = [record[name] for name in ("label", "labels") if record.get(name) is not None]
@@ -170,11 +170,11 @@ def parse_pair(record: Mapping[str, Any], line: int) -> Pair:
         texts.append(Response(value))
     prompt = record.get("prompt")
     problem = Problem(str(record.get("id", line)), tuple(prompt) if isinstance(prompt, list) else prompt or "")
-    _check_prompt(problem)
+    check_prompt(problem)
     return Pair(line, Group(problem, tuple(texts)), subset)
 
 
-def _check_prompt(problem: Problem) -> None:
+def check_prompt(problem: Problem) -> None:
     """Raise ValueError for an empty prompt and for messages that are none."""
     if isinstance(problem.prompt, str):
         if not problem.prompt.strip():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -53,11 +53,15 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's answer: whether each side is correct, or no verdict with the reason (both sides are None then)."""
+    """A judge's answer: whether each side is correct, or no verdict with the reason (both sides are None then).
+
+    `text` is what the judge wrote, where it is known; verdicts are equal whatever the words.
+    """
 
     a: bool | None
     b: bool | None
     reason: str | None = None
+    text: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.a is None) != (self.b is None) or (self.a is None) != (self.reason is not None):
@@ -132,4 +136,5 @@ def parse(completion: str) -> Verdict:
     missing = [side.upper() for side, verdicts in found.items() if not verdicts]
     if missing:
         return Verdict.none(f"the judge gave no verdict on response {' and '.join(missing)}")
-    return Verdict(*(found[side][-1].lower() == "correct" for side in "ab"))
+    a, b = (found[side][-1].lower() == "correct" for side in "ab")
+    return Verdict(a, b, text=text)

@@ -198,6 +198,34 @@ class SamplerGroup:
         """
         drawing = Drawing(n, temperature, top_p, max_new_tokens or self.settings.max_new_tokens, greedy)
         prompts = [self._prompt(problem, drawing.max_new_tokens) for problem in problems]
+        return Rollout(problems=list(problems), samples=self._draw(prompts, drawing, seed))
+
+    def continue_from(
+        self,
+        beginnings: Sequence[tuple[int, ...]],
+        n: int,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> list[list[Sample]]:
+        """Draw `n` continuations of each beginning: token ids of a prompt and the response's first part.
+
+        They come in the order of the beginnings; `prompt_ids` of a sample are its whole beginning, its text only what
+        follows. One call for all: beginnings that begin alike, next to each other, are computed once (prefix cache). A
+        continuation ends at the settings' `max_new_tokens`, or where the engine's `max_model_len` is full. Raises
+        ValueError for a beginning that leaves no room for a token.
+        """
+        longest = max(map(len, beginnings), default=0)
+        if longest >= self.settings.max_model_len:
+            raise ValueError(
+                f"a response of {longest} tokens with its prompt cannot be continued: raise rollout.max_model_len, "
+                f"which is {self.settings.max_model_len}"
+            )
+        return self._draw(beginnings, Drawing(n, temperature, top_p, self.settings.max_new_tokens), seed)
+
+    def _draw(self, prompts: Sequence[tuple[int, ...]], drawing: Drawing, seed: int | None) -> list[list[Sample]]:
+        """Responses to each prompt, the prompts shared out among the engines in blocks."""
         share = max(1, math.ceil(len(prompts) / len(self.engines)))
         refs = [
             engine.generate.remote(
@@ -208,13 +236,10 @@ class SamplerGroup:
         ]
         answers = self._call(refs, "sampling")
         drawn = [(responses, version) for groups, version in answers for responses in groups]
-        return Rollout(
-            problems=list(problems),
-            samples=[
-                [self._sample(prompt, response, version) for response in responses]
-                for prompt, (responses, version) in zip(prompts, drawn, strict=True)
-            ],
-        )
+        return [
+            [self._sample(prompt, response, version) for response in responses]
+            for prompt, (responses, version) in zip(prompts, drawn, strict=True)
+        ]
 
     def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> float:
         """Give every engine the weights in these object references; returns the slowest engine's seconds."""

@@ -1,0 +1,78 @@
+"""From annotated problems to training data in the published forms; pure functions of a record.
+
+A record is a row of annotated.jsonl: `prompt`, `answers`, `label` as in any best-of-N file, and for each answer
+`step_spans` (characters) and `step_values` (the share of right continuations, the last step's is the label).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rewards.types import Problem, Span
+
+Record = Mapping[str, Any]
+Row = dict[str, Any]
+
+POSITIVE, NEGATIVE = "+", "-"
+
+
+def sign(value: float) -> str:
+    """Math-Shepherd's hard label (arXiv 2312.08935, section 3.3.2): right where any continuation came right."""
+    return POSITIVE if value > 0 else NEGATIVE
+
+
+def process_rows(record: Record, *, soft: bool, remove: str) -> Iterator[Row]:
+    """A conversation for each solution: turn k holds step k, the first one the problem too, each answered `+` or `-`.
+
+    With `soft` the shares of right continuations stand beside it, in [0, 1], as `values`. `remove` is text taken out
+    of the steps; a step of nothing else is left out.
+    """
+    question = question_of(record)
+    for text, spans, values in zip(record["answers"], record["step_spans"], record["step_values"], strict=True):
+        pieces = [(_clean(text[start:end], remove), value) for (start, end), value in zip(spans, values, strict=True)]
+        pieces = [(piece, value) for piece, value in pieces if piece]
+        if not pieces:
+            continue
+        turns = [f"{question} {pieces[0][0]}", *[piece for piece, _ in pieces[1:]]]
+        signs = [sign(value) for _, value in pieces]
+        row: Row = {"conversations": conversation(*[turn for pair in zip(turns, signs, strict=True) for turn in pair])}
+        yield row | ({"values": [value for _, value in pieces]} if soft else {})
+
+
+def outcome_rows(record: Record, *, remove: str) -> Iterator[Row]:
+    """A conversation for each solution: one turn with the problem and all of it, answered `+` or `-`."""
+    question = question_of(record)
+    for text, label in zip(record["answers"], record["label"], strict=True):
+        yield {"conversations": conversation(f"{question} {_clean(text, remove)}", sign(label))}
+
+
+def conversation(*contents: str) -> list[dict[str, str]]:
+    """Turns of the user and the assistant by turns."""
+    return [
+        {"role": "assistant" if index % 2 else "user", "content": content} for index, content in enumerate(contents)
+    ]
+
+
+def question_of(record: Record) -> str:
+    """The question as a reward model reads it: the prompt, or its last user message."""
+    prompt = record["prompt"]
+    return Problem("", prompt if isinstance(prompt, str) else tuple(prompt)).text
+
+
+def beginnings(text: str, spans: Sequence[Span]) -> list[str]:
+    """What is continued for each step but the last: the text up to where the next step begins.
+
+    What separates two steps belongs to it, so that the policy starts a new step and cannot lengthen the old one.
+    """
+    return [text[:start] for start, _ in spans[1:]]
+
+
+def empty_steps(spans: Sequence[Span]) -> list[int]:
+    """Which pieces before the last step are empty; what follows it does not count."""
+    last = max((index for index, (start, end) in enumerate(spans) if start < end), default=0)
+    return [index for index, (start, end) in enumerate(spans[:last]) if start == end]
+
+
+def _clean(text: str, remove: str) -> str:
+    return (text.replace(remove, "") if remove else text).strip()

@@ -1,0 +1,64 @@
+"""What launch.annotate is asked to do: the keys at the root of configs/annotate.yaml, with their ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from launch.nodes import ConfigurationError, checked, unknown_key
+from rewards.steps import Splitter, splitter
+from rl.settings import require
+
+GROUPS = ("policy", "task", "rollout", "cluster")
+
+
+@dataclass(frozen=True)
+class AnnotateSettings:
+    """The keys of an annotation that are not a group's; configs/annotate.yaml says what each is for."""
+
+    folder: str
+    input: str | None = None
+    problems: int = 200
+    seed: int = 1
+    continuations: int = 8
+    labels: Literal["hard", "soft"] = "hard"
+    splitter: str = "line"
+    pattern: str | None = None
+    remove: str = ""
+    keep_duplicates: bool = False
+    judge: str | None = None
+    judge_template: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("problems", "continuations"):
+            require(getattr(self, key) >= 1, f"{key} must be at least 1, not {getattr(self, key)}")
+        require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
+        require(self.input is None or Path(self.input).is_file(), f"input {self.input}: there is no such file")
+        require(
+            self.judge_template is None or self.judge == "verified",
+            "judge_template belongs to judge=verified; another judge has its own, judge='pairjudge judge.template=...'",
+        )
+        self.split()
+
+    def split(self, *, keep_empty: bool = False) -> Splitter:
+        """The splitter. Raises ValueError for one that does not exist."""
+        try:
+            return splitter(self.splitter, pattern=self.pattern, keep_empty=keep_empty)
+        except ValueError as error:
+            raise ValueError(str(error).replace("reward.", "")) from error
+
+
+def settings_of(config: Mapping[str, Any]) -> AnnotateSettings:
+    """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
+    hints = get_type_hints(AnnotateSettings)
+    known = [field.name for field in fields(AnnotateSettings)]
+    for key in config:
+        if key not in known and key not in GROUPS:
+            raise ConfigurationError(unknown_key(key, "", [*known, *GROUPS]))
+    given = {key: checked(config[key], hints[key], key, "configs/annotate.yaml") for key in known if key in config}
+    try:
+        return AnnotateSettings(**given)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
