@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import fmean, pstdev
 
+import numpy as np
+
+from rewards.evaluation.ranking import auc
 from rewards.types import Score
 from rl.types import Rollout
 
@@ -70,26 +73,11 @@ def verdict_metrics(scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequen
         metrics["reward/right"] = fmean(right_values)
     if wrong_values:
         metrics["reward/wrong"] = fmean(wrong_values)
-    if right_values and wrong_values:
-        metrics["reward/auc"] = auc(right_values, wrong_values)
+    scored = [(score.value, right) for score, right in pairs if score.ok]
+    chance = auc(np.array([value for value, _ in scored]), np.array([right for _, right in scored], dtype=bool))
+    if chance is not None:
+        metrics["reward/auc"] = chance
     return metrics
-
-
-def auc(positives: Sequence[float], negatives: Sequence[float]) -> float:
-    """The chance that a value of `positives` exceeds one of `negatives`, ties counting half (Mann-Whitney U / nm).
-
-    Both must be non-empty. O((n + m) log(n + m)).
-    """
-    labelled = sorted([(value, True) for value in positives] + [(value, False) for value in negatives])
-    rank_sum, start = 0.0, 0
-    while start < len(labelled):
-        end = start
-        while end < len(labelled) and labelled[end][0] == labelled[start][0]:
-            end += 1
-        mean_rank = (start + 1 + end) / 2
-        rank_sum += mean_rank * sum(positive for _, positive in labelled[start:end])
-        start = end
-    return (rank_sum - len(positives) * (len(positives) + 1) / 2) / (len(positives) * len(negatives))
 
 
 def response_metrics(rollout: Rollout) -> Metrics:

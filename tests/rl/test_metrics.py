@@ -1,13 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rewards.types import Problem, Score
 from rl.metrics import (
     Stopwatch,
-    auc,
     failures,
     response_metrics,
     reward_metrics,
@@ -61,15 +58,6 @@ def test_the_truth_stands_beside_the_reward():
 def test_scores_and_verdicts_of_different_length_are_refused():
     with pytest.raises(ValueError):
         verdict_metrics([[Score.of(1.0)]], [[True, False]])
-
-
-@given(
-    st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8),
-    st.lists(st.integers(0, 5).map(float), min_size=1, max_size=8),
-)
-def test_auc_is_the_chance_of_ranking_a_pair_right(positives, negatives):
-    wins = [1.0 if p > n else 0.5 if p == n else 0.0 for p in positives for n in negatives]
-    assert auc(positives, negatives) == pytest.approx(sum(wins) / len(wins))
 
 
 def test_response_lengths_and_reasons_to_end():

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+import numpy as np
+
 from rewards.aggregate import AGGREGATES
+from rewards.evaluation.ranking import auc
 from rewards.types import Group, Score
-from rl.metrics import auc
 from rl.tasks.arithmetic.task import ArithmeticTask
 from rl.tasks.arithmetic.verify import lines_of
 
@@ -39,10 +41,8 @@ def outcome_quality(
     """AUC of the values against the right answers, and best-of-n. A failed score ranks last and is counted."""
     verdicts = grade(task, groups)
     pairs = [pair for row, right in zip(scores, verdicts, strict=True) for pair in zip(row, right, strict=True)]
-    rights = [_rank(score) for score, right in pairs if right]
-    wrongs = [_rank(score) for score, right in pairs if not right]
     return {
-        "auc": auc(rights, wrongs),
+        "auc": _auc([(_rank(score), right) for score, right in pairs]),
         f"best-of-{len(groups[0].responses)}": best_of_n(verdicts, [[_rank(score) for score in row] for row in scores]),
         "failed": float(sum(not score.ok for score, _ in pairs)),
     }
@@ -99,7 +99,9 @@ def _rank(score: Score) -> float:
 
 
 def _auc(pairs: Sequence[tuple[float, bool]]) -> float:
-    return auc([value for value, right in pairs if right], [value for value, right in pairs if not right])
+    """NaN where all are right, or none."""
+    found = auc(np.array([value for value, _ in pairs]), np.array([right for _, right in pairs], dtype=bool))
+    return float("nan") if found is None else found
 
 
 def _both(groups: Sequence[Group], verdicts: Verdicts) -> list[tuple[Group, Sequence[bool]]]:
