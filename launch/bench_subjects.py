@@ -37,6 +37,8 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 LARGE_VOCABULARY = 128_256
 
+FAMILIES = ("labels", "armorm", "judge")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,14 +68,23 @@ def options_of(words: Sequence[str]) -> Options:
         key, _, value = word.partition("=")
         if key not in types:
             raise ConfigurationError(unknown_key(key, "", list(types)))
-        parse: dict[type, Callable[[str], Any]] = {int: int, float: float, bool: lambda text: text.lower() == "true"}
+        parse: dict[type, Callable[[str], Any]] = {
+            int: int,
+            float: float,
+            bool: {"true": True, "false": False}.__getitem__,
+        }
         try:
             given[key] = checked(parse.get(types[key], str)(value), types[key], key, "")
-        except ValueError as error:
+        except (ValueError, KeyError) as error:
             raise ConfigurationError(f"{word}: not a value of {key}") from error
     options = Options(**given)
     if options.size not in SHAPES:
         raise ConfigurationError(f"size must be one of {', '.join(SHAPES)}, not {options.size}")
+    unknown = [name for name in options.what.split(",") if name not in FAMILIES]
+    if unknown:
+        raise ConfigurationError(f"what: {unknown[0]!r} is none of {', '.join(FAMILIES)}")
+    if options.what == "judge" and not options.judge:
+        raise ConfigurationError("what=judge needs judge=FOLDER, a judge with its compare.md")
     return options
 
 

@@ -80,7 +80,15 @@ def test_options_are_read_from_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("word", "message"), [("sise=tiny", "did you mean size"), ("size=huge", "size must be"), ("repeat=x", "repeat")]
+    ("word", "message"),
+    [
+        ("sise=tiny", "did you mean size"),
+        ("size=huge", "size must be"),
+        ("repeat=x", "repeat"),
+        ("memory=flase", "not a value of memory"),
+        ("what=prm", "'prm' is none of labels"),
+        ("what=judge", "needs judge=FOLDER"),
+    ],
 )
 def test_a_word_that_is_no_option_is_refused(word, message):
     with pytest.raises(ConfigurationError, match=message):
