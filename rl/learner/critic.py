@@ -98,13 +98,13 @@ def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -
     strange = sorted(unread - {f"{head}.weight"})
     require(not strange, f"critic.path: the model in {path} lacks {len(strange)} weights, {strange[:1]} for one")
     if unread:
-        _draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
+        draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
     model.config.use_cache = False
     settle(model, strategy)
     return model
 
 
-def _draw_head(weight: nn.Parameter, width: int, seed: int) -> None:
+def draw_head(weight: nn.Parameter, width: int, seed: int) -> None:
     """OpenRLHF's initialisation of a value head, the same on every rank."""
     with gathered([weight], change=True), torch.no_grad():
         generator = torch.Generator().manual_seed(seed)

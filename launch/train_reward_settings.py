@@ -1,0 +1,99 @@
+"""What launch.train_reward is asked: the keys at the root of configs/train_reward.yaml, and whose folder it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from launch.nodes import ConfigurationError, build, checked, unknown_key
+from rewards.training.armorm_fit import ArmoModel
+from rl.settings import ClusterSettings, require
+
+GROUPS = ("recipe", "cluster")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class TrainRewardSettings:
+    """The keys that are not a group's; configs/train_reward.yaml says what each is for."""
+
+    folder: str
+    data: str
+    pairs: str | None = None
+    held_out: int = 500
+    seed: int = 1
+    checkpoint_every: int = 200
+
+    def __post_init__(self) -> None:
+        for key in ("held_out", "seed", "checkpoint_every"):
+            require(getattr(self, key) >= 0, f"{key} must not be negative, not {getattr(self, key)}")
+        for key, path in (("data", self.data), ("pairs", self.pairs)):
+            require(path is None or Path(path).is_file(), f"{key} {path}: there is no such file")
+
+
+def parts_of(
+    config: Mapping[str, Any], choices: Mapping[str, str | None]
+) -> tuple[TrainRewardSettings, Any, ClusterSettings]:
+    """Settings, recipe and cluster of a plain configuration, checked.
+
+    Raises ConfigurationError for unknown keys, other types, bad ranges and files that are missing.
+    """
+    known = [field.name for field in fields(TrainRewardSettings)]
+    for key in config:
+        if key not in known and key not in GROUPS:
+            raise ConfigurationError(unknown_key(key, "", [*known, *GROUPS]))
+    hints = get_type_hints(TrainRewardSettings)
+    given = {key: checked(config[key], hints[key], key, "configs/train_reward.yaml") for key in known if key in config}
+    try:
+        settings = TrainRewardSettings(**given)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    recipe = build(config["recipe"], "recipe", f"configs/recipe/{choices.get('recipe')}.yaml")
+    if isinstance(recipe, ArmoModel) != (settings.pairs is not None):
+        raise ConfigurationError(
+            "pairs=FILE is missing: ArmoRM's gate is trained on preference pairs"
+            if settings.pairs is None
+            else "pairs is ArmoRM's only: leave it out, data holds all that this recipe reads"
+        )
+    return settings, recipe, build(config["cluster"], "cluster", f"configs/cluster/{choices.get('cluster')}.yaml")
+
+
+def claim(folder: Path, settings: TrainRewardSettings, config: Mapping[str, Any]) -> bool:
+    """Make the folder, or see that it holds this very training; returns whether that is finished.
+
+    Raises ConfigurationError where it holds another: other files, recipe or seed.
+    """
+    made_from = {
+        "recipe": config["recipe"],
+        "data": _digest(Path(settings.data)),
+        "pairs": None if settings.pairs is None else _digest(Path(settings.pairs)),
+        "held_out": settings.held_out,
+        "seed": settings.seed,
+    }
+    mark = folder / "made_from.json"
+    if mark.exists():
+        written = json.loads(mark.read_text(encoding="utf-8"))
+        different = [key for key, value in made_from.items() if written.get(key) != value]
+        if different:
+            raise ConfigurationError(
+                f"folder {folder} holds a training with another {', '.join(different)}: "
+                "choose another name, or delete it"
+            )
+        return (folder / "summary.json").exists()
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"folder {folder} holds something else: choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(made_from, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return False
+
+
+def _digest(path: Path) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sha.update(chunk)
+    return sha.hexdigest()

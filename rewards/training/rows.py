@@ -1,0 +1,182 @@
+"""Training rows of reward models in their published form: what a JSON object must hold, and what is wrong with it.
+
+| kind          | a row                                                                                              |
+|---------------|----------------------------------------------------------------------------------------------------|
+| signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data)  |
+| pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts beside a `prompt` |
+| objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null a objective (ArmoRM's data)         |
+| judgements    | `messages` that end with a judgement, or `question`, `response_a`, `response_b`, `judgement`       |
+
+Every parser raises ValueError with the reason where a row cannot be used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.chat import Turn
+from rewards.verdicts import Comparison, Verdict, parse
+
+SIGN_FIELDS = frozenset({"id", "conversations", "messages"})
+PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected"})
+JUDGEMENT_FIELDS = frozenset({"id", "messages", "conversations", "question", "response_a", "response_b", "judgement"})
+OBJECTIVE_FIELDS = frozenset({"id", "messages", "prompt", "response", "objectives"})
+
+Turns = tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Signs:
+    """User turns, and the label that answers each of them; a system text or None."""
+
+    users: tuple[str, ...]
+    labels: tuple[str, ...]
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Two whole conversations; the first is the better one."""
+
+    chosen: Turns
+    rejected: Turns
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """A whole conversation and a number an objective, NaN where nothing is known."""
+
+    turns: Turns
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge wrote, and what it had read: a comparison to be put into a template, or the turns themselves."""
+
+    asked: Comparison | Turns
+    written: str
+    verdict: Verdict
+
+
+def parse_signs(record: Mapping[str, Any], labels: Sequence[str]) -> Signs:
+    """A conversation of user turns, each answered with one of `labels`; a system turn may come first."""
+    turns = list(_messages(_either(record, "conversations", "messages"), "conversations"))
+    system = turns.pop(0).content if turns and turns[0].role == "system" else None
+    if not turns or len(turns) % 2:
+        raise ValueError(f"a conversation must have pairs of user and assistant turns, this one has {len(turns)} turns")
+    for place, turn in enumerate(turns):
+        wanted = ("user", "assistant")[place % 2]
+        if turn.role != wanted:
+            raise ValueError(f"turn {place} is the {turn.role}'s: user and assistant must take turns")
+        if wanted == "user" and not turn.content.strip():
+            raise ValueError(f"step {place // 2} is empty")
+        if wanted == "assistant" and turn.content.strip() not in labels:
+            raise ValueError(f"step {place // 2} is labelled {turn.content[:20]!r}: expected one of {list(labels)}")
+    return Signs(
+        tuple(turn.content for turn in turns[::2]), tuple(turn.content.strip() for turn in turns[1::2]), system
+    )
+
+
+def parse_preference(record: Mapping[str, Any]) -> Preference:
+    """Two conversations with the same beginning, the better response in `chosen`."""
+    sides = []
+    for name in ("chosen", "rejected"):
+        value = record.get(name)
+        if isinstance(value, str):
+            value = [*_prompt(record), {"role": "assistant", "content": value}]
+        sides.append(_answered(value, name))
+    chosen, rejected = sides
+    if chosen == rejected:
+        raise ValueError("chosen and rejected are the same")
+    if chosen[:-1] != rejected[:-1]:
+        raise ValueError("chosen and rejected do not answer the same prompt")
+    return Preference(chosen, rejected)
+
+
+def parse_objectives(record: Mapping[str, Any], names: Sequence[str]) -> Objectives:
+    """A conversation with a column for each objective (absent, null or NaN: unknown), or all in a list `objectives`."""
+    if "messages" in record:
+        turns = _answered(record["messages"], "messages")
+    elif isinstance(record.get("response"), str):
+        turns = _answered([*_prompt(record), {"role": "assistant", "content": record["response"]}], "response")
+    else:
+        raise ValueError("there is no conversation: give it as messages, or as prompt and response")
+    given = record.get("objectives")
+    if given is None:
+        given = [record.get(name) for name in names]
+    elif not isinstance(given, list) or len(given) != len(names):
+        found = f"{len(given)} numbers" if isinstance(given, list) else type(given).__name__
+        raise ValueError(f"objectives must be a list of {len(names)} numbers, not {found}")
+    values = tuple(_number(value, name) for value, name in zip(given, names, strict=True))
+    if all(math.isnan(value) for value in values):
+        raise ValueError("no objective is known")
+    return Objectives(turns, values)
+
+
+def parse_judgement(record: Mapping[str, Any]) -> Judgement:
+    """A judgement with a verdict on both responses, and what was asked."""
+    asked: Comparison | Turns
+    if "judgement" in record:
+        texts = [record.get(name) for name in ("question", "response_a", "response_b")]
+        missing = [name for name, text in zip(Comparison._fields, texts, strict=True) if not isinstance(text, str)]
+        if missing:
+            raise ValueError(f"{missing[0] if missing[0] == 'question' else f'response_{missing[0]}'} is no text")
+        asked, written = Comparison(*texts), record["judgement"]  # type: ignore[arg-type]
+    else:
+        *before, last = _answered(_either(record, "messages", "conversations"), "messages")
+        asked, written = tuple(before), last.content
+    if not isinstance(written, str):
+        raise ValueError("judgement is no text")
+    verdict = parse(written)
+    if not verdict.given:
+        raise ValueError(f"{verdict.reason}")
+    return Judgement(asked, written, verdict)
+
+
+def _either(record: Mapping[str, Any], *names: str) -> Any:
+    found = [record[name] for name in names if record.get(name) is not None]
+    if not found:
+        raise ValueError(f"there is no conversation: give it as {' or '.join(names)}")
+    if len(found) > 1:
+        raise ValueError(f"{' and '.join(names)} are both given: keep one")
+    return found[0]
+
+
+def _prompt(record: Mapping[str, Any]) -> list[Any]:
+    prompt = record.get("prompt")
+    if isinstance(prompt, list):
+        return prompt
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise ValueError("there is no prompt")
+    return [{"role": "user", "content": prompt}]
+
+
+def _messages(value: Any, name: str) -> Turns:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"{name} must be a list of messages that is not empty")
+    for message in value:
+        if not (isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))):
+            raise ValueError(f"{name}: every message needs role and content, both texts")
+    return tuple(Turn(message["role"], message["content"]) for message in value)
+
+
+def _answered(value: Any, name: str) -> Turns:
+    """Messages that end with an assistant's turn which is not empty."""
+    turns = _messages(value, name)
+    if turns[-1].role != "assistant" or len(turns) < 2:
+        raise ValueError(f"{name} must end with a response of the assistant")
+    if not turns[-1].content.strip():
+        raise ValueError(f"{name}: the response is empty")
+    return turns
+
+
+def _number(value: Any, name: str) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+        raise ValueError(f"objective {name} must be a number, NaN or null, not {value!r}")
+    return float(value)

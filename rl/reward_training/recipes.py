@@ -1,0 +1,168 @@
+"""What kinds of reward model can be trained: which rows each reads, and what is learned from them.
+
+A recipe is a node of the configuration; configs/recipe holds the published ones. ArmoRM's is
+`rewards.training.armorm_fit`, since nothing of it runs on DeepSpeed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol
+
+from rewards.chat import ChatTemplate, load_tokenizer
+from rewards.training import rows
+from rewards.training.examples import History, Marked, Pair, mark_judgements, mark_signs, pair_ids
+from rewards.training.rows import Judgement, Preference, Signs
+from rewards.verdicts import SYSTEM, load_template
+from rl.reward_training.settings import TrainingSettings, TrainingSetup
+from rl.settings import require
+
+
+class Recipe(Protocol):
+    """A kind of reward model. `fields` are the fields of a row that something reads."""
+
+    fields: ClassVar[frozenset[str]]
+    model: str
+    training: TrainingSettings
+
+    def parse(self, record: Mapping[str, Any]) -> Any:
+        """A row of the file. Raises ValueError with the reason where it cannot be used."""
+        ...
+
+    def fault(self, found: Sequence[Any]) -> str | None:
+        """Why nothing can be learned from these rows together, or None."""
+        ...
+
+    def items(self, found: Sequence[Any]) -> list[Any]:
+        """The rows as token sequences. Raises ValueError for one that the model's chat template refuses."""
+        ...
+
+    def cost(self, item: Any) -> int:
+        """Tokens of a row in a forward pass."""
+        ...
+
+    def setup(self, device: Literal["cpu", "cuda"], seed: int, steps: int) -> TrainingSetup:
+        """What the ranks are told."""
+        ...
+
+
+class Template:
+    """A recipe's model has one chat template, loaded when it is first asked for."""
+
+    model: str
+
+    @cached_property
+    def template(self) -> ChatTemplate:
+        """The model's own. Raises ValueError where it has none."""
+        return ChatTemplate(load_tokenizer(self.model))
+
+
+@dataclass(frozen=True)
+class SignModel(Template):
+    """An outcome or process reward model in RLHFlow's form, from `conversations` whose assistant turns are labels.
+
+    One turn a conversation makes an outcome model, a turn a step a process model. Only the labels have a loss.
+    """
+
+    fields: ClassVar[frozenset[str]] = rows.SIGN_FIELDS
+    model: str  # folder or hub name of a causal language model with tokenizer and chat template
+    training: TrainingSettings
+    labels: tuple[str, str] = ("+", "-")  # the positive one first
+    system: str | None = None  # text of a system turn, where a row brings none; None: what the template does by itself
+    history: History = "labels"  # what stands in earlier assistant turns: the labels, or always the positive one
+    softmax: Literal["vocabulary", "labels"] = "vocabulary"  # what a label is told from
+
+    def parse(self, record: Mapping[str, Any]) -> Signs:
+        """See Recipe."""
+        return rows.parse_signs(record, self.labels)
+
+    def fault(self, found: Sequence[Signs]) -> str | None:
+        """A label that no row has."""
+        missing = [label for label in self.labels if not any(label in row.labels for row in found)]
+        return f"no step is labelled {missing[0]!r}: there is nothing to tell apart" if missing else None
+
+    def items(self, found: Sequence[Signs]) -> list[Marked]:
+        """See Recipe."""
+        return mark_signs(self.template, found, self.labels, self.system, self.history)
+
+    def cost(self, item: Marked) -> int:
+        """See Recipe."""
+        return len(item)
+
+    def setup(self, device: Literal["cpu", "cuda"], seed: int, steps: int) -> TrainingSetup:
+        """See Recipe."""
+        candidates = self.template.label_ids(self.labels) if self.softmax == "labels" else None
+        return TrainingSetup(self.model, "labels", self.training, device, seed, steps, candidates)
+
+
+@dataclass(frozen=True)
+class JudgeModel(Template):
+    """A generative pairwise judge in PairJudge RM's form, fine-tuned on judgements; only what it writes has a loss."""
+
+    fields: ClassVar[frozenset[str]] = rows.JUDGEMENT_FIELDS
+    model: str
+    training: TrainingSettings
+    template_file: str | None = None  # prompt with {question}, {response_a}, {response_b}; None: the project's own
+    system: str | None = SYSTEM
+
+    def parse(self, record: Mapping[str, Any]) -> Judgement:
+        """See Recipe."""
+        return rows.parse_judgement(record)
+
+    def fault(self, found: Sequence[Judgement]) -> str | None:
+        """A verdict that no row gives."""
+        given = {side for row in found for side in (row.verdict.a, row.verdict.b)}
+        missing = [name for name, value in (("Correct", True), ("Incorrect", False)) if value not in given]
+        return f"no response is judged {missing[0]}: there is nothing to tell apart" if missing else None
+
+    def items(self, found: Sequence[Judgement]) -> list[Marked]:
+        """See Recipe."""
+        return mark_judgements(self.template, found, load_template(self.template_file), self.system)
+
+    def cost(self, item: Marked) -> int:
+        """See Recipe."""
+        return len(item)
+
+    def setup(self, device: Literal["cpu", "cuda"], seed: int, steps: int) -> TrainingSetup:
+        """See Recipe."""
+        return TrainingSetup(self.model, "labels", self.training, device, seed, steps)
+
+
+@dataclass(frozen=True)
+class ScalarModel(Template):
+    """A scalar reward model by Bradley-Terry on preference pairs, OpenRLHF's."""
+
+    fields: ClassVar[frozenset[str]] = rows.PAIR_FIELDS
+    model: str
+    training: TrainingSettings
+
+    def __post_init__(self) -> None:
+        training = self.training
+        require(
+            2 * training.max_tokens <= training.micro_batch_tokens,
+            f"recipe.training.max_tokens ({training.max_tokens}): a pair takes twice as much, more than "
+            f"recipe.training.micro_batch_tokens ({training.micro_batch_tokens}): raise that, or lower this",
+        )
+        require(training.layout == "balanced", "recipe.training.layout: pairs are balanced, not packed")
+
+    def parse(self, record: Mapping[str, Any]) -> Preference:
+        """See Recipe."""
+        return rows.parse_preference(record)
+
+    def fault(self, found: Sequence[Preference]) -> str | None:
+        """Pairs are always of two kinds."""
+        return None
+
+    def items(self, found: Sequence[Preference]) -> list[Pair]:
+        """See Recipe."""
+        return pair_ids(self.template, found)
+
+    def cost(self, item: Pair) -> int:
+        """See Recipe: both responses, padded to the longer one."""
+        return 2 * len(item)
+
+    def setup(self, device: Literal["cpu", "cuda"], seed: int, steps: int) -> TrainingSetup:
+        """See Recipe."""
+        return TrainingSetup(self.model, "pairs", self.training, device, seed, steps)

@@ -1,0 +1,90 @@
+"""Training rows of the arithmetic world's reward models, in the published forms (`rewards.training.rows`).
+
+Labels come from the world's own rules; problems are those of its training split.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.judging import draw_response, judgement
+from rl.tasks.arithmetic.multiobjective import preference_pairs
+from rl.tasks.arithmetic.recipes import draw_solution
+from rl.tasks.arithmetic.verify import lines_of, right_steps
+from rl.tasks.arithmetic.writing import World
+
+Row = dict[str, Any]
+
+SIGNS = {True: "+", False: "-"}
+
+
+def process_rows(generator: random.Random, world: World) -> Iterator[Row]:
+    """Solutions of all kinds, each step with its sign."""
+    while True:
+        story = world.story(generator)
+        lines = lines_of("\n".join(draw_solution(generator, story)))
+        if not lines:
+            continue
+        users = [f"{story.problem} {lines[0]}", *lines[1:]]
+        signs = [SIGNS[right] for right in right_steps(story.lines, lines)]
+        yield {"conversations": [turn for pair in zip(users, signs, strict=True) for turn in _exchange(*pair)]}
+
+
+def outcome_rows(generator: random.Random, world: World) -> Iterator[Row]:
+    """Whole solutions of all kinds with the sign of their answers."""
+    while True:
+        story = world.story(generator)
+        lines = draw_solution(generator, story)
+        solution = "\n".join(lines)
+        if solution.strip():
+            sign = SIGNS[lines[-1] == story.lines[-1]]
+            yield {"conversations": _exchange(f"{story.problem} {solution}", sign)}
+
+
+def pair_rows(generator: random.Random, world: World) -> Iterator[Row]:
+    """A response with the right answer beside one with a wrong answer."""
+    while True:
+        for story, better, worse in preference_pairs(world, generator.getrandbits(32), 64):
+            if worse.strip():
+                yield {"chosen": _exchange(story.problem, better), "rejected": _exchange(story.problem, worse)}
+
+
+def objective_rows(generator: random.Random, world: World) -> Iterator[Row]:
+    """Solutions of all kinds with what can be said of them by rule."""
+    while True:
+        story = world.story(generator)
+        solution = "\n".join(draw_solution(generator, story))
+        if solution.strip():
+            values = dict(zip(OBJECTIVES, attributes(story, solution), strict=True))
+            yield {"messages": _exchange(story.problem, solution), **values}
+
+
+def judgement_rows(generator: random.Random, world: World) -> Iterator[Row]:
+    """Two responses of all kinds and what the world's judge should write of them."""
+    while True:
+        story = world.story(generator)
+        a, b = draw_response(generator, story, world), draw_response(generator, story, world)
+        yield {"question": story.problem, "response_a": a, "response_b": b, "judgement": judgement(story, a, b)}
+
+
+KINDS: dict[str, Callable[[random.Random, World], Iterator[Row]]] = {
+    "prm": process_rows,
+    "orm": outcome_rows,
+    "pairs": pair_rows,
+    "objectives": objective_rows,
+    "judgements": judgement_rows,
+}
+"""The rows by the kind of model that reads them; `pairs` are also ArmoRM's second file."""
+
+
+def draw_rows(kind: str, count: int, seed: int = 1, world: World | None = None) -> list[Row]:
+    """`count` rows of a kind, the same ones for the same seed."""
+    return list(islice(KINDS[kind](random.Random(f"{kind} {seed}"), world or World()), count))
+
+
+def _exchange(user: str, assistant: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]

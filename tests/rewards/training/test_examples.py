@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from rewards.chat import ChatTemplate, Turn
+from rewards.training.examples import mark_judgements, mark_signs, pair_ids
+from rewards.training.rows import Judgement, Signs, parse_preference
+from rewards.verdicts import Comparison, fill, parse
+from tests.tiny import make_tokenizer
+
+LABELS = ("+", "-")
+ROW = Signs(("Tom buys 3. Step 1: 3", "half of 16 is 8"), ("-", "+"))
+
+
+@pytest.fixture(scope="module", params=["simple", "llama31"])
+def template(request) -> ChatTemplate:
+    return ChatTemplate(make_tokenizer(request.param))
+
+
+def test_only_the_signs_are_to_be_predicted_where_the_adapters_read_them(template):
+    [example] = mark_signs(template, [ROW], LABELS, None, "positive")
+    plus, minus = template.label_ids(LABELS)
+    turns = [Turn("user", ROW.users[0]), Turn("assistant", "+", True)]
+    [scored] = template.render([[*turns, Turn("user", ROW.users[1]), Turn("assistant", "+", True)]])
+    assert example.positions.tolist() == scored.positions
+    assert example.targets.tolist() == [minus, plus]
+    assert example.ids.tolist() == scored.ids[: scored.positions[-1] + 1]
+
+
+def test_the_history_holds_the_labels_or_always_the_positive_one(template):
+    plus, minus = template.label_ids(LABELS)
+    [labels] = mark_signs(template, [ROW], LABELS, None, "labels")
+    [positive] = mark_signs(template, [ROW], LABELS, None, "positive")
+    after = labels.positions[0] + 1
+    assert (labels.ids[after], positive.ids[after]) == (minus, plus)
+    assert (labels.ids != positive.ids).sum() == 1
+
+
+def test_a_row_s_own_system_turn_goes_before_the_recipe_s(template):
+    own = Signs(ROW.users, ROW.labels, "Be fair.")
+    [recipes] = mark_signs(template, [ROW], LABELS, "Be fair.", "labels")
+    [rows] = mark_signs(template, [own], LABELS, "Be quick.", "labels")
+    assert recipes.ids.tolist() == rows.ids.tolist()
+
+
+def test_a_judge_learns_all_that_it_writes_and_nothing_that_it_reads(template):
+    written = "<resp_a_judge>Correct</resp_a_judge><resp_b_judge>Correct</resp_b_judge>"
+    row = Judgement(Comparison("q", "a", "b"), written, parse(written))
+    prompt = "{question} A {response_a} B {response_b}"
+    [example] = mark_judgements(template, [row], prompt, None)
+    [asked] = template.render([[Turn("user", fill(prompt, row.asked))]], generation_prompt=True)
+    assert example.ids[: len(asked.ids)].tolist() == asked.ids
+    assert example.positions.tolist() == list(range(len(asked.ids) - 1, len(example.ids)))
+    ends = template.tokenizer.eos_token
+    assert template.tokenizer.decode(example.targets).removesuffix(ends) in (written, written + ends)
+
+
+def test_both_sides_of_a_pair_are_whole_conversations(template):
+    [pair] = pair_ids(template, [parse_preference({"prompt": "2 + 2?", "chosen": "4", "rejected": "it is 5"})])
+    [whole] = template.render([[Turn("user", "2 + 2?"), Turn("assistant", "4")]])
+    assert pair.chosen.tolist() == whole.ids and len(pair) == len(pair.rejected)
