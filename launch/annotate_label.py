@@ -124,7 +124,7 @@ class Labeller:
                 found.leave_out(index, "it has no steps")
             elif text in found.texts and not self.settings.keep_duplicates:
                 found.leave_out(index, "another solution of the problem equals it")
-            elif source.solutions is not None and len(self._ids(text[: spans[-1][0]])) >= room:
+            elif len(self._ids(text[: spans[-1][0]])) >= room:
                 found.leave_out(index, "prompt and steps do not fit into rollout.max_model_len")
             else:
                 if self.settings.splitter != "line" and (empty := empty_steps(self.split_all(text))):

@@ -12,6 +12,9 @@ from launch.annotate import main
 from launch.annotate_settings import AnnotateSettings
 from launch.composition import compose
 from launch.configuration import plain
+from rewards.types import Problem
+from rewards.verifier import grade as equals
+from rl.policy import prompt_ids
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.types import Rollout, Sample
 from tests.tiny import make_tokenizer
@@ -128,6 +131,23 @@ def test_equal_beginnings_of_a_problem_are_continued_once(world, tmp_path, polic
     main(words(tmp_path / "found", many(tmp_path), policy, "keep_duplicates=true", "rollout.responses=40"))
     continued = [size for what, size in world.calls if what == "continue"]
     assert max(continued) <= 3 * 3 * 2  # problems, kinds of solution, steps but the last
+
+
+def test_labels_are_those_of_a_loop_over_every_step_and_continuation(world, tmp_path, policy):
+    main(words(tmp_path / "found", many(tmp_path), policy))
+    sampler, checked = World(), 0
+    for place, record in enumerate(rows_of(tmp_path / "found" / "annotated.jsonl")):
+        prompt = prompt_ids(sampler.tokenizer, Problem(record["id"], record["prompt"]))
+        for text, values in zip(record["answers"], record["step_values"], strict=True):
+            pieces = text.split("\n")
+            for step, value in enumerate(values[:-1], start=1):
+                start = "\n".join(pieces[:step]) + "\n"
+                ids = prompt + tuple(sampler.tokenizer(start, add_special_tokens=False)["input_ids"])
+                [drawn] = sampler.continue_from([ids], 4, seed=1_000_003 + 2 * (place // 3) + 1)
+                right = [equals(start + one.text, record["answer"]) for one in drawn]
+                assert value == sum(right) / 4
+                checked += 0 < value < 1
+    assert checked > 3
 
 
 def test_equal_solutions_are_kept_only_where_asked(world, tmp_path, policy):
