@@ -103,7 +103,7 @@ def train(
 
     order = list(range(len(found.items)))
     random.Random(settings.seed).shuffle(order)
-    kept = min(settings.held_out, len(order) - 1)
+    kept = min(settings.held_out, len(order) // 10)
     items = [found.items[row] for row in order]
     start_cluster(cluster, folder / "logs")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,6 +88,7 @@ def train_armorm(
     targets = torch.tensor([row.values for _, row in found.rated.rows.rows])
     model, metrics = fit(embedder, recipe.heads, (states["rated"], targets), states["chosen"], states["rejected"], seed)
     write(model, embedder, found.template, folder / "model")
+    shutil.rmtree(folder / "states")
     for name in recipe.heads.objectives:
         report(f"{name}: alpha {metrics[f'alpha/{name}']:g}, Spearman {metrics[f'spearman/{name}']:.3f}")
     report(f"gate: loss {metrics['gate_loss']:.4f}, {metrics['accuracy']:.1%} of the training pairs in order")
