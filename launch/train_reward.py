@@ -30,7 +30,7 @@ from launch.nodes import ConfigurationError, one_line
 from launch.output import quiet
 from launch.train_reward_armorm import read_armorm, train_armorm
 from launch.train_reward_data import Data, read
-from launch.train_reward_settings import TrainRewardSettings, claim, parts_of
+from launch.train_reward_settings import TrainRewardSettings, claim, finished, made_from, parts_of
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings
 
@@ -53,13 +53,15 @@ def main(words: Sequence[str] | None = None) -> int:
         config = plain(runs[0].config)
         settings, recipe, cluster = parts_of(config, runs[0].choices)
         folder = Path(settings.folder)
-        if claim(folder, settings, config):
+        wanted = made_from(settings, config)
+        if finished(folder, wanted):
             print(f"{folder / 'model'} is finished already: choose another folder to train again")
             return 0
         if isinstance(recipe, ArmoModel):
             found: Any = read_armorm(recipe, Path(settings.data), Path(settings.pairs or ""))
         else:
             found = read(recipe, Path(settings.data))
+        claim(folder, wanted)
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
         return 130

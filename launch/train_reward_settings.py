@@ -14,6 +14,7 @@ from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 
 GROUPS = ("recipe", "cluster")
+MARK = "made_from.json"
 _CHUNK = 1 << 20
 
 
@@ -62,22 +63,26 @@ def parts_of(
     return settings, recipe, build(config["cluster"], "cluster", f"configs/cluster/{choices.get('cluster')}.yaml")
 
 
-def claim(folder: Path, settings: TrainRewardSettings, config: Mapping[str, Any]) -> bool:
-    """Make the folder, or see that it holds this very training; returns whether that is finished.
-
-    Raises ConfigurationError where it holds another: other files, recipe or seed.
-    """
-    made_from = {
+def made_from(settings: TrainRewardSettings, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the trained model is a function of; files by their contents."""
+    return {
         "recipe": config["recipe"],
         "data": _digest(Path(settings.data)),
         "pairs": None if settings.pairs is None else _digest(Path(settings.pairs)),
         "held_out": settings.held_out,
         "seed": settings.seed,
     }
-    mark = folder / "made_from.json"
+
+
+def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this very training (`wanted`, see `made_from`), finished.
+
+    Raises ConfigurationError where it holds another, of other files, recipe or seed, or something else.
+    """
+    mark = folder / MARK
     if mark.exists():
         written = json.loads(mark.read_text(encoding="utf-8"))
-        different = [key for key, value in made_from.items() if written.get(key) != value]
+        different = [key for key, value in wanted.items() if written.get(key) != value]
         if different:
             raise ConfigurationError(
                 f"folder {folder} holds a training with another {', '.join(different)}: "
@@ -86,9 +91,13 @@ def claim(folder: Path, settings: TrainRewardSettings, config: Mapping[str, Any]
         return (folder / "summary.json").exists()
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(f"folder {folder} holds something else: choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(made_from, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return False
+
+
+def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Make the folder, and write down which training it holds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text(json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _digest(path: Path) -> str:

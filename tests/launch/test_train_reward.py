@@ -73,6 +73,7 @@ def test_a_file_that_teaches_nothing_is_refused_before_anything_starts(tmp_path,
     data = written(tmp_path / "one.jsonl", [{"conversations": turns}] * 5)
     assert train_reward.main(["recipe=prm_tiny", f"data={data}", f"folder={tmp_path / 'out'}"]) == 2
     assert "one.jsonl: no step is labelled '-'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # a corrected file finds its folder free
     bad = written(tmp_path / "bad.jsonl", [{"conversations": turns[:1]}])
     assert train_reward.main(["recipe=prm_tiny", f"data={bad}", f"folder={tmp_path / 'bad'}"]) == 2
     assert "bad.jsonl has no row that can be used; line 1: " in capsys.readouterr().err
