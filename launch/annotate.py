@@ -22,55 +22,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from launch.annotate_report import add_left_out, figures, lines, write_data, write_rows
 from launch.annotate_settings import GROUPS, AnnotateSettings, settings_of
-from launch.composition import compose, parse_words, register_resolvers
-from launch.configuration import plain
+from launch.command import Composed, carried_out, checked_first
 from launch.evaluate_rows import Rows, write_rejects
-from launch.nodes import ConfigurationError, build, one_line
-from launch.output import quiet
+from launch.nodes import ConfigurationError, build
 from rewards.types import Problem
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Annotate what `words` ask for. Returns the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
-    register_resolvers()
-    try:
-        args = parse_words(words)
-        if args.help:
-            print(__doc__)
-            return 0
-        runs = compose(words, "annotate")
-        if len(runs) > 1:
-            raise ConfigurationError("a sweep cannot write one folder: start launch.annotate once for each")
-        if args.cfg:
-            print(OmegaConf.to_yaml(runs[0].config))
-            return 0
-        config = plain(runs[0].config)
-        settings = settings_of(config)
-        job = Job(settings, config, ["--config-dir", args.config_dir] if args.config_dir else [])
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    with quiet(job.logs / "annotate.log") as screen:
-        console = Console(file=screen)
-        try:
-            job.run(console)
-        except (Exception, KeyboardInterrupt) as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            console.print(f"error: {'stopped by Ctrl-C' if stopped else one_line(error)}", markup=False, soft_wrap=True)
-            console.print(
-                f"       {job.folder} keeps what is done; the same command goes on", markup=False, soft_wrap=True
-            )
-            return 130 if stopped else 1
-    return 0
+    job = checked_first("annotate", words, __doc__, Job)
+    return job if isinstance(job, int) else carried_out(job.run, job.logs / "annotate.log", job.folder)
 
 
 class Job:
@@ -79,12 +44,13 @@ class Job:
     Raises ConfigurationError or OSError for a set-up that cannot work.
     """
 
-    def __init__(self, settings: AnnotateSettings, config: Mapping[str, Any], flags: Sequence[str]) -> None:
+    def __init__(self, composed: Composed) -> None:
         from launch.annotate_judge import make_reward  # transformers and Ray take seconds to import
         from launch.annotate_rows import sources_of
         from rl.policy import check_policy, load_tokenizer
 
-        self.settings = settings
+        config = composed.config
+        self.settings = settings = settings_of(config)
         names = [name for name in GROUPS if name != "task" or settings.input is None]
         built = {name: build(config[name], name, f"configs/{name}") for name in names}
         self.policy, self.rollout, self.cluster = built["policy"], built["rollout"], built["cluster"]
@@ -92,7 +58,7 @@ class Job:
         if self.task is not None and not getattr(self.task, "graded", True):
             raise ConfigurationError("task: its problems have no answers, so nothing could grade the continuations")
         check_policy(self.policy.path)
-        self.reward = make_reward(settings, flags)
+        self.reward = make_reward(settings, composed.flags)
         self.found = sources_of(settings, self.rollout, self.task, load_tokenizer(self.policy.path))
         self.folder = Path(settings.folder)
         self.logs = self.folder / "logs"

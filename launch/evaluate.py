@@ -20,12 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from launch import evaluate_best_of_n, evaluate_process_bench, evaluate_reward_bench
-from launch.composition import compose, parse_words, register_resolvers
-from launch.configuration import plain
+from launch.command import Composed, carried_out, checked_first
 from launch.evaluate_grading import Grader
 from launch.evaluate_measure import Bench
 from launch.evaluate_plot import plot
@@ -45,56 +43,39 @@ from launch.evaluate_rows import (
 )
 from launch.evaluate_scores import Entry, entries
 from launch.evaluate_settings import GROUPS, EvaluateSettings, settings_of
-from launch.nodes import ConfigurationError, build, one_line
-from launch.output import quiet
+from launch.nodes import ConfigurationError, build
 from rewards.types import Reward
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Evaluate what `words` ask for. Returns the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
-    register_resolvers()
-    try:
-        args = parse_words(words)
-        if args.help:
-            print(__doc__)
-            return 0
-        runs = compose(words, "evaluate")
-        if len(runs) > 1:
-            raise ConfigurationError("a sweep cannot write one folder: start launch.evaluate once for each")
-        if args.cfg:
-            print(OmegaConf.to_yaml(runs[0].config))
-            return 0
-        config = plain(runs[0].config)
-        settings = settings_of(config)
-        flags = ["--config-dir", args.config_dir] if args.config_dir else []
-        rewards = prepare(entries(settings.rewards, flags), settings)
-        drawn_by = {} if settings.input else {name: build(config[name], name, f"configs/{name}") for name in GROUPS}
-        folder = Path(settings.folder)
-        claim(folder, settings, config)
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
-    with quiet(logs / "evaluate.log") as screen:
-        console = Console(file=screen)
-        try:
-            found = Bench(rewards, folder / "scores", settings, console, [])
-            report = KINDS[settings.kind](settings, folder, found, drawn_by)
-        except (Exception, KeyboardInterrupt) as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            console.print(f"error: {'stopped by Ctrl-C' if stopped else one_line(error)}", markup=False, soft_wrap=True)
-            console.print(f"       {folder} keeps what is done; the same command goes on", markup=False, soft_wrap=True)
-            return 130 if stopped else 1
-        report.notes += found.notes
-        files = report.write(folder)
+    job = checked_first("evaluate", words, __doc__, Job)
+    return job if isinstance(job, int) else carried_out(job.run, job.folder / "logs" / "evaluate.log", job.folder)
+
+
+class Job:
+    """One evaluation, checked: nothing is started or written but the folder's mark.
+
+    Raises ConfigurationError or OSError for a set-up that cannot work.
+    """
+
+    def __init__(self, found: Composed) -> None:
+        config = found.config
+        self.settings = settings_of(config)
+        self.rewards = prepare(entries(self.settings.rewards, found.flags), self.settings)
+        drawn = [] if self.settings.input else GROUPS
+        self.drawn_by = {name: build(config[name], name, f"configs/{name}") for name in drawn}
+        self.folder = Path(self.settings.folder)
+        claim(self.folder, self.settings, config)
+
+    def run(self, console: Console) -> None:
+        """Score, measure and write the report."""
+        bench = Bench(self.rewards, self.folder / "scores", self.settings, console, [])
+        report = KINDS[self.settings.kind](self.settings, self.folder, bench, self.drawn_by)
+        report.notes += bench.notes
+        files = report.write(self.folder)
         console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
         console.print(f"files: {', '.join(map(str, files))}", markup=False, highlight=False, soft_wrap=True)
-    return 0
 
 
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:

@@ -15,14 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from launch.composition import compose, parse_words, register_resolvers
-from launch.configuration import plain
-from launch.nodes import ConfigurationError, build, checked, one_line
-from launch.output import quiet
+from launch.command import Composed, carried_out, checked_first
+from launch.nodes import ConfigurationError, build, checked
 from launch.responses import groups, records, score_record
 from rewards.actors import RewardGroup
 from rewards.types import Group, Reward
@@ -63,48 +60,40 @@ class Tally:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Score what `words` ask for. Returns the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
-    register_resolvers()
-    try:
-        args = parse_words(words)
-        if args.help:
-            print(__doc__)
-            return 0
-        runs = compose(words, "score")
-        if len(runs) > 1:
-            raise ConfigurationError("a sweep cannot write one output: start launch.score once for each")
-        if args.cfg:
-            print(OmegaConf.to_yaml(runs[0].config))
-            return 0
-        config = plain(runs[0].config)
-        source = f"configs/reward/{runs[0].choices.get('reward')}.yaml"
-        reward, cluster = _check(config, source)
-        total = sum(len(group.responses) for _, group in groups(Path(config["input"])))
-        output = Path(config["output"])
-        done, tally = resume(output, config)
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C before anything was scored", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    with quiet(output.with_name(output.name + ".log")) as screen:
-        console = Console(file=screen)
+    job = checked_first("score", words, __doc__, Job)
+    return (
+        job
+        if isinstance(job, int)
+        else carried_out(job.run, job.output.with_name(job.output.name + ".log"), job.output)
+    )
+
+
+class Job:
+    """One file to score, checked: nothing is started, and what an earlier start has written is read.
+
+    Raises ValueError or OSError for a set-up that cannot work.
+    """
+
+    def __init__(self, found: Composed) -> None:
+        self.config = found.config
+        source = f"configs/reward/{found.choices.get('reward')}.yaml"
+        self.reward, self.cluster = _check(self.config, source)
+        self.input, self.output = Path(self.config["input"]), Path(self.config["output"])
+        self.total = sum(len(group.responses) for _, group in groups(self.input))
+        self.done, self.tally = resume(self.output, self.config)
+
+    def run(self, console: Console) -> None:
+        """Score what is not scored yet, and say what came of it."""
+        started, before = time.perf_counter(), self.tally.responses
+        config, replicas = self.config, self.config["replicas"]
         try:
-            started, before = time.perf_counter(), tally.responses
-            reward = _replicas(config, cluster, output) if config["replicas"] else reward
-            score_file(reward, Path(config["input"]), output, done, config["batch"], total, tally, console)
-        except (Exception, KeyboardInterrupt) as error:
-            stopped = isinstance(error, KeyboardInterrupt)
-            console.print(f"error: {'stopped by Ctrl-C' if stopped else one_line(error)}", markup=False, soft_wrap=True)
-            console.print(f"       {output} keeps what is scored; the same command goes on", soft_wrap=True)
-            return 130 if stopped else 1
+            reward = _replicas(config, self.cluster, self.output) if replicas else self.reward
+            score_file(reward, self.input, self.output, self.done, config["batch"], self.total, self.tally, console)
         finally:
-            if config["replicas"]:
+            if replicas:
                 stop_cluster()
-        for line in tally.lines(tally.responses - before, time.perf_counter() - started):
+        for line in self.tally.lines(self.tally.responses - before, time.perf_counter() - started):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return 0
 
 
 def resume(output: Path, config: Mapping[str, Any]) -> tuple[int, Tally]:

@@ -17,17 +17,14 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
-from launch.composition import compose, parse_words, register_resolvers
-from launch.configuration import plain
+from launch.command import Composed, carried_out, checked_first
 from launch.evaluate_rows import write_rejects
-from launch.nodes import ConfigurationError, one_line
-from launch.output import quiet
 from launch.train_reward_armorm import read_armorm, train_armorm
 from launch.train_reward_data import Data, read
 from launch.train_reward_settings import TrainRewardSettings, claim, finished, made_from, parts_of
@@ -37,63 +34,52 @@ from rl.settings import ClusterSettings
 
 def main(words: Sequence[str] | None = None) -> int:
     """Train what `words` ask for. Returns the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
-    register_resolvers()
-    try:
-        args = parse_words(words)
-        if args.help:
-            print(__doc__)
-            return 0
-        runs = compose(words, "train_reward")
-        if len(runs) > 1:
-            raise ConfigurationError("a sweep cannot write one folder: start launch.train_reward once for each")
-        if args.cfg:
-            print(OmegaConf.to_yaml(runs[0].config))
-            return 0
-        config = plain(runs[0].config)
-        settings, recipe, cluster = parts_of(config, runs[0].choices)
-        folder = Path(settings.folder)
-        wanted = made_from(settings, config)
-        if finished(folder, wanted):
-            print(f"{folder / 'model'} is finished already: choose another folder to train again")
-            return 0
-        if isinstance(recipe, ArmoModel):
-            found: Any = read_armorm(recipe, Path(settings.data), Path(settings.pairs or ""))
+    job = checked_first("train_reward", words, __doc__, Job)
+    if isinstance(job, int):
+        return job
+    if job.is_finished:
+        print(f"{job.folder / 'model'} is finished already: choose another folder to train again")
+        return 0
+    return carried_out(job.run, job.folder / "logs" / "train_reward.log", job.folder)
+
+
+class Job:
+    """One training, checked: its rows are read, nothing is started or written but the folder's mark.
+
+    Raises ValueError or OSError for a set-up that cannot work.
+    """
+
+    def __init__(self, composed: Composed) -> None:
+        self.settings, self.recipe, self.cluster = parts_of(composed.config, composed.choices)
+        self.folder = Path(self.settings.folder)
+        wanted = made_from(self.settings, composed.config)
+        self.is_finished = finished(self.folder, wanted)
+        if self.is_finished:
+            return
+        data = Path(self.settings.data)
+        self.found: Any = (
+            read_armorm(self.recipe, data, Path(self.settings.pairs or ""))
+            if isinstance(self.recipe, ArmoModel)
+            else read(self.recipe, data)
+        )
+        claim(self.folder, wanted)
+
+    def run(self, console: Console) -> None:
+        """Train on the rows that can be used, set the others aside."""
+        report = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        found, folder = self.found, self.folder
+        for name, rows in found.files.items():
+            write_rejects(folder / f"{name}.jsonl", rows)
+        rejected = sum(len(rows.rejects) for rows in found.files.values())
+        for note in found.notes():
+            report(note)
+        if isinstance(self.recipe, ArmoModel):
+            summary = train_armorm(self.recipe, found, folder, self.settings.seed, report)
         else:
-            found = read(recipe, Path(settings.data))
-        claim(folder, wanted)
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
-        return 130
-    except (ValueError, OSError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    for name, rows in found.files.items():
-        write_rejects(folder / f"{name}.jsonl", rows)
-    rejected = sum(len(rows.rejects) for rows in found.files.values())
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
-    with quiet(logs / "train_reward.log") as screen:
-        console = Console(file=screen)
-
-        def report(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-        try:
-            for note in found.notes():
-                report(note)
-            if isinstance(recipe, ArmoModel):
-                summary = train_armorm(recipe, found, folder, settings.seed, report)
-            else:
-                summary = train(recipe, found, folder, settings, cluster, report)
-        except (Exception, KeyboardInterrupt) as error:
-            report(f"error: {'stopped by Ctrl-C' if isinstance(error, KeyboardInterrupt) else one_line(error)}")
-            report(f"       {folder} keeps what is done; the same command goes on")
-            return 130 if isinstance(error, KeyboardInterrupt) else 1
+            summary = train(self.recipe, found, folder, self.settings, self.cluster, report)
         summary |= {"rows": found.used, "rejected": rejected}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
         report(f"{found.used} rows learned from, {rejected} left out; the model lies in {folder / 'model'}")
-    return 0
 
 
 def train(

@@ -1,0 +1,78 @@
+"""How the commands that write one file or folder begin and end: score, evaluate, annotate, train_reward.
+
+Everything is composed and checked first; only then does anything start. Exit codes: 0 done, 1 the work broke (one line
+says why), 2 the configuration cannot work, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from launch.composition import compose, parse_words, register_resolvers
+from launch.configuration import plain
+from launch.nodes import ConfigurationError, one_line
+from launch.output import quiet
+
+Checked = TypeVar("Checked")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A command's configuration as plain data, each group's chosen option, and the flags to compose others with."""
+
+    config: dict[str, Any]
+    choices: Mapping[str, str | None]
+    flags: list[str]
+
+
+def checked_first(
+    command: str, words: Sequence[str] | None, help_text: str | None, check: Callable[[Composed], Checked]
+) -> Checked | int:
+    """What `check` makes of the configuration that `words` ask for (None: the command line's).
+
+    An exit code instead where there is nothing to do (`--help`, `--cfg`), where `check` raises ValueError or OSError,
+    and on Ctrl-C.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    register_resolvers()
+    try:
+        args = parse_words(words)
+        if args.help:
+            print(help_text)
+            return 0
+        runs = compose(words, command)
+        if len(runs) > 1:
+            raise ConfigurationError(f"a sweep cannot write one folder: start launch.{command} once for each")
+        if args.cfg:
+            print(OmegaConf.to_yaml(runs[0].config))
+            return 0
+        flags = ["--config-dir", args.config_dir] if args.config_dir else []
+        return check(Composed(plain(runs[0].config), runs[0].choices, flags))
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def carried_out(work: Callable[[Console], None], log: Path, kept: Path) -> int:
+    """Do the work with libraries' noise in `log`; returns the exit code. What is done so far lies in `kept`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with quiet(log) as screen:
+        console = Console(file=screen)
+        try:
+            work(console)
+        except (Exception, KeyboardInterrupt) as error:
+            stopped = isinstance(error, KeyboardInterrupt)
+            console.print(f"error: {'stopped by Ctrl-C' if stopped else one_line(error)}", markup=False, soft_wrap=True)
+            console.print(f"       {kept} keeps what is done; the same command goes on", markup=False, soft_wrap=True)
+            return 130 if stopped else 1
+    return 0
