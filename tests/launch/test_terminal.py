@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from launch.output import quiet
-from launch.plan import plan
+from launch.plan.plan import plan
 from launch.terminal import LiveDisplay, PlainDisplay, closing, duration, make_display, sentence, shares
 from rl.progress import Evaluation, Silent, Summary
 

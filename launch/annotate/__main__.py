@@ -1,0 +1,199 @@
+"""Label the steps of solutions by continuing them, and write training data for reward models:
+
+    python -m launch.annotate folder=build/steps problems=500 rollout.responses=15 continuations=16
+    python -m launch.annotate folder=build/gsm8k input=gsm8k-train.jsonl policy=hf policy.path=/models/M cluster=gpu
+    python -m launch.annotate folder=build/steps judge=verified
+    python -m launch.annotate folder=build/steps judge=pairjudge_tiny_knockout
+
+The folder holds prm.jsonl, orm.jsonl and judge.jsonl (`conversations`), annotated.jsonl (every problem with its
+solutions and the share of right continuations of each step), rejects.jsonl (bad rows) and report.json. The same command
+goes on where it stopped; `labels`, `remove` and `judge` may be changed afterwards, nothing is sampled again for them.
+Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from launch.annotate.report import add_left_out, figures, lines, write_data, write_rows
+from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
+from launch.command import Composed, carried_out, checked_first
+from launch.evaluate.rows import Rows, write_rejects
+from launch.nodes import ConfigurationError, build
+from rewards.types import Problem
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Annotate what `words` ask for. Returns the exit code."""
+    job = checked_first("annotate", words, __doc__, Job)
+    return job if isinstance(job, int) else carried_out(job.run, job.logs / "annotate.log", job.folder)
+
+
+class Job:
+    """One annotation, checked: nothing is started, sampled or written but the folder's mark.
+
+    Raises ConfigurationError or OSError for a set-up that cannot work.
+    """
+
+    def __init__(self, composed: Composed) -> None:
+        from launch.annotate.judge import make_reward  # transformers and Ray take seconds to import
+        from launch.annotate.rows import sources_of
+        from rl.policy import check_policy, load_tokenizer
+
+        config = composed.config
+        self.settings = settings = settings_of(config)
+        names = [name for name in GROUPS if name != "task" or settings.input is None]
+        built = {name: build(config[name], name, f"configs/{name}") for name in names}
+        self.policy, self.rollout, self.cluster = built["policy"], built["rollout"], built["cluster"]
+        self.task = built.get("task")
+        if self.task is not None and not getattr(self.task, "graded", True):
+            raise ConfigurationError("task: its problems have no answers, so nothing could grade the continuations")
+        check_policy(self.policy.path)
+        self.reward = make_reward(settings, composed.flags)
+        self.found = sources_of(settings, self.rollout, self.task, load_tokenizer(self.policy.path))
+        self.folder = Path(settings.folder)
+        self.logs = self.folder / "logs"
+        claim(self.folder, settings, config, names)
+        self.logs.mkdir(exist_ok=True)
+        write_rejects(self.folder / "rejects.jsonl", self.found)
+        if not self.found.rows:
+            raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
+
+    def run(self, console: Console) -> None:
+        """Annotate what is not annotated yet, and write everything else from it."""
+        journal = self.folder / "annotated.jsonl"
+        rate = self._label(journal, console)
+        with journal.open(encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        add_left_out(self.found, records)
+        write_rejects(self.folder / "rejects.jsonl", self.found)
+        report = figures(records)
+        report["files"] = write_data(self.folder, records, self.settings)
+        said = list(lines(report))
+        if self.settings.judge is not None:
+            said += self._judge(records, report, console)
+        report["rejects"] = len(self.found.rejects)
+        (self.folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+        files = ", ".join(f"{self.folder / name} ({count})" for name, count in report["files"].items())
+        for line in [*self.found.notes(), *said, *rate, f"files: {files}"]:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _label(self, journal: Path, console: Console) -> list[str]:
+        """Label the batches that are not in the journal; returns a line about the pace where there were any."""
+        from launch.annotate.label import Labeller
+        from launch.annotate.rows import batches_of
+        from launch.evaluate.draw import whole_batches
+        from rl.cluster import start_cluster, stop_cluster
+        from rl.sampler import SamplerGroup
+
+        batches = batches_of(self.found.rows, self.rollout.problems)
+        done = whole_batches(journal, [len(batch) for batch in batches])
+        if done == len(batches):
+            return []
+        start_cluster(self.cluster, self.logs)
+        try:
+            sampler = SamplerGroup(self.policy, self.rollout, self.cluster, log_folder=self.logs)
+            try:
+                grade_steps = getattr(self.task, "grade_steps", None)
+                labeller = Labeller(sampler, self.settings, self.rollout, self._grade(), grade_steps)
+                sampler.wait()
+                pace = Pace(sum(len(batch) for batch in batches), sum(len(batch) for batch in batches[:done]))
+                with journal.open("a", encoding="utf-8") as file:
+                    for number in range(done, len(batches)):
+                        records = labeller.label(batches[number], number)
+                        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+                        file.flush()
+                        console.print(pace.after(records), highlight=False, soft_wrap=True)
+                return [pace.whole()]
+            finally:
+                sampler.shutdown()
+        finally:
+            stop_cluster()
+
+    def _grade(self) -> Callable[[Problem, str], bool]:
+        """The task's verifier, or, for problems of a file, the verifier of final answers."""
+        if self.task is not None:
+            grade: Callable[[Problem, str], bool] = self.task.grade
+            return grade
+        from rewards.verifier import grade as equals
+
+        return lambda problem, text: equals(text, problem.answer or "")
+
+    def _judge(self, records: Sequence[Mapping[str, Any]], report: dict[str, Any], console: Console) -> list[str]:
+        """Write judge.jsonl; returns lines about it."""
+        from launch.annotate.judge import judge_rows
+
+        rows = list(judge_rows(self.settings, self.reward, records, self.rollout.problems, self.folder, console))
+        kept = [row for row in rows if "conversations" in row]
+        left_out = Counter(row["left_out"] for row in rows if "left_out" in row)
+        report["files"]["judge.jsonl"] = write_rows(self.folder / "judge.jsonl", kept)
+        report["judgements"] = {"made": len(rows), "kept": len(kept), "left_out": dict(left_out.most_common())}
+        said = [f"{len(rows)} judgements, {len(kept)} kept"]
+        return said + [f"  {count} left out: {reason}" for reason, count in left_out.most_common()]
+
+
+class Pace:
+    """How fast this session annotates, and how long the rest will take."""
+
+    def __init__(self, total: int, before: int) -> None:
+        self.total, self.before, self.done, self.steps = total, before, before, 0
+        self.started = time.perf_counter()
+
+    def after(self, records: Sequence[Mapping[str, Any]]) -> str:
+        """A line after another batch."""
+        self.done += len(records)
+        self.steps += sum(len(solution) for record in records for solution in record["step_values"])
+        rate, left = self._rate(), self.total - self.done
+        return f"annotated: {self.done}/{self.total} problems, {rate:.1f} problems/min, {60 * left / rate:.0f} s left"
+
+    def whole(self) -> str:
+        """A line at the end."""
+        count, seconds = self.done - self.before, time.perf_counter() - self.started
+        return f"{count} problems, {self.steps} steps labelled now in {seconds:.1f} s, {self._rate():.1f} problems/min"
+
+    def _rate(self) -> float:
+        """Problems a minute."""
+        return 60 * (self.done - self.before) / (time.perf_counter() - self.started)
+
+
+def claim(folder: Path, settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Make the folder, or see that it holds this very annotation: same problems, solutions and continuations.
+
+    Raises ConfigurationError where it holds another.
+    """
+    keys = ("problems", "seed", "continuations", "splitter", "pattern", "keep_duplicates")
+    made_from: dict[str, Any] = {key: getattr(settings, key) for key in keys}
+    made_from |= {name: config[name] for name in names if name != "cluster"}
+    if settings.input is not None:
+        made_from["input"] = hashlib.sha256(Path(settings.input).read_bytes()).hexdigest()
+    mark = folder / "annotated_from.json"
+    if mark.exists():
+        before = json.loads(mark.read_text(encoding="utf-8"))
+        differs = [key for key in {**before, **made_from} if before.get(key) != made_from.get(key)]
+        if differs:
+            raise ConfigurationError(
+                f"folder {folder} holds an annotation with another {', '.join(differs)}: choose another folder, or "
+                "delete it"
+            )
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(f"folder {folder} is not empty and holds no annotation: choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps(made_from, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def _first(found: Rows[Any]) -> str:
+    return f": line {found.rejects[0].line}: {found.rejects[0].reason}" if found.rejects else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

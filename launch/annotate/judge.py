@@ -1,0 +1,166 @@
+"""Judgement data in PairJudge RM's form (arXiv 2501.13007): solutions of a problem meet in a knockout, and what is
+written of each pair becomes a conversation: the judge's prompt, and a text that ends with the two verdicts.
+
+A judge writes the texts itself, and those whose verdicts the reference answer contradicts are left out; or the
+verdicts are the reference answer's own (`VerifiedJudge`), with each side's final answer before them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from launch.annotate.formats import Record, question_of
+from launch.annotate.settings import AnnotateSettings
+from launch.evaluate.draw import whole_batches
+from launch.evaluate.scores import entries, file_name
+from launch.nodes import ConfigurationError
+from rewards.pairjudge import PairJudgeReward
+from rewards.types import Group, Problem, Response
+from rewards.verdicts import SYSTEM, Comparison, Judge, Verdict, fill, load_template
+from rewards.verifier import extract_answer
+
+Rights = Mapping[tuple[str, str], bool]
+"""Whether a solution is right, by question and text."""
+
+
+class VerifiedJudge:
+    """A judge that knows: its verdicts are the reference answers', its text names each side's final answer."""
+
+    def __init__(self, rights: Rights, template: str | None = None) -> None:
+        self.rights = rights
+        self.prompt, self.system = load_template(template), SYSTEM
+
+    def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
+        """One verdict a comparison. Raises KeyError for a solution it does not know."""
+        return [self._verdict(one) for one in comparisons]
+
+    def _verdict(self, one: Comparison) -> Verdict:
+        a, b = self.rights[one.question, one.a], self.rights[one.question, one.b]
+        return Verdict(a, b, text=verified_text(one, a, b))
+
+
+class Recorder:
+    """A judge that keeps what it was asked and what it said."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.inner = judge
+        self.said: list[tuple[Comparison, Verdict]] = []
+
+    def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
+        """The inner judge's verdicts."""
+        verdicts = self.inner.judge(comparisons)
+        self.said += zip(comparisons, verdicts, strict=True)
+        return verdicts
+
+
+def verified_text(one: Comparison, a: bool, b: bool) -> str:
+    """A judgement from the truth: each side's final answer, then the verdicts in their tags."""
+    lines = []
+    for side, text in (("A", one.a), ("B", one.b)):
+        answer = extract_answer(text)
+        lines.append(f"Response {side} " + ("gives no final answer." if answer is None else f"answers {answer}."))
+    for side, right in (("a", a), ("b", b)):
+        lines.append(f"<resp_{side}_judge>{'Correct' if right else 'Incorrect'}</resp_{side}_judge>")
+    return "\n".join(lines)
+
+
+def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeReward | None:
+    """The tournament that `judge` names; None for none, and for verified answers, which are not known yet.
+
+    Raises ConfigurationError for a reward that is no pairwise judge, or cannot work.
+    """
+    if settings.judge in (None, "verified"):
+        if settings.judge_template is not None:
+            load_template(settings.judge_template)
+        return None
+    [entry] = entries([settings.judge], flags)
+    reward = entry.make()
+    if not isinstance(reward, PairJudgeReward):
+        raise ConfigurationError(
+            f"judge={settings.judge} compares nothing: name a pairwise reward, such as pairjudge_tiny_knockout"
+        )
+    return reward
+
+
+def rights_of(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
+    """Which solutions are right, by question and text."""
+    return {
+        (question_of(record), text): bool(label)
+        for record in records
+        for text, label in zip(record["answers"], record["label"], strict=True)
+    }
+
+
+def judge_rows(
+    settings: AnnotateSettings,
+    reward: PairJudgeReward | None,
+    records: Sequence[Record],
+    batch: int,
+    folder: Path,
+    console: Console,
+) -> Iterator[dict[str, Any]]:
+    """A row for every judgement, of all problems: `conversations`, or `left_out` with the reason.
+
+    The judgements of a batch of problems are kept in `folder` as soon as they are made; those that are there are read.
+    """
+    rights = rights_of(records)
+    if reward is None:
+        reward = PairJudgeReward(VerifiedJudge(rights, settings.judge_template), seed=settings.seed)
+    recorder = Recorder(reward.judge)
+    prompt = getattr(reward.judge, "prompt", load_template(None))
+    system = getattr(reward.judge, "system", SYSTEM)
+    reward.judge = recorder
+    journal = folder / f"judgements_{file_name(str(settings.judge))}.jsonl"
+    groups = [group for record in records if (group := _group(record)) is not None]
+    batches = [groups[start : start + batch] for start in range(0, len(groups), batch)]
+    done = whole_batches(journal, [1] * len(batches))
+    with journal.open("a", encoding="utf-8") as file:
+        for number in range(done, len(batches)):
+            recorder.said.clear()
+            reward.score(batches[number])
+            said = [_record(one, verdict, rights) for one, verdict in recorder.said]
+            file.write(json.dumps({"judgements": said}, ensure_ascii=False) + "\n")
+            file.flush()
+            console.print(f"judged: {min((number + 1) * batch, len(groups))}/{len(groups)} problems", highlight=False)
+    with journal.open(encoding="utf-8") as file:
+        for line in file:
+            for judgement in json.loads(line)["judgements"]:
+                yield _row(judgement, prompt, system)
+
+
+def _group(record: Record) -> Group | None:
+    """A problem's distinct solutions; None where there is nothing to compare."""
+    texts = list(dict.fromkeys(record["answers"]))
+    problem = Problem(record["id"], question_of(record), record["answer"])
+    return Group(problem, tuple(map(Response, texts))) if len(texts) > 1 else None
+
+
+def _record(one: Comparison, verdict: Verdict, rights: Rights) -> dict[str, Any]:
+    truth = [rights[one.question, one.a], rights[one.question, one.b]]
+    return {
+        **one._asdict(),
+        "text": verdict.text,
+        "verdict": [verdict.a, verdict.b] if verdict.given else None,
+        "reason": verdict.reason,
+        "truth": truth,
+    }
+
+
+def _row(judgement: Mapping[str, Any], prompt: str, system: str | None) -> dict[str, Any]:
+    """The conversation of a judgement, or why there is none."""
+    if judgement["verdict"] is None:
+        return {"left_out": judgement["reason"]}
+    if judgement["verdict"] != judgement["truth"]:
+        return {"left_out": "the reference answer contradicts the verdicts"}
+    if not judgement["text"]:
+        return {"left_out": "the judge gave verdicts, but no text to learn from"}
+    question = Comparison(judgement["question"], judgement["a"], judgement["b"])
+    turns = [{"role": "system", "content": system}] if system else []
+    turns.append({"role": "user", "content": fill(prompt, question)})
+    turns.append({"role": "assistant", "content": judgement["text"]})
+    return {"conversations": turns}

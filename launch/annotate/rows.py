@@ -1,0 +1,103 @@
+"""The problems of an annotation, with their solutions where the file has them; a bad row is set aside, never fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from launch.annotate.settings import AnnotateSettings
+from launch.evaluate.rows import Reject, Rows, check_prompt, read_rows
+from launch.responses import SEVERAL, group_of
+from rewards.types import Problem
+from rl.policy import prompt_ids
+from rl.settings import RolloutSettings
+from rl.tasks import Task
+from rl.tasks.math import last_boxed
+
+FIELDS = frozenset(
+    {"id", "problem", "prompt", "question", "answers", "responses", "response", "steps", "answer", "solution"}
+    | {"label", "labels", "step_labels"}
+)
+"""What a row may hold. Labels are not read: the reference answer grades solutions and continuations alike."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A problem to annotate: its line in the file (or number in the task), and its solutions; None: to be drawn."""
+
+    line: int
+    problem: Problem
+    solutions: tuple[str, ...] | None
+
+
+def parse_source(record: Mapping[str, Any], line: int) -> Source:
+    """A row of the input. Raises ValueError with the reason where it cannot be used."""
+    given = any(name in record for name in (*SEVERAL, "response", "steps"))
+    group = group_of(record if given else {**record, "responses": []}, line)
+    check_prompt(group.problem)
+    problem = Problem(group.problem.id, group.problem.prompt, _reference(record))
+    for index, step in enumerate(record.get("steps") or ()):
+        if isinstance(step, str) and not step.strip():
+            raise ValueError(f"step {index} is empty")
+    if given and not group.responses:
+        raise ValueError("the list of answers is empty")
+    return Source(line, problem, tuple(response.text for response in group.responses) if given else None)
+
+
+def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task | None, tokenizer: Any) -> Rows[Source]:
+    """The first `settings.problems` usable problems of the input or of the task's training split.
+
+    A prompt which the policy's template refuses, or too long to be answered, is set aside too.
+    """
+    if settings.input is not None:
+        found = read_rows(Path(settings.input), parse_source, FIELDS)
+    else:
+        assert task is not None
+        drawn = islice(task.train_problems(settings.seed), settings.problems)
+        found = Rows(Path("task"), [Source(number, problem, None) for number, problem in enumerate(drawn, start=1)])
+    kept = []
+    for source in found.rows:
+        reason = _unusable(source, rollout, tokenizer)
+        if reason is None:
+            kept.append(source)
+        else:
+            found.rejects.append(
+                Reject(source.line, reason, {"id": source.problem.id, "prompt": source.problem.prompt})
+            )
+    found.rows = kept[: settings.problems]
+    found.rejects.sort(key=lambda reject: reject.line)
+    return found
+
+
+def _unusable(source: Source, rollout: RolloutSettings, tokenizer: Any) -> str | None:
+    """Why the policy cannot answer this problem, or that nothing could grade its answers; None where all is well."""
+    if not (source.problem.answer or "").strip():
+        return "no reference answer: nothing could grade the continuations"
+    try:
+        length = len(prompt_ids(tokenizer, source.problem))
+    except ValueError as error:
+        return str(error)
+    room = rollout.max_model_len - rollout.max_new_tokens
+    if length > room:
+        return f"the prompt has {length} tokens, but rollout.max_model_len - rollout.max_new_tokens leaves {room}"
+    return None
+
+
+def _reference(record: Mapping[str, Any]) -> str:
+    """The reference answer: `answer`, or what stands in the last box of `solution`."""
+    answer = record.get("answer")
+    if answer is None and isinstance(record.get("solution"), str):
+        answer = last_boxed(record["solution"])
+    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
+        raise ValueError(f"answer must be text or a number, not {type(answer).__name__}")
+    if answer is None or not str(answer).strip():
+        raise ValueError("no reference answer: nothing could grade the continuations")
+    return str(answer)
+
+
+def batches_of(sources: Sequence[Source], size: int) -> list[list[Source]]:
+    """The problems in the batches that are sampled and continued together."""
+    return [list(sources[start : start + size]) for start in range(0, len(sources), size)]

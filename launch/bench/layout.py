@@ -1,0 +1,106 @@
+"""How rows of a process reward model should share a forward pass: `python -m launch.bench.layout`.
+
+Real tokens a second (padding does not count) of forward and backward, one thread, on the arithmetic world's
+conversations, three ways: `padded`, rows in the order they come; `balanced`, rows of like length together; `packed`,
+rows end to end in one, attention kept inside each. The last two are the layouts of recipe.training.layout. Each is
+timed in turn (processor seconds on a CPU), several rounds, and the best counts: other work must not decide.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from launch.bench.timing import once
+from rewards.chat import ChatTemplate
+from rewards.training.examples import Marked, mark_signs
+from rewards.training.rows import parse_signs
+from rl.learner.batching import Micro
+from rl.reward_training.planning import lay_out, plan_micros
+from rl.reward_training.settings import Layout
+from rl.tasks.arithmetic.rows import draw_rows
+from rl.tasks.arithmetic.vocabulary import build_tokenizer
+
+LABELS = ("+", "-")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print a table. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m launch.bench.layout", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--rows", type=int, default=64, help="conversations of one optimizer step")
+    parser.add_argument("--budget", type=int, nargs="+", default=[1024, 4096], help="tokens of one forward pass")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model, 4 layers deep")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the best counts")
+    options = parser.parse_args(words)
+    torch.set_num_threads(1)
+    template = ChatTemplate(build_tokenizer())
+    rows = [parse_signs(row, LABELS) for row in draw_rows("prm", options.rows)]
+    items = mark_signs(template, rows, LABELS, None, "positive")
+    tokens = sum(len(item) for item in items)
+    model = new_model(len(template.tokenizer), options.hidden)
+    print(f"{len(items)} conversations, {tokens} tokens, longest {max(map(len, items))}; model {options.hidden} wide")
+    for budget in options.budget:
+        plans = layouts(items, budget)
+        best = dict.fromkeys(plans, float("inf"))
+        for _ in range(options.rounds):
+            for name, (layout, micros) in plans.items():
+                seconds = once(partial(step, model, items, layout, micros))
+                best[name] = min(best[name], seconds)
+        for name, seconds in best.items():
+            ratio = best["padded"] / seconds
+            print(f"budget {budget:5}  {name:8}  {tokens / seconds:8.0f} tokens/s  {ratio:.2f} x padded")
+        print(f"budget {budget:5}  balanced : packed = {best['packed'] / best['balanced']:.2f} : 1")
+    return 0
+
+
+def new_model(vocabulary: int, hidden: int) -> LlamaForCausalLM:
+    """A Llama with random weights and the attention that training uses."""
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=8192,
+    )
+    return LlamaForCausalLM._from_config(config, attn_implementation="sdpa")
+
+
+def layouts(items: Sequence[Marked], budget: int) -> dict[str, tuple[Layout, list[Micro]]]:
+    """The micro-batches of each way; `padded` has as many rows in each as `balanced` has on average."""
+    lengths = [len(item) for item in items]
+    everything = list(range(len(items)))
+    [balanced] = plan_micros(lengths, everything, 1, budget, "balanced")
+    [packed] = plan_micros(lengths, everything, 1, budget, "packed")
+    size = max(1, len(items) // len(balanced))
+    padded = [everything[start : start + size] for start in range(0, len(items), size)]
+    return {"padded": ("balanced", padded), "balanced": ("balanced", balanced), "packed": ("packed", packed)}
+
+
+def step(model: Any, items: Sequence[Marked], layout: Layout, micros: Sequence[Micro]) -> None:
+    """Forward and backward over all micro-batches."""
+    for micro in micros:
+        chosen = [items[row] for row in micro]
+        ids, positions, starts = lay_out([item.ids for item in chosen], layout)
+        hidden = model.get_decoder()(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state
+        read = torch.cat(
+            [
+                hidden[row, torch.as_tensor(item.positions).long() + start]
+                for item, (row, start) in zip(chosen, starts, strict=True)
+            ]
+        )
+        targets = torch.cat([torch.as_tensor(item.targets).long() for item in chosen])
+        nn.functional.cross_entropy(model.get_output_embeddings()(read).float(), targets, reduction="sum").backward()
+    model.zero_grad()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Peak memory and floating point operations of scoring, for `launch.bench.rewards`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from launch.bench.subjects import LARGE_VOCABULARY, Options, make_groups, make_model
+from rewards.engines.transformers import TransformersEngine
+from rewards.process import ProcessReward
+from rewards.types import Group
+
+
+def memory_line(folder: Path, options: Options) -> str:
+    """Peak memory of scoring with a vocabulary of 128k, against the weights and a small vocabulary's activations."""
+    small = peak_bytes(make_model(folder / "small", options, 2048), options)
+    large = peak_bytes(make_model(folder / "large", options, LARGE_VOCABULARY), options)
+    ratio = (large[0] + large[1]) / (large[0] + small[1])
+    return (
+        f"memory, vocabulary of 128k: weights {large[0] / 2**20:.0f} MiB, scoring adds {large[1] / 2**20:.0f} MiB "
+        f"(vocabulary of 2k: {small[1] / 2**20:.0f}); {ratio:.2f} of the model's own and its activations"
+    )
+
+
+def peak_bytes(model: str, options: Options) -> tuple[int, int]:
+    """Bytes of the weights, and what scoring 64 solutions adds at its peak."""
+    reward = ProcessReward(model, dtype=options.dtype, batch_tokens=options.batch_tokens or None)
+    engine = reward.model.engine
+    assert isinstance(engine, TransformersEngine)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in engine.load().parameters())
+    groups = make_groups(64)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        reward.score(groups)
+    return weights, peak_of(profile)
+
+
+def peak_of(profile: Any) -> int:
+    """The highest sum of allocations that torch's profiler recorded."""
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+def flops(reward: ProcessReward, groups: Sequence[Group]) -> float:
+    """Floating point operations of one forward over all solutions: 2 for each weight of a layer and token."""
+    engine = reward.model.engine
+    assert isinstance(engine, TransformersEngine)
+    decoder = engine.load().base_model
+    weights = sum(tensor.numel() for tensor in decoder.layers.parameters())
+    users = [[f"{group.problem.text} {group.responses[0].text}"] for group in groups]
+    return 2.0 * weights * sum(len(one.ids) for one in reward.model.render(users))

@@ -1,0 +1,124 @@
+"""How fast the reward models are, as ratios within one run: `python -m launch.bench.rewards size=tiny solutions=256`.
+
+Random Llamas read the arithmetic world's solutions, of 8 steps unless `days` says otherwise. Measured are: the process
+reward's one forward against the published pass for each prefix; the outcome reward and ArmoRM in batches against one at
+a time; the two engines; the memory of a forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over
+many groups, all in step against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs
+less; the ratios, taken side by side, are what counts. "Same kernels": the published way on the linear layers that the
+engine uses on a CPU (oneDNN), so that the ratio is that of batching alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from launch.bench.judge import measure_judge
+from launch.bench.memory import flops, memory_line
+from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
+from launch.bench.subjects import Options, make_armorm, make_groups, make_model, options_of
+from launch.bench.timing import median, once, row
+from launch.nodes import ConfigurationError
+from launch.output import quiet
+from rewards.armorm import ArmoRMReward
+from rewards.engines.transformers import default_batch_tokens, pick_device
+from rewards.outcome import OutcomeReward
+from rewards.process import ProcessReward
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and print a table. Returns the exit code."""
+    words = list(sys.argv[1:] if words is None else words)
+    if any(word in ("-h", "--help") for word in words):
+        print(__doc__)
+        return 0
+    try:
+        options = options_of(words)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as name, quiet(Path(name) / "log") as screen:
+        console = Console(file=screen, highlight=False)
+        try:
+            measure(options, Path(name), console)
+        except Exception:
+            console.print((Path(name) / "log").read_text(errors="replace")[-2000:], markup=False)
+            raise
+    return 0
+
+
+def measure(options: Options, folder: Path, console: Console) -> None:
+    """Every measurement of the families asked for, each table shown as soon as it is there."""
+    console.print(
+        f"{options.model or options.size} {options.dtype}, {options.solutions} solutions "
+        f"of {options.days + 1 if options.days else '3 to 5'} steps, "
+        f"{torch.get_num_threads()} threads, {pick_device('auto')}; median of {options.repeat}"
+    )
+    wanted = options.what.split(",")
+    if "labels" in wanted:
+        measure_labels(options, folder, console)
+    if "armorm" in wanted:
+        table = Table("what", "seconds", "solutions/s", "times faster")
+        measure_armorm(options, folder, table)
+        console.print(table)
+    if "judge" in wanted and options.judge:
+        table = Table("what", "seconds", "groups/s", "times faster")
+        line = measure_judge(options, table)
+        console.print(table, line)
+    if options.memory:
+        console.print(memory_line(folder, options))
+
+
+def measure_labels(options: Options, folder: Path, console: Console) -> None:
+    """Process and outcome reward models."""
+    model = options.model or make_model(folder / "model", options)
+    groups = make_groups(options.solutions, options.days)
+    common: dict[str, Any] = {"dtype": options.dtype, "batch_tokens": options.batch_tokens or None}
+    process = ProcessReward(model, **common)
+    table = Table("what", "seconds", "solutions/s", "times faster")
+    fast = median(options.repeat, lambda: process.score(groups))
+    share = options.baseline or options.solutions
+    slow = once(lambda: pass_per_prefix(process, groups[:share])) * options.solutions / share
+    row(table, "PRM, the published way: a pass for each prefix", slow, options.solutions, slow)
+    row(table, "PRM, one forward in batches", fast, options.solutions, slow)
+    outcome = OutcomeReward(model, **common)
+    slow = once(lambda: one_at_a_time(outcome, groups))
+    row(table, "ORM, the published way: one at a time", slow, options.solutions, slow)
+    same = once(lambda: one_at_a_time(outcome, groups, same_kernels=True))
+    row(table, "ORM, the same on the same kernels", same, options.solutions, slow)
+    row(table, "ORM in batches", median(options.repeat, lambda: outcome.score(groups)), options.solutions, slow)
+    if options.vllm:
+        pooled = ProcessReward(model, engine="vllm", dtype=options.dtype, max_tokens=2048)
+        on_vllm = median(options.repeat, lambda: pooled.score(groups))
+        # Again beside it: the machine may be busier now than at the start.
+        fast = median(options.repeat, lambda: process.score(groups))
+        row(table, "PRM on vLLM", on_vllm, options.solutions, on_vllm)
+        row(table, "PRM on transformers", fast, options.solutions, on_vllm)
+    console.print(table)
+    if options.peak_tflops:
+        share_of_peak = flops(process, groups) / fast / 1e12 / options.peak_tflops
+        console.print(f"share of {options.peak_tflops:g} TFLOP/s: {share_of_peak:.1%}")
+
+
+def measure_armorm(options: Options, folder: Path, table: Table) -> None:
+    """ArmoRM in batches against one at a time."""
+    batch_tokens = options.batch_tokens or default_batch_tokens(pick_device("auto"))
+    reward = ArmoRMReward(make_armorm(folder / "armorm", options), dtype=options.dtype, batch_tokens=batch_tokens)
+    groups = make_groups(options.solutions, options.days)
+    fast = median(options.repeat, lambda: reward.score(groups))
+    slow = once(lambda: armorm_one_at_a_time(reward, groups))
+    same = once(lambda: armorm_one_at_a_time(reward, groups, same_kernels=True))
+    row(table, "ArmoRM, the published way: one at a time", slow, options.solutions, slow)
+    row(table, "ArmoRM, the same on the same kernels", same, options.solutions, slow)
+    row(table, "ArmoRM in batches", fast, options.solutions, slow)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""A policy's own samples as a best-of-N file: `prompt`, `answers`, `label` by the task's verifier, `answer`.
+
+Drawn `rollout.problems` problems at a time, each batch from a seed of its own, so that a file cut short is gone on with
+where its last whole batch ended. Where the task can verify steps, `step_labels` says which are right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from launch.evaluate.settings import EvaluateSettings
+from rewards.types import Problem
+from rl.cluster import start_cluster, stop_cluster
+from rl.sampler import SamplerGroup
+from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
+from rl.tasks import Task
+from rl.types import Sample
+
+
+def draw(
+    settings: EvaluateSettings,
+    policy: PolicySettings,
+    task: Task,
+    rollout: RolloutSettings,
+    cluster: ClusterSettings,
+    output: Path,
+    console: Console,
+) -> None:
+    """Write the samples of `settings.problems` held-out problems to `output`, or those that are not there yet."""
+    problems = task.held_out_problems(settings.problems)
+    batches = [problems[start : start + rollout.problems] for start in range(0, len(problems), rollout.problems)]
+    done = whole_batches(output, [len(batch) for batch in batches])
+    if done == len(batches):
+        return
+    logs = output.parent / "logs"
+    start_cluster(cluster, logs)
+    try:
+        sampler = SamplerGroup(policy, rollout, cluster, log_folder=logs)
+        try:
+            with output.open("a", encoding="utf-8") as file:
+                for number in range(done, len(batches)):
+                    drawn = sampler.sample(
+                        batches[number],
+                        rollout.responses,
+                        temperature=rollout.temperature,
+                        top_p=rollout.top_p,
+                        seed=settings.seed * 1_000_003 + number,
+                    )
+                    for record in _records(task, drawn.problems, drawn.samples):
+                        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    file.flush()
+                    sampled = sum(len(batch) for batch in batches[: number + 1])
+                    console.print(f"drawn: {sampled}/{len(problems)} problems x {rollout.responses}", highlight=False)
+        finally:
+            sampler.shutdown()
+    finally:
+        stop_cluster()
+
+
+def _records(task: Task, problems: Sequence[Problem], samples: Sequence[Sequence[Sample]]) -> Iterator[dict[str, Any]]:
+    grade_steps = getattr(task, "grade_steps", None)
+    for problem, group in zip(problems, samples, strict=True):
+        record: dict[str, Any] = {
+            "id": problem.id,
+            "prompt": problem.prompt,
+            "answers": [sample.text for sample in group],
+            "label": [int(task.grade(problem, sample.text)) for sample in group],
+            "answer": problem.answer,
+        }
+        if grade_steps is not None:
+            record["step_labels"] = [[int(right) for right in grade_steps(problem, sample.text)] for sample in group]
+        yield record
+
+
+def whole_batches(output: Path, sizes: Sequence[int]) -> int:
+    """How many batches an earlier start has written in full; what follows them is taken away."""
+    if not output.exists():
+        return 0
+    lines = output.read_bytes().split(b"\n")[:-1]
+    batches, kept = 0, 0
+    for size in sizes:
+        if kept + size > len(lines):
+            break
+        batches, kept = batches + 1, kept + size
+    output.write_bytes(b"".join(line + b"\n" for line in lines[:kept]))
+    return batches

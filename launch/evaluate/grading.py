@@ -1,0 +1,93 @@
+"""Which responses are right, by the file's labels or the verifier, and which announce the same final answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from launch.evaluate.best_of_n import Field
+from launch.evaluate.rows import Solutions
+from rewards.evaluation.voting import answer_classes
+from rewards.symbolic import SymbolicComparer
+from rewards.verifier import equal_answers, extract_answer
+
+
+class Grader:
+    """Grades and sorts final answers as `rewards.verifier` does; counts the comparisons that took too long."""
+
+    def __init__(self, timeout_s: float = 5.0) -> None:
+        self.comparer = SymbolicComparer(timeout_s)
+        self.timeouts = 0
+        self.regraded = 0
+        self.disagreements: list[dict[str, Any]] = []
+
+    def grade(self, rows: Sequence[Solutions]) -> Field:
+        """The rows graded: labels where the file has them, else the verifier's verdicts.
+
+        Where a row has labels and a reference answer, the verifier's verdicts are held against the labels too.
+        """
+        field = Field([], [], [])
+        for row in rows:
+            answers = [extract_answer(text) for text in row.texts]
+            verdicts = self._verdicts(row, answers)
+            if row.labels is not None and verdicts is not None:
+                self._compare(row, answers, verdicts)
+            rights = row.labels if row.labels is not None else verdicts
+            assert rights is not None, "a row has labels or a reference answer"
+            field.rights.append(np.array(rights, dtype=bool))
+            field.classes.append(answer_classes(answers, self._equal))
+            field.texts.append(row.texts)
+            field.steps.append(row.steps)
+        self.comparer.close()
+        return field
+
+    def notes(self) -> list[str]:
+        """What a person should know of the grading, in plain lines."""
+        lines = []
+        if self.regraded:
+            alike = self.regraded - len(self.disagreements)
+            share = f"{alike} of {self.regraded} labels ({100 * alike / self.regraded:.2f}%)"
+            where = ", the others are in disagreements.jsonl" if self.disagreements else ""
+            lines.append(f"the verifier agrees with {share}{where}")
+        if self.timeouts:
+            lines.append(f"{self.timeouts} comparisons of answers took too long and count as different")
+        return lines
+
+    def write(self, path: Path) -> None:
+        """The labels that the verifier disagrees with, a line each; no file where there are none."""
+        path.unlink(missing_ok=True)
+        if self.disagreements:
+            path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in self.disagreements))
+
+    def _verdicts(self, row: Solutions, answers: Sequence[str | None]) -> list[bool] | None:
+        reference = row.group.problem.answer
+        if reference is None or not reference.strip():
+            return None
+        return [answer is not None and self._equal(answer, reference) for answer in answers]
+
+    def _compare(self, row: Solutions, answers: Sequence[str | None], verdicts: Sequence[bool]) -> None:
+        assert row.labels is not None
+        self.regraded += len(verdicts)
+        for place, (label, verdict) in enumerate(zip(row.labels, verdicts, strict=True)):
+            if label != verdict:
+                self.disagreements.append(
+                    {
+                        "line": row.line,
+                        "place": place,
+                        "label": int(label),
+                        "verifier": int(verdict),
+                        "announced": answers[place],
+                        "reference": row.group.problem.answer,
+                    }
+                )
+
+    def _equal(self, answer: str, other: str) -> bool:
+        try:
+            return equal_answers(answer, other, self.comparer)
+        except TimeoutError:
+            self.timeouts += 1
+            return False

@@ -1,0 +1,83 @@
+"""ProcessBench: the first wrong step as each reward sees it, and how far its step probabilities can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from launch.evaluate.calibration import add_calibration
+from launch.evaluate.report import Report, Table
+from launch.evaluate.rows import STEP_END, Steps
+from launch.evaluate.settings import EvaluateSettings
+from rewards.evaluation.calibration import steps_up_to_error
+from rewards.evaluation.process_bench import best_threshold, first_error, process_bench
+from rewards.types import Group, Response
+
+StepScores = Sequence[tuple[float, ...] | None]
+"""The step scores of every solution, None where its score failed."""
+
+
+def group_of_steps(row: Steps, process: bool) -> Group:
+    """The solution to be scored: its steps joined so that a process model of this project finds them again, else by
+    blank lines, as launch.score reads ProcessBench."""
+    return Group(row.problem, (Response((STEP_END if process else "\n\n").join(row.steps)),))
+
+
+def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: EvaluateSettings) -> Report:
+    """The figures of every reward in ProcessBench's form, and its calibration on the steps that have a label."""
+    found = Report("ProcessBench")
+    labels = [row.label for row in rows]
+    bootstrap = settings.bootstrap(len(rows))
+    figures, lines = {}, []
+    for name, steps in scores.items():
+        predictions = [None if one is None else first_error(one, settings.threshold) for one in steps]
+        one = process_bench(labels, predictions, bootstrap)
+        best = best_threshold(labels, steps)
+        at_best = [None if one is None or best is None else first_error(one, best) for one in steps]
+        tuned = process_bench(labels, at_best, bootstrap)
+        unscored = sum(prediction is None for prediction in predictions)
+        figures[name] = {
+            "threshold": settings.threshold,
+            **{key: getattr(one, key) for key in ("error", "correct", "f1")},
+            "best_threshold": best,
+            "f1_at_best_threshold": tuned.f1,
+            "unscored": unscored,
+        }
+        lines.append([name, one.error, one.correct, one.f1, best, tuned.f1, unscored])
+    found.notes += _missing_classes(labels)
+    found.figures |= {"solutions": len(rows), "errors": sum(label >= 0 for label in labels), "process_bench": figures}
+    found.tables.append(
+        Table(
+            "ProcessBench, in percent",
+            ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
+            lines,
+            f"{len(rows)} solutions; a step is wrong below {settings.threshold:g}; [{settings.level:.0%} interval]. "
+            "The best threshold is chosen on these solutions: keep it for others. A failed score is never right.",
+        )
+    )
+    add_calibration(
+        {
+            f"{name}: step right": ([score for score, _ in known], [right for _, right in known])
+            for name, steps in scores.items()
+            if (known := _labelled(steps, labels)) and all(0 <= score <= 1 for score, _ in known)
+        },
+        found,
+    )
+    return found
+
+
+def _labelled(steps: StepScores, labels: Sequence[int]) -> list[tuple[float, bool]]:
+    return [
+        pair
+        for one, label in zip(steps, labels, strict=True)
+        if one is not None
+        for pair in steps_up_to_error(one, label)
+    ]
+
+
+def _missing_classes(labels: Sequence[int]) -> list[str]:
+    lacking = [
+        kind
+        for kind, there in (("wrong", any(x >= 0 for x in labels)), ("right", any(x < 0 for x in labels)))
+        if not there
+    ]
+    return [f"WARNING: there is no {kind} solution in this file: its accuracy and F1 do not exist" for kind in lacking]

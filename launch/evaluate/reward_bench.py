@@ -1,0 +1,90 @@
+"""RewardBench: pairs won by subset, sections and the overall figure in both countings of XSTest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from launch.evaluate.report import Cell, Percent, Report, Table
+from launch.evaluate.rows import Pair
+from launch.evaluate.settings import EvaluateSettings
+from launch.nodes import ConfigurationError
+from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accuracy
+
+Margins = Sequence[float]
+"""Score of the chosen minus score of the rejected response, by pair; NaN where one of them failed."""
+
+
+def given_accuracies(path: Path) -> dict[str, float] | None:
+    """The accuracies by subset that a file holds, as one JSON object of numbers; None for any other file.
+
+    Raises ConfigurationError for an accuracy outside [0, 1].
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    if not isinstance(content, dict) or not content or not all(isinstance(x, int | float) for x in content.values()):
+        return None
+    bad = next((name for name, value in content.items() if not 0 <= value <= 1), None)
+    if bad is not None:
+        raise ConfigurationError(f"input {path}: subset {bad}: an accuracy lies in [0, 1], not {content[bad]}")
+    return {name: float(value) for name, value in content.items()}
+
+
+def report(rows: Sequence[Pair], margins: Mapping[str, Margins], settings: EvaluateSettings) -> Report:
+    """The figures of every reward from its margins, subset by subset with intervals, then sections."""
+    found = Report("RewardBench")
+    subsets = sorted({row.subset for row in rows}, key=[row.subset for row in rows].index)
+    accuracies: dict[str, dict[str, float]] = {}
+    lines = [[name] for name in subsets]
+    for reward, values in margins.items():
+        accuracies[reward] = {}
+        for subset, line in zip(subsets, lines, strict=True):
+            of = np.array([value for value, row in zip(values, rows, strict=True) if row.subset == subset])
+            won = of > 0
+            accuracies[reward][subset] = subset_accuracy(int(won.sum()), len(of))
+            line.append(settings.bootstrap(len(of)).mean(won.astype(np.float64)))  # type: ignore[arg-type]
+        ties, failed = sum(value == 0 for value in values), int(np.isnan(values).sum())
+        if ties or failed:
+            found.notes.append(f"{reward}: {ties} ties and {failed} pairs with a failed score, none of them a win")
+    counts = Counter(row.subset for row in rows)
+    found.tables.append(
+        Table(
+            "RewardBench by subset, in percent",
+            ["subset", "pairs", *margins],
+            [[line[0], counts[line[0]], *line[1:]] for line in lines],
+            f"[{settings.level:.0%} interval, bootstrap over pairs]",
+        )
+    )
+    add_sections(accuracies, found)
+    return found
+
+
+def add_sections(accuracies: Mapping[str, Mapping[str, float]], found: Report) -> None:
+    """Sections and overall figures from accuracies by subset, by reward, and what is missing for them."""
+    figures: dict[str, dict[str, object]] = {}
+    rows: list[list[Cell | Percent]] = []
+    for reward, by_subset in accuracies.items():
+        figures[reward] = {"subsets": by_subset}
+        for counting in COUNTINGS:
+            one = reward_bench(by_subset, counting)
+            figures[reward][counting] = {"sections": one.sections, "overall": one.overall}
+            rows.append([reward, counting, *map(Percent, one.sections.values()), Percent(one.overall)])
+        if one.overall is not None and not one.with_prior:
+            found.notes.append(f"{reward}: the overall figure is that of the four sections, without the prior sets")
+        if one.missing:
+            found.notes.append(f"{reward}: subsets that are not there: {', '.join(one.missing)}")
+        if one.unknown:
+            found.notes.append(f"{reward}: WARNING: subsets that belong to no section: {', '.join(one.unknown)}")
+    found.figures["reward_bench"] = figures
+    columns = ["reward", "XSTest counting", "Chat", "Chat Hard", "Safety", "Reasoning", "Prior Sets", "overall"]
+    note = (
+        "XSTest counting: today's weighs 154 pairs to refuse and 250 to respond to; exchanged, as in the figures "
+        "published in 2024, 250 and 154."
+    )
+    found.tables.append(Table("RewardBench by section, in percent", columns, rows, note))

@@ -1,0 +1,189 @@
+"""Scores for an evaluation: each reward scores the clean rows into a file of its own, as launch.score does, and a file
+that was cut short is gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from launch.composition import compose
+from launch.evaluate.rows import STEP_END
+from launch.nodes import ConfigurationError, build, find
+from launch.responses import records
+from rewards.aggregate import AGGREGATES
+from rewards.types import Group, Reward
+
+Record = Mapping[str, Any]
+"""A score as launch.score writes it: `value`, perhaps `steps`, `spans`, `parts`; or `failure`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reward to measure: its name in tables, and its configuration."""
+
+    label: str
+    node: dict[str, Any]
+    source: str
+
+    @property
+    def tournament(self) -> bool:
+        """Whether its scores depend on the whole field, so that every size needs fields of its own."""
+        from rewards.pairjudge import PairJudgeReward
+
+        return self._is(PairJudgeReward)
+
+    @property
+    def process(self) -> bool:
+        """Whether it is a process model of this project, whose steps can be given apart."""
+        from rewards.process import ProcessReward  # transformers takes seconds to import
+
+        return self._is(ProcessReward)
+
+    def make(self) -> Reward:
+        """The reward; no weights are loaded yet. Raises ConfigurationError where it cannot work."""
+        reward = build(self.node, "reward", self.source)
+        if not isinstance(reward, Reward):
+            raise ConfigurationError(f"rewards: {self.node['_target_']} makes no reward: it has no score")
+        return reward
+
+    def on_given_steps(self) -> Entry:
+        """The same process model on steps joined by STEP_END, whatever its own splitter is."""
+        return Entry(
+            self.label, {**self.node, "splitter": "regex", "pattern": STEP_END, "keep_empty": True}, self.source
+        )
+
+    def _is(self, kind: type) -> bool:
+        target = find(self.node, "reward", self.source)
+        return isinstance(target, type) and issubclass(target, kind)
+
+
+def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
+    """The rewards that `rewards=[...]` names: `OPTION`, `OPTION key=value ...` or `NAME: OPTION key=value ...`.
+
+    `flags` are Hydra's own, such as --config-dir. Raises ConfigurationError for an option or key that does not exist,
+    and for two rewards with one name.
+    """
+    found = []
+    for word in words:
+        name, colon, rest = word.partition(": ")
+        option, *overrides = (rest if colon else word).split()
+        label = name if colon else " ".join([option, *overrides])
+        [run] = compose([*flags, f"reward={option}", *(f"reward.{one}" for one in overrides)], "score")
+        if missing := sorted(OmegaConf.missing_keys(run.config.reward)):
+            raise ConfigurationError(f"rewards: {option} needs {missing[0]}: write rewards=['{word} {missing[0]}=...']")
+        node = OmegaConf.to_container(run.config.reward, resolve=True)
+        found.append(Entry(label, node, f"configs/reward/{option}.yaml"))  # type: ignore[arg-type]
+    twice = [label for label, count in Counter(file_name(entry.label) for entry in found).items() if count > 1]
+    if twice:
+        raise ConfigurationError(f"rewards: {twice[0]} stands there twice: name one of them, 'other: {twice[0]}'")
+    return found
+
+
+def file_name(label: str) -> str:
+    """A label as a name for files."""
+    return re.sub(r"[^\w.=-]+", "_", label)
+
+
+def score(
+    entry: Entry, reward: Reward, groups: Sequence[Group], name: str, folder: Path, batch: int, console: Console
+) -> list[list[Record]]:
+    """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
+    from launch.score import resume, score_file  # Ray takes a second to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{name}.input"
+    source.write_text("".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups))
+    output = folder / f"{name}.jsonl"
+    done, tally = resume(output, {"input": str(source), "reward": entry.node})
+    _check_kept(output, groups)
+    if done < len(groups):
+        total = sum(len(group.responses) for group in groups)
+        console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
+        score_file(reward, source, output, done, batch, total, tally, console)
+    source.unlink()
+    return [record["scores"] for record in records(output)]
+
+
+def _check_kept(output: Path, groups: Sequence[Group]) -> None:
+    """Raise ValueError where scores that were kept are of other responses: another n or seed chooses others."""
+    if not output.exists():
+        return
+    for number, record in enumerate(records(output), start=1):
+        expected = json.loads(json.dumps(_record(groups[number - 1]))) if number <= len(groups) else None
+        if expected is None or any(record[key] != expected[key] for key in ("prompt", "answers")):
+            raise ValueError(f"{output} holds scores of other responses (row {number}): delete it to score these")
+
+
+def has_steps(scores: Sequence[Sequence[Record]]) -> bool:
+    """Whether these scores come with step values."""
+    return any("steps" in score for row in scores for score in row)
+
+
+def values(scores: Sequence[Sequence[Record]], aggregation: str | None = None) -> list[NDArray[np.float64]]:
+    """The values, an (N,) array a problem, NaN for a failed score; with an aggregation, made anew from the steps."""
+
+    def value(score: Record) -> float:
+        if "failure" in score:
+            return float("nan")
+        if aggregation is None:
+            return float(score["value"])
+        return float(AGGREGATES[aggregation](score["steps"])) if score.get("steps") else float("nan")
+
+    return [np.array([value(score) for score in row]) for row in scores]
+
+
+def failures(scores: Sequence[Sequence[Record]]) -> Counter[str]:
+    """How many scores failed for each reason."""
+    return Counter(score["failure"] for row in scores for score in row if "failure" in score)
+
+
+@dataclass(frozen=True)
+class Field:
+    """Some responses to one problem which play a tournament: the problem by its row, the responses by their places."""
+
+    row: int
+    places: tuple[int, ...]
+
+
+def fields_of(groups: Sequence[Group], size: int, most: int, seed: int) -> list[Field]:
+    """For every problem up to `most` disjoint random fields of `size` responses: unbiased for that size."""
+    found = []
+    for row, group in enumerate(groups):
+        order = list(range(len(group.responses)))
+        random.Random(f"{seed} {size} {row}").shuffle(order)
+        starts = range(0, min(most, len(order) // size) * size, size)
+        found += [Field(row, tuple(order[start : start + size])) for start in starts]
+    return found
+
+
+def field_groups(groups: Sequence[Group], fields: Sequence[Field]) -> Iterator[Group]:
+    """The fields as groups to be scored."""
+    for field in fields:
+        group = groups[field.row]
+        yield Group(group.problem, tuple(group.responses[place] for place in field.places))
+
+
+def winner(scores: Sequence[Record]) -> int | None:
+    """The place of the tournament's choice; None where it could not be played."""
+    return next((place for place, one in enumerate(scores) if one.get("parts", {}).get("winner")), None)
+
+
+def _record(group: Group) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "id": group.problem.id,
+        "prompt": group.problem.prompt,
+        "answers": [response.text for response in group.responses],
+    }
+    return record if group.problem.answer is None else {**record, "answer": group.problem.answer}

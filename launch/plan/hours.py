@@ -1,0 +1,154 @@
+"""The hours of a run, stage by stage: the work that its settings ask for, at the speeds of `launch.plan.estimates`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from launch.plan.estimates import (
+    SPEEDS,
+    Decoding,
+    Speed,
+    decoding_seconds,
+    forward_seconds,
+    training_seconds,
+)
+from launch.plan.models import ModelFacts, facts_of
+from launch.plan.placement import RewardModel, reward_models, sequences_at_once
+from rl.learner.losses import PreferenceLossSettings
+from rl.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage does in the whole run, in words, and the seconds it takes at most; None where nobody can say."""
+
+    name: str
+    work: str
+    seconds: float | None
+
+
+def stages(settings: RunSettings) -> list[Stage]:
+    """Sampling, scoring, learning, evaluating."""
+    speed = SPEEDS[settings.cluster.device]
+    return [_sample(settings, speed), _score(settings, speed), _learn(settings, speed), _evaluate(settings, speed)]
+
+
+def rows_of(settings: RunSettings) -> int:
+    """Responses in a rollout."""
+    return settings.rollout.problems * settings.rollout.responses
+
+
+def learned_rows(settings: RunSettings) -> int:
+    """Sequences that the learner trains on in an update, at most: all, or both sides of the pairs."""
+    if not isinstance(settings.algorithm.loss(), PreferenceLossSettings):
+        return rows_of(settings)
+    responses = settings.rollout.responses
+    one_a_group = getattr(settings.algorithm, "pairs", "") == "best_worst"
+    return settings.rollout.problems * (2 if one_a_group else responses * (responses - 1))
+
+
+def judgements(model: RewardModel, settings: RunSettings) -> int:
+    """Comparisons that a judge is asked for in an update, at most (`rewards.tournament_formats`)."""
+    node = settings.reward_config
+    for name in model.key.split(".")[1:-1]:
+        node = node.get(name, {}) if isinstance(node, dict) else {}
+    players = settings.rollout.responses
+    a_group = {
+        "round_robin": players * (players - 1) // 2,
+        "knockout": players - 1,
+        "anchor": 2 * players - 2,
+        "reference": players - 1,
+    }
+    kind = str(node.get("format", "knockout")) if isinstance(node, dict) else "knockout"
+    orders = 2 if isinstance(node, dict) and node.get("both_orders") else 1
+    return settings.rollout.problems * a_group.get(kind, players - 1) * orders
+
+
+def _sample(settings: RunSettings, speed: Speed) -> Stage:
+    loop, rollout = settings.loop, settings.rollout
+    draws = 1 + settings.algorithm.dynamic_sampling
+    rows = loop.updates * rows_of(settings) * draws
+    work = f"{rows:,} responses of at most {rollout.max_new_tokens} tokens"
+    if draws > 1:
+        work += f" (up to {draws} draws an update: dynamic sampling)"
+    facts = facts_of(settings.policy.path)
+    seconds = None if facts is None else loop.updates * draws * _drawing(settings, facts, rows_of(settings), speed)
+    return Stage("sample", work, seconds)
+
+
+def _drawing(settings: RunSettings, facts: ModelFacts, rows: int, speed: Speed) -> float:
+    rollout = settings.rollout
+    work = Decoding(
+        sequences=math.ceil(rows / rollout.engines),
+        tokens=rollout.max_new_tokens,
+        prompt=rollout.max_model_len - rollout.max_new_tokens,
+        at_once=sequences_at_once(settings, facts),
+        dtype=settings.policy.dtype,
+    )
+    return decoding_seconds(facts, work, speed)
+
+
+def _score(settings: RunSettings, speed: Speed) -> Stage:
+    rows, updates = rows_of(settings), settings.loop.updates
+    models = reward_models(settings)
+    words, total = [], 0.0
+    for model in models:
+        if model.is_judge:
+            words.append(f"{updates * judgements(model, settings):,} judgements by {model.model}")
+        else:
+            words.append(f"{updates * rows:,} responses read by {model.model}")
+        total += math.inf if model.facts is None else _scoring(model, model.facts, settings, rows, speed)
+    draws = 1 + settings.algorithm.dynamic_sampling
+    work = "; ".join(words) or f"{updates * rows:,} responses, without a model here"
+    return Stage("score", work, None if math.isinf(total) else updates * draws * total)
+
+
+def _scoring(model: RewardModel, facts: ModelFacts, settings: RunSettings, rows: int, speed: Speed) -> float:
+    """Seconds to score one rollout of so many responses, divided among the replicas."""
+    if not model.is_judge:
+        tokens = rows * settings.rollout.max_model_len
+        return forward_seconds(facts, tokens, speed) / settings.loop.reward_replicas
+    written = int(model.node["max_new_tokens"])
+    work = Decoding(
+        sequences=math.ceil(judgements(model, settings) * rows / rows_of(settings) / settings.loop.reward_replicas),
+        tokens=written,
+        prompt=max(0, int(model.node.get("context_tokens", 0)) - written),
+        at_once=int(model.node.get("max_num_seqs", 256)),
+        dtype="bf16" if model.dtype == "bf16" else "fp32",
+    )
+    return decoding_seconds(facts, work, speed)
+
+
+def _learn(settings: RunSettings, speed: Speed) -> Stage:
+    learner, algorithm, updates = settings.learner, settings.algorithm, settings.loop.updates
+    rows, length = learned_rows(settings), settings.rollout.max_model_len
+    steps = updates * learner.epochs * learner.minibatches
+    work = f"{steps:,} optimizer steps, {learner.epochs} pass(es) over {rows:,} sequences an update"
+    facts = facts_of(settings.policy.path)
+    if facts is None:
+        return Stage("learn", work, None)
+    read = rows_of(settings) * length  # log-probabilities of all that was drawn, by the policy and by the reference
+    seconds = forward_seconds(facts, read * (2 if algorithm.needs_reference else 1), speed)
+    trained = rows * length * learner.epochs
+    seconds += training_seconds(facts, trained, speed, recomputing=learner.gradient_checkpointing)
+    if algorithm.critic is not None:
+        critic = (None if algorithm.critic.path is None else facts_of(algorithm.critic.path)) or facts
+        seconds += forward_seconds(critic, read, speed)
+        seconds += training_seconds(critic, trained, speed, recomputing=learner.gradient_checkpointing)
+    return Stage("learn", work, updates * seconds / learner.ranks)
+
+
+def _evaluate(settings: RunSettings, speed: Speed) -> Stage:
+    loop = settings.loop
+    between = (loop.updates - 1) // loop.evaluate_every if loop.evaluate_every else 0
+    times = 2 + between
+    work = f"{times} times {loop.evaluate_problems} held-out problems, one response each"
+    facts = facts_of(settings.policy.path)
+    if facts is None:
+        return Stage("evaluate", work, None)
+    seconds = _drawing(settings, facts, loop.evaluate_problems, speed)
+    for model in reward_models(settings):
+        if not model.is_judge and model.facts is not None:  # a judge has nothing to compare a single response with
+            seconds += _scoring(model, model.facts, settings, loop.evaluate_problems, speed)
+    return Stage("evaluate", work, times * seconds)

@@ -1,0 +1,117 @@
+"""Train a reward model from a file, in its published form:
+
+    python -m launch.train_reward recipe=rlhflow_prm data=prm.jsonl folder=build/prm
+    python -m launch.train_reward recipe=bradley_terry data=pairs.jsonl folder=build/rm
+    python -m launch.train_reward recipe=armorm data=rated.jsonl pairs=pairs.jsonl folder=build/armorm
+    python -m launch.train_reward recipe=pairjudge data=judgements.jsonl folder=build/judge
+
+The folder holds the finished model (model/), metrics.jsonl, summary.json, the rows that could not be used
+(rejects.jsonl) and logs. The same command goes on where it stopped, to the same model. Exit codes: 0 done, 1 it broke,
+2 it could not start, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from launch.command import Composed, carried_out, checked_first
+from launch.evaluate.rows import write_rejects
+from launch.train_reward.armorm import read_armorm, train_armorm
+from launch.train_reward.data import Data, read
+from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
+from rewards.training.armorm_fit import ArmoModel
+from rl.settings import ClusterSettings
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Train what `words` ask for. Returns the exit code."""
+    job = checked_first("train_reward", words, __doc__, Job)
+    if isinstance(job, int):
+        return job
+    if job.is_finished:
+        print(f"{job.folder / 'model'} is finished already: choose another folder to train again")
+        return 0
+    return carried_out(job.run, job.folder / "logs" / "train_reward.log", job.folder)
+
+
+class Job:
+    """One training, checked: its rows are read, nothing is started or written but the folder's mark.
+
+    Raises ValueError or OSError for a set-up that cannot work.
+    """
+
+    def __init__(self, composed: Composed) -> None:
+        self.settings, self.recipe, self.cluster = parts_of(composed.config, composed.choices)
+        self.folder = Path(self.settings.folder)
+        wanted = made_from(self.settings, composed.config)
+        self.is_finished = finished(self.folder, wanted)
+        if self.is_finished:
+            return
+        data = Path(self.settings.data)
+        self.found: Any = (
+            read_armorm(self.recipe, data, Path(self.settings.pairs or ""))
+            if isinstance(self.recipe, ArmoModel)
+            else read(self.recipe, data)
+        )
+        claim(self.folder, wanted)
+
+    def run(self, console: Console) -> None:
+        """Train on the rows that can be used, set the others aside."""
+        report = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        found, folder = self.found, self.folder
+        for name, rows in found.files.items():
+            write_rejects(folder / f"{name}.jsonl", rows)
+        rejected = sum(len(rows.rejects) for rows in found.files.values())
+        for note in found.notes():
+            report(note)
+        if isinstance(self.recipe, ArmoModel):
+            summary = train_armorm(self.recipe, found, folder, self.settings.seed, report)
+        else:
+            summary = train(self.recipe, found, folder, self.settings, self.cluster, report)
+        summary |= {"rows": found.used, "rejected": rejected}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        report(f"{found.used} rows learned from, {rejected} left out; the model lies in {folder / 'model'}")
+
+
+def train(
+    recipe: Any, found: Data, folder: Path, settings: TrainRewardSettings, cluster: ClusterSettings, report: Any
+) -> dict[str, Any]:
+    """Train on DeepSpeed, with `settings.held_out` rows kept apart for the evaluation."""
+    from rl.cluster import start_cluster, stop_cluster
+    from rl.reward_training import run
+
+    order = list(range(len(found.items)))
+    random.Random(settings.seed).shuffle(order)
+    kept = min(settings.held_out, len(order) // 10)
+    items = [found.items[row] for row in order]
+    start_cluster(cluster, folder / "logs")
+    try:
+        summary = run.train(
+            recipe,
+            items[kept:],
+            items[:kept],
+            cluster=cluster,
+            seed=settings.seed,
+            folder=folder,
+            checkpoint_every=settings.checkpoint_every,
+            report=report,
+        )
+    finally:
+        stop_cluster()
+    template_file = getattr(recipe, "template_file", None)
+    if template_file is not None:  # a judge is to be asked as it was taught
+        shutil.copy(template_file, folder / "model" / "compare.md")
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+import configs
+from launch.annotate import __main__ as annotate
+from launch.annotate.__main__ import main
+from launch.annotate.settings import AnnotateSettings
+from launch.composition import compose
+from launch.configuration import plain
+from rewards.types import Problem
+from rewards.verifier import grade as equals
+from rl.policy import prompt_ids
+from rl.tasks.arithmetic import ArithmeticTask
+from rl.types import Rollout, Sample
+from tests.tiny import make_tokenizer
+
+
+class World:
+    """A sampler whose responses to `N + 1?` are `so` and an answer: from a seed, the call and the beginning alone.
+
+    A beginning with `lost` never comes right, one with `sure` always, another one by chance. `fails` names the seed of
+    the call that is interrupted.
+    """
+
+    fails: int | None = None
+    calls: list[tuple[str, int]] = []  # noqa: RUF012
+    cached = 0
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.tokenizer = make_tokenizer()
+
+    def sample(self, problems, n, *, seed, **_):
+        self._count("sample", len(problems), seed)
+        samples = []
+        for problem in problems:
+            rng = random.Random(f"{seed} {problem.id}")
+            word = [rng.choice(["lost", "sure", "perhaps"]) for _ in range(n)]
+            samples.append(
+                [self._sample(f"so {one}\nstep {one}\nA: {self._answer(problem.text, one, rng)}") for one in word]
+            )
+        return Rollout(list(problems), samples)
+
+    def continue_from(self, beginnings, n, *, seed, **_):
+        self._count("continue", len(beginnings), seed)
+        found = []
+        for ids in beginnings:
+            text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+            rng = random.Random(f"{seed} {text}")
+            word = "lost" if "lost" in text else "sure" if "sure" in text else "perhaps"
+            found.append([self._sample(f"A: {self._answer(text, word, rng)}") for _ in range(n)])
+        return found
+
+    def wait(self) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        pass
+
+    def forget_prefixes(self) -> None:
+        World.cached += 1
+
+    def _answer(self, text: str, word: str, rng: random.Random) -> int:
+        right = int(text.split(" + ")[0].split()[-1].removeprefix("user")) + 1
+        return {"lost": right + 1, "sure": right}.get(word, right + rng.randrange(2))
+
+    def _count(self, what: str, size: int, seed: int) -> None:
+        if seed == World.fails:
+            raise KeyboardInterrupt
+        World.calls.append((what, size))
+
+    def _sample(self, text: str) -> Sample:
+        return Sample((1,), (2,), (0.0,), text, "stop", 0)
+
+
+@pytest.fixture
+def world(monkeypatch):
+    monkeypatch.setattr("rl.sampler.SamplerGroup", World)
+    monkeypatch.setattr("rl.cluster.start_cluster", lambda *_: None)
+    monkeypatch.setattr("rl.cluster.stop_cluster", lambda: None)
+    monkeypatch.setattr(World, "calls", [])
+    monkeypatch.setattr(World, "fails", None)
+    return World
+
+
+def problems(tmp_path: Path, *rows: object) -> Path:
+    file = tmp_path / "problems.jsonl"
+    file.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return file
+
+
+def many(tmp_path: Path) -> Path:
+    return problems(tmp_path, *[{"id": f"p{n}", "problem": f"{n} + 1?", "answer": f"{n + 1}"} for n in range(10)])
+
+
+def words(folder: Path, source: Path, policy: str, *more: str) -> list[str]:
+    small = ["rollout.problems=3", "rollout.responses=4", "continuations=4"]
+    return [f"folder={folder}", f"input={source}", f"policy.path={policy}", *small, *more]
+
+
+def rows_of(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.open()]
+
+
+def test_one_command_labels_every_step_and_writes_all_forms(world, tmp_path, policy, capfd):
+    folder = tmp_path / "found"
+    assert main(words(folder, many(tmp_path), policy, "judge=verified", "keep_duplicates=true")) == 0
+    records = rows_of(folder / "annotated.jsonl")
+    assert len(records) == 10 and all(len(record["answers"]) == 4 for record in records)
+    assert world.calls[::2] == [("sample", 3)] * 3 + [("sample", 1)]  # two calls a batch, whatever its number of steps
+    assert len(world.calls) == 8
+    for record in records:
+        for text, values, label in zip(record["answers"], record["step_values"], record["label"], strict=True):
+            assert len(values) == 3 and values[-1] == label
+            if "perhaps" not in text:
+                assert set(values) == ({0.0} if "lost" in text else {1.0})
+    assert len(rows_of(folder / "prm.jsonl")) == len(rows_of(folder / "orm.jsonl")) == 40
+    assert all(
+        row["conversations"][-1]["content"].endswith("</resp_b_judge>") for row in rows_of(folder / "judge.jsonl")
+    )
+    out = capfd.readouterr().out
+    assert "annotated: 10/10 problems" in out and "problems/min" in out and "s left" in out
+    assert json.loads((folder / "report.json").read_text())["steps"] == 120
+
+
+def test_equal_beginnings_of_a_problem_are_continued_once(world, tmp_path, policy):
+    main(words(tmp_path / "found", many(tmp_path), policy, "keep_duplicates=true", "rollout.responses=40"))
+    continued = [size for what, size in world.calls if what == "continue"]
+    assert max(continued) <= 3 * 3 * 2  # problems, kinds of solution, steps but the last
+
+
+def test_labels_are_those_of_a_loop_over_every_step_and_continuation(world, tmp_path, policy):
+    main(words(tmp_path / "found", many(tmp_path), policy))
+    sampler, checked = World(), 0
+    for place, record in enumerate(rows_of(tmp_path / "found" / "annotated.jsonl")):
+        prompt = prompt_ids(sampler.tokenizer, Problem(record["id"], record["prompt"]))
+        for text, values in zip(record["answers"], record["step_values"], strict=True):
+            pieces = text.split("\n")
+            for step, value in enumerate(values[:-1], start=1):
+                start = "\n".join(pieces[:step]) + "\n"
+                ids = prompt + tuple(sampler.tokenizer(start, add_special_tokens=False)["input_ids"])
+                [drawn] = sampler.continue_from([ids], 4, seed=1_000_003 + 2 * (place // 3) + 1)
+                right = [equals(start + one.text, record["answer"]) for one in drawn]
+                assert value == sum(right) / 4
+                checked += 0 < value < 1
+    assert checked > 3
+
+
+def test_equal_solutions_are_kept_only_where_asked(world, tmp_path, policy):
+    main(words(tmp_path / "found", many(tmp_path), policy, "rollout.responses=9"))
+    for record in rows_of(tmp_path / "found" / "annotated.jsonl"):
+        assert len(set(record["answers"])) == len(record["answers"])
+        assert len(record["answers"]) + len(record["left_out"]) == 9
+
+
+@pytest.mark.parametrize("fails", [2, 4, 5])
+def test_a_stop_costs_one_batch_and_changes_nothing(world, tmp_path, policy, monkeypatch, fails):
+    source = many(tmp_path)
+    assert main(words(tmp_path / "whole", source, policy, "judge=verified")) == 0
+    monkeypatch.setattr(world, "fails", 1_000_003 + fails)
+    folder = tmp_path / "stopped"
+    assert main(words(folder, source, policy, "judge=verified")) == 130
+    assert len(rows_of(folder / "annotated.jsonl")) == 3 * (fails // 2)
+    with (folder / "annotated.jsonl").open("a") as file:
+        file.write('{"id": "cut sho')
+    monkeypatch.setattr(world, "fails", None)
+    world.calls.clear()
+    assert main(words(folder, source, policy, "judge=verified")) == 0
+    assert len(world.calls) == 2 * (4 - fails // 2)
+    for name in ("annotated.jsonl", "prm.jsonl", "orm.jsonl", "judge.jsonl", "report.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_labels_and_judge_can_change_without_sampling_again(world, tmp_path, policy):
+    source, folder = many(tmp_path), tmp_path / "found"
+    main(words(folder, source, policy))
+    world.calls.clear()
+    assert main(words(folder, source, policy, "labels=soft", "judge=verified")) == 0
+    assert world.calls == []
+    assert all(len(row["values"]) == 3 for row in rows_of(folder / "prm.jsonl"))
+
+
+def test_a_folder_of_another_annotation_is_refused(world, tmp_path, policy, capsys):
+    source, folder = many(tmp_path), tmp_path / "found"
+    main(words(folder, source, policy))
+    assert main(words(folder, source, policy, "seed=2", "rollout.top_p=0.5")) == 2
+    assert "holds an annotation with another seed, rollout" in capsys.readouterr().err
+
+
+def test_solutions_of_a_file_are_labelled_and_none_are_drawn(world, tmp_path, policy):
+    row = {"prompt": "4 + 1?", "answers": ["so sure\n\nA: 5", "so lost\n\nA: 6"], "answer": "#### 5", "label": [1, 0]}
+    folder = tmp_path / "found"
+    assert main(words(folder, problems(tmp_path, row), policy, "splitter=blank_line")) == 0
+    [record] = rows_of(folder / "annotated.jsonl")
+    assert record["step_values"] == [[1.0, 1.0], [0.0, 0.0]]
+    assert world.calls == [("continue", 2)]
+
+
+def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(world, tmp_path, policy, capfd):
+    good = {"problem": "4 + 1?", "answers": ["so sure\n\nA: 5"], "answer": "5"}
+    source = problems(
+        tmp_path,
+        good,
+        "{broken",
+        {"problem": "1 + 1?"},
+        {"problem": "1 + 1?", "steps": ["so", " "], "answer": 2},
+        good | {"answers": ["so sure\n\n\n\nA: 5", "", 7]},
+        good | {"answers": ["so sure\n\n\n\nA: 5", ""]},
+        good | {"problem": "words " * 400},
+        good | {"problem": " "},
+        good | {"answers": []},
+        good | {"answer": [5]},
+        good | {"colour": "red"},
+        good | {"answers": ["so sure " * 900 + "\n\nA: 5"]},
+    )
+    folder = tmp_path / "found"
+    assert main(words(folder, source, policy, "splitter=blank_line")) == 0
+    rejects = {(row["line"], row["reason"]) for row in rows_of(folder / "rejects.jsonl")}
+    reasons = dict(sorted(rejects))
+    assert "not valid JSON" in reasons[2]
+    assert "no reference answer" in reasons[3]
+    assert reasons[4] == "step 1 is empty"
+    assert reasons[5] == "every response must be a text"
+    assert {reason for line, reason in rejects if line == 6} == {
+        "answer 0: step 1 is empty: 1 empty steps were left out",
+        "answer 1: it has no steps",
+    }
+    assert "the prompt has" in reasons[7]
+    assert reasons[8] == "the prompt is empty"
+    assert reasons[9] == "the list of answers is empty"
+    assert "answer must be text or a number" in reasons[10]
+    assert "do not fit into rollout.max_model_len" in reasons[12]
+    assert [record["line"] for record in rows_of(folder / "annotated.jsonl")] == [1, 6, 11, 12]
+    assert len(rows_of(folder / "prm.jsonl")) == 3
+    out = capfd.readouterr().out
+    assert f"{source}, line 2: not valid JSON" in out and "fields that nothing reads: colour (1 rows)" in out
+
+
+def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsys):
+    assert main(words(tmp_path / "found", problems(tmp_path, {"problem": "1 + 1?"}), policy)) == 2
+    assert "no problem that can be used: line 1: no reference answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("continuations=0", "continuations must be at least 1, not 0"),
+        ("continuations=many", "continuations: expected int, got 'many'"),
+        ("labels=harsh", "labels: expected one of hard, soft"),
+        ("splitter=regex", "splitter=regex needs pattern"),
+        ("continuation=3", "there is no key continuation; did you mean continuations?"),
+        ("+colour=red", "colour is no such key"),
+        ("input=nowhere.jsonl", "input nowhere.jsonl: there is no such file"),
+        ("judge_template=x.md", "judge_template belongs to judge=verified"),
+        ("policy.path=nowhere", "policy.path: there is no model folder nowhere"),
+    ],
+)
+def test_a_wrong_key_is_one_line_before_anything_starts(tmp_path, policy, word, message, capsys):
+    assert main([f"folder={tmp_path / 'found'}", f"policy.path={policy}", word]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "found").exists()
+
+
+def test_every_key_stands_in_the_root_with_its_default_and_what_it_is_for():
+    text = (Path(configs.__file__).parent / "annotate.yaml").read_text()
+    [run] = compose(["folder=x"], "annotate")
+    config = plain(run.config)
+    for name, value in vars(AnnotateSettings(folder="x")).items():
+        assert config[name] == value
+        assert any(line.startswith(f"{name}:") and " # " in line for line in text.splitlines())
+
+
+@pytest.mark.e2e
+def test_the_shipped_policy_labels_steps_as_the_worlds_own_verifier_does(tmp_path):
+    small = ["problems=24", "rollout.problems=24", "rollout.responses=4", "continuations=8"]
+    assert main([f"folder={tmp_path / 'a'}", *small, "judge=verified"]) == 0
+    found = json.loads((tmp_path / "a" / "report.json").read_text())
+    assert found["problems"] == 24 and found["agreement"]["steps"] == found["steps"] > 200
+    assert found["agreement"]["agree"] > 0.8
+    assert found["agreement"]["right_step_called_wrong"] < 0.1
+    grade = ArithmeticTask().grade
+    stream = ArithmeticTask().train_problems(1)
+    for record, problem in zip(rows_of(tmp_path / "a" / "annotated.jsonl"), stream, strict=False):
+        assert record["label"] == [grade(problem, text) for text in record["answers"]]
+    assert annotate.figures(rows_of(tmp_path / "a" / "annotated.jsonl"))["agreement"] == found["agreement"]

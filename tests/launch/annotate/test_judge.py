@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from rich.console import Console
+
+from launch.annotate.judge import judge_rows, make_reward, rights_of, verified_text
+from launch.annotate.settings import AnnotateSettings
+from launch.nodes import ConfigurationError
+from rewards.pairjudge import PairJudgeReward
+from rewards.verdicts import Comparison, Verdict, parse
+
+VERIFIED = AnnotateSettings(folder="unused", judge="verified")
+
+
+def record(number: int, *answers: int) -> dict:
+    texts = [f"so\nA: {answer}" for answer in answers]
+    return {
+        "id": f"p{number}",
+        "prompt": f"{number} + 1?",
+        "answers": texts,
+        "label": [int(answer == number + 1) for answer in answers],
+        "answer": str(number + 1),
+    }
+
+
+class TalkingJudge:
+    """Finds every response correct, says so, and stops in the call whose number is `fails`."""
+
+    prompt = "{question} {response_a} {response_b}"
+    system = None
+
+    def __init__(self, fails: int | None = None) -> None:
+        self.calls, self.fails = 0, fails
+
+    def judge(self, comparisons):
+        self.calls += 1
+        if self.calls == self.fails:
+            raise KeyboardInterrupt
+        return [Verdict(True, True, text="both") for _ in comparisons]
+
+
+def rows(tmp_path, records, reward=None, settings=VERIFIED, batch=2):
+    return list(judge_rows(settings, reward, records, batch, tmp_path, Console(quiet=True)))
+
+
+def test_a_verified_judgement_ends_with_verdicts_that_parse_to_the_truth():
+    one = Comparison("?", "A: 3", "no idea")
+    for a in (True, False):
+        for b in (True, False):
+            assert parse(verified_text(one, a, b)) == Verdict(a, b)
+    assert verified_text(one, True, False).startswith("Response A answers 3.\nResponse B gives no final answer.\n")
+
+
+def test_verified_judgements_compare_distinct_answers_of_one_problem(tmp_path):
+    records = [record(1, 2, 3, 4), record(2, 3, 3), record(3, 7)]
+    found = rows(tmp_path, records)
+    assert 1 <= len(found) <= 2  # a knockout of 3; the others have one team, or one solution
+    rights = rights_of(records)
+    for row in found:
+        system, user, assistant = row["conversations"]
+        assert [system["role"], user["role"], assistant["role"]] == ["system", "user", "assistant"]
+        shown = [text for (question, text) in rights if question == "1 + 1?" and text in user["content"]]
+        assert len(shown) == 2
+        verdict = parse(assistant["content"])
+        assert sorted([verdict.a, verdict.b]) == sorted(rights["1 + 1?", text] for text in shown)
+
+
+def test_a_judgement_that_the_reference_answer_contradicts_is_left_out_with_its_reason(tmp_path):
+    found = rows(tmp_path, [record(1, 2, 3)], PairJudgeReward(TalkingJudge()))
+    assert found == [{"left_out": "the reference answer contradicts the verdicts"}]
+
+
+def test_the_judges_own_words_and_prompt_are_what_is_learned(tmp_path):
+    both_right = {**record(1, 2, 3), "label": [1, 1]}
+    [row] = rows(tmp_path, [both_right], PairJudgeReward(TalkingJudge()))
+    user, assistant = row["conversations"]
+    assert user["content"].startswith("1 + 1? so\nA: ")
+    assert assistant["content"] == "both"
+
+
+def test_a_stop_costs_one_batch_of_judgements_and_changes_nothing(tmp_path):
+    records = [record(number, number, number + 1) for number in range(7)]
+    (tmp_path / "a").mkdir()
+    whole = rows(tmp_path / "a", records, PairJudgeReward(TalkingJudge()))
+    stopped = tmp_path / "b"
+    stopped.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        rows(stopped, records, PairJudgeReward(TalkingJudge(fails=3)))
+    judge = TalkingJudge()
+    assert rows(stopped, records, PairJudgeReward(judge)) == whole
+    assert judge.calls == 2  # of 4 batches
+    assert (stopped / "judgements_verified.jsonl").read_text() == (tmp_path / "a/judgements_verified.jsonl").read_text()
+    assert len([json.loads(line) for line in (stopped / "judgements_verified.jsonl").open()]) == 4
+
+
+def test_a_reward_that_compares_nothing_is_no_judge():
+    with pytest.raises(ConfigurationError, match="judge=verifier compares nothing"):
+        make_reward(AnnotateSettings(folder="unused", judge="verifier"), [])
+    with pytest.raises(ConfigurationError, match="there is no reward 'pairjuge'"):
+        make_reward(AnnotateSettings(folder="unused", judge="pairjuge"), [])

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from launch.evaluate import draw as evaluate_draw
+from launch.evaluate.__main__ import main
+from launch.evaluate.settings import EvaluateSettings
+from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
+from rl.tasks.arithmetic import ArithmeticTask
+from rl.types import Rollout, Sample
+
+SETTINGS = EvaluateSettings(folder="unused", problems=5)
+
+
+class FakeSampler:
+    """Answers with the seed of the call; stops in the call whose number is `fails`."""
+
+    fails: int | None = None
+    calls: list[int] = []  # noqa: RUF012
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def sample(self, problems, n, *, seed, **_):
+        if seed % 1_000_003 == FakeSampler.fails:
+            raise KeyboardInterrupt
+        FakeSampler.calls.append(seed)
+        texts = [[f"The answer is: {seed + place}" for place in range(n)] for _ in problems]
+        return Rollout(
+            list(problems),
+            [[Sample((1,), (2,), (0.0,), text, "stop", 0) for text in group] for group in texts],
+        )
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.fixture
+def sampler(monkeypatch):
+    monkeypatch.setattr(evaluate_draw, "SamplerGroup", FakeSampler)
+    monkeypatch.setattr(evaluate_draw, "start_cluster", lambda *_: None)
+    monkeypatch.setattr(evaluate_draw, "stop_cluster", lambda: None)
+    monkeypatch.setattr(FakeSampler, "calls", [])
+    monkeypatch.setattr(FakeSampler, "fails", None)
+    return FakeSampler
+
+
+def draw(output) -> list[dict]:
+    rollout = RolloutSettings(problems=2, responses=3)
+    console = Console(file=SimpleNamespace(write=lambda _: None, flush=lambda: None))
+    evaluate_draw.draw(SETTINGS, PolicySettings("?"), ArithmeticTask(), rollout, ClusterSettings(), output, console)
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def test_samples_are_graded_whole_and_step_by_step(sampler, tmp_path):
+    rows = draw(tmp_path / "responses.jsonl")
+    assert len(rows) == 5
+    assert all(len(row["answers"]) == len(row["label"]) == len(row["step_labels"]) == 3 for row in rows)
+    assert all(
+        label == (text == f"The answer is: {row['answer']}")
+        for row in rows
+        for text, label in zip(row["answers"], row["label"], strict=True)
+    )
+
+
+def test_a_stop_costs_the_batch_it_was_in_and_changes_nothing(sampler, tmp_path, monkeypatch):
+    whole = draw(tmp_path / "whole.jsonl")
+    monkeypatch.setattr(sampler, "fails", 2)
+    output = tmp_path / "responses.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        draw(output)
+    output.write_text(output.read_text()[:-9])  # the last line of the second batch is cut
+    monkeypatch.setattr(sampler, "fails", None)
+    sampler.calls.clear()
+    assert draw(output) == whole
+    assert [seed % 1_000_003 for seed in sampler.calls] == [1, 2]
+
+
+def test_what_is_drawn_is_not_drawn_again(sampler, tmp_path):
+    output = tmp_path / "responses.jsonl"
+    first = draw(output)
+    sampler.calls.clear()
+    assert draw(output) == first
+    assert sampler.calls == []
+
+
+@pytest.mark.e2e
+def test_one_command_draws_scores_and_tells_what_to_trust(tmp_path, capfd):
+    folder = tmp_path / "found"
+    words = [f"folder={folder}", "problems=8", "rollout.responses=4", "rollout.problems=8", "rewards=[prm]"]
+    assert main(words) == 0
+    found = json.loads((folder / "report.json").read_text())
+    assert found["problems"] == 8
+    assert found["sizes"] == [1, 2, 4]
+    assert "trust, prm (min): AUC" in capfd.readouterr().out
+    assert found["calibration"]["prm: step right"]["count"] > 50

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+import configs
+from launch.composition import compose
+from launch.configuration import plain
+from launch.nodes import ConfigurationError, build, verify
+from launch.train_reward import __main__ as train_reward
+from launch.train_reward import armorm as train_reward_armorm
+from launch.train_reward.data import read
+from launch.train_reward.settings import TrainRewardSettings, parts_of
+from rewards.armorm import ArmoRMReward
+from rewards.armorm_model import load_armorm
+from rewards.training import armorm_fit
+from rewards.types import Group, Problem, Response
+from rl.tasks.arithmetic.rows import KINDS, draw_rows
+from tests.tiny import make_llama, make_tokenizer
+
+RECIPES = sorted(path.stem for path in (Path(configs.__file__).parent / "recipe").glob("*.yaml"))
+TINY = {"prm_tiny": "prm", "orm_tiny": "orm", "bradley_terry_tiny": "pairs", "pairjudge_tiny": "judgements"}
+
+
+def written(path: Path, rows: list) -> str:
+    path.write_text("".join(row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def recipe_of(name: str, *more: str):
+    (run,) = compose([f"recipe={name}", "data=d", "folder=f", *more], "train_reward")
+    return build(plain(run.config)["recipe"], "recipe")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_composes_and_its_keys_fit_its_class(name):
+    (run,) = compose([f"recipe={name}", "data=d", "folder=f"], "train_reward")
+    config = plain(run.config)
+    verify(config["recipe"], "recipe")
+    assert {field.name for field in fields(TrainRewardSettings)} == set(config) - {"recipe", "cluster"}
+    assert recipe_of(name).model == config["recipe"]["model"]
+
+
+@pytest.mark.parametrize(("name", "kind"), TINY.items())
+def test_the_world_s_rows_are_read_without_a_reject(tmp_path, name, kind):
+    found = read(recipe_of(name), Path(written(tmp_path / "rows.jsonl", draw_rows(kind, 40))))
+    assert found.used == 40 and not list(found.notes())
+
+
+def test_the_world_s_rows_are_the_same_for_the_same_seed():
+    for kind in KINDS:
+        assert draw_rows(kind, 3) == draw_rows(kind, 3) != draw_rows(kind, 3, seed=2)
+
+
+def test_bad_rows_are_set_aside_with_line_and_reason(tmp_path):
+    good = draw_rows("prm", 6)
+    empty = {"conversations": [{"role": "user", "content": " "}, {"role": "assistant", "content": "+"}]}
+    long = {"conversations": [{"role": "user", "content": "1 " * 2000}, {"role": "assistant", "content": "+"}]}
+    rows = [good[0], "{broken\n", good[1], {**good[2], "source": "x"}, empty, long, *good[3:]]
+    found = read(recipe_of("prm_tiny"), Path(written(tmp_path / "rows.jsonl", rows)))
+    assert found.used == 6
+    assert [reject.line for reject in found.rows.rejects] == [2, 5, 6]
+    notes = "\n".join(found.notes())
+    assert "not valid JSON" in notes and "step 0 is empty" in notes and "longer than 1024 tokens" in notes
+    assert "source (1 rows)" in notes
+
+
+def test_a_file_that_teaches_nothing_is_refused_before_anything_starts(tmp_path, capsys):
+    turns = [{"role": "user", "content": "1 + 1 = 2"}, {"role": "assistant", "content": "+"}]
+    data = written(tmp_path / "one.jsonl", [{"conversations": turns}] * 5)
+    assert train_reward.main(["recipe=prm_tiny", f"data={data}", f"folder={tmp_path / 'out'}"]) == 2
+    assert "one.jsonl: no step is labelled '-'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # a corrected file finds its folder free
+    bad = written(tmp_path / "bad.jsonl", [{"conversations": turns[:1]}])
+    assert train_reward.main(["recipe=prm_tiny", f"data={bad}", f"folder={tmp_path / 'bad'}"]) == 2
+    assert "bad.jsonl has no row that can be used; line 1: " in capsys.readouterr().err
+
+
+def test_files_and_recipes_that_do_not_fit_are_refused(tmp_path):
+    data = written(tmp_path / "rows.jsonl", draw_rows("prm", 4))
+
+    def parts(*words: str):
+        (run,) = compose([*words, f"folder={tmp_path / 'out'}"], "train_reward")
+        return parts_of(plain(run.config), run.choices)
+
+    with pytest.raises(ConfigurationError, match="pairs=FILE is missing"):
+        parts("recipe=armorm_tiny", f"data={data}")
+    with pytest.raises(ConfigurationError, match="pairs is ArmoRM's only"):
+        parts("recipe=prm_tiny", f"data={data}", f"pairs={data}")
+    with pytest.raises(ConfigurationError, match="there is no such file"):
+        parts("recipe=prm_tiny", "data=nowhere.jsonl")
+    with pytest.raises(ConfigurationError, match="only one of them"):
+        parts("recipe=prm_tiny", f"data={data}", "recipe.training.batch_tokens=9")
+
+
+@pytest.fixture
+def armorm_words(tmp_path) -> list[str]:
+    model = make_llama(tmp_path / "llama", make_tokenizer(), max_positions=512)
+    rated = draw_rows("objectives", 60)
+    for row in rated[:20]:
+        row["steps-correct"] = float("nan")
+    rated[30].pop("complete")
+    data = written(tmp_path / "rated.jsonl", [*rated, {"messages": "no"}])
+    pairs = written(tmp_path / "pairs.jsonl", [*draw_rows("pairs", 30), {"prompt": "q", "chosen": "a"}])
+    heads = ["recipe.heads.schedule.steps=5", "recipe.heads.schedule.batch=16", "recipe.heads.verbosity=null"]
+    lengths = ["recipe.max_tokens=512", f"recipe.model={model}"]
+    return ["recipe=armorm_tiny", f"data={data}", f"pairs={pairs}", *heads, *lengths]
+
+
+def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, capfd):
+    out = tmp_path / "out"
+    assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
+    reward = ArmoRMReward(str(out / "model"), device="cpu")
+    [[score]] = reward.score([Group(Problem("1", "2 + 2?"), (Response("It is 4."),))])
+    assert score.ok and "reward/answer-correct" in score.parts
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["rows"] == 90 and summary["rejected"] == 2
+    assert json.loads((out / "rejects_pairs.jsonl").read_text())["line"] == 31
+    assert "2 left out" in capfd.readouterr().out
+    assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
+    assert "finished already" in capfd.readouterr().out
+    assert train_reward.main([*armorm_words, f"folder={out}", "seed=2"]) == 2
+    assert "another seed" in capfd.readouterr().err
+
+
+def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, armorm_words, monkeypatch, capfd):
+    monkeypatch.setattr(armorm_fit, "SHARD", 16)
+    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'whole'}"]) == 0
+    embed, seen = armorm_fit.Embedder._embed, []
+
+    def breaking(self, sequences):
+        seen.append(len(sequences))
+        if len(seen) == 3:
+            raise RuntimeError("the power went")
+        return embed(self, sequences)
+
+    monkeypatch.setattr(armorm_fit.Embedder, "_embed", breaking)
+    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'broken'}"]) == 1
+    assert "the power went" in capfd.readouterr().out
+    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'broken'}"]) == 0
+    assert sum(seen[3:]) + 32 == 60 + 2 * 30  # the two shards that were whole are not made again
+    first, second = (load_armorm(str(tmp_path / name / "model")).state_dict() for name in ("whole", "broken"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):
+    rows = draw_rows("objectives", 20)
+    for row in rows[5:]:
+        row["complete"] = None
+    data = written(tmp_path / "few.jsonl", rows)
+    recipe = recipe_of("armorm_tiny", *armorm_words[5:])
+    with pytest.raises(ConfigurationError, match=r"few\.jsonl: objective complete is known of 5 rows"):
+        train_reward_armorm.read_armorm(recipe, Path(data), tmp_path / "pairs.jsonl")
