@@ -186,10 +186,19 @@ def sentence(summary: Summary) -> str:
 
 def evaluation_line(evaluation: Evaluation) -> str:
     """An evaluation in one line, the truth beside the reward."""
-    reward = "none: every score failed" if evaluation.reward is None else f"{evaluation.reward:.3f}"
+    reward = f"mean reward {reward_words(evaluation)}"
     accuracy = "" if evaluation.accuracy is None else f"held-out accuracy {evaluation.accuracy:.3f}, "
     when = "before training" if evaluation.update == 0 else f"after update {evaluation.update}"
-    return f"{when}: {accuracy}mean reward {reward}, {evaluation.tokens:.1f} tokens ({evaluation.problems} problems)"
+    return f"{when}: {accuracy}{reward}, {evaluation.tokens:.1f} tokens ({evaluation.problems} problems)"
+
+
+def reward_words(evaluation: Evaluation) -> str:
+    """The mean reward of an evaluation, or why there is none."""
+    if evaluation.reward is not None:
+        return f"{evaluation.reward:.3f}" + (f" ({evaluation.failed} scores failed)" if evaluation.failed else "")
+    if evaluation.failed:
+        return "none: every score failed"
+    return "not taken: this reward compares responses, and one a problem has nothing to be compared with"
 
 
 def figures_of(metrics: Mapping[str, float]) -> list[tuple[str, str]]:

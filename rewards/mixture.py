@@ -79,6 +79,9 @@ class MixtureReward:
             )
         self.has_steps = steps_from is not None
         self.has_matches = False
+        self.compares_responses = combine == "normalised" or any(
+            getattr(term.reward, "compares_responses", False) for term in terms.values()
+        )
         self.terms = dict(terms)
         self.combine = combine
         self.steps_from = steps_from

@@ -44,6 +44,7 @@ class PairJudgeReward:
 
     has_steps = False
     has_matches = True
+    compares_responses = True
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ class ResponseReward(ABC):
 
     has_steps = False
     has_matches = False
+    compares_responses = False
 
     @abstractmethod
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:

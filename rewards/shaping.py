@@ -99,6 +99,7 @@ class ShapedReward:
         self.reward = reward
         self.has_steps = getattr(reward, "has_steps", None)
         self.has_matches = getattr(reward, "has_matches", None)
+        self.compares_responses = centre == "group" or getattr(reward, "compares_responses", False)
         self.centre = centre
         self.sigmoid_scale = sigmoid_scale
         self.clip_low, self.clip_high = clip_low, clip_high

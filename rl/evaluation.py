@@ -26,7 +26,10 @@ def evaluate(
     run: RunFolder,
     display: Display,
 ) -> Evaluation:
-    """One response to every held-out problem at the training temperature, written to the run folder and shown."""
+    """One response to every held-out problem at the training temperature, written to the run folder and shown.
+
+    A reward that compares responses is not asked: one response a problem has nothing to be compared with.
+    """
     rollout = sampler.sample(
         held_out,
         1,
@@ -35,17 +38,20 @@ def evaluate(
         seed=EVALUATION_SEED,
     )
     sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
-    scores = reward.score(as_groups(rollout))
+    alone = getattr(settings.reward, "compares_responses", False)
+    scores = None if alone else reward.score(as_groups(rollout))
     verdicts = truth(settings.task, rollout)
-    values = [score.value for group in scores for score in group if score.ok]
+    values = [score.value for group in scores or () for score in group if score.ok]
+    failed = failures(scores or ())
     evaluation = Evaluation(
         update=update,
         accuracy=None if verdicts is None else fmean(float(right) for group in verdicts for right in group),
         reward=fmean(values) if values else None,
         tokens=fmean(len(sample.response_ids) for group in rollout.samples for sample in group),
         problems=len(held_out),
+        failed=sum(failed.values()),
     )
     run.log_samples(update, rollout, scores, verdicts, stage="evaluate")
-    run.log_metrics(update, evaluation.metrics(), failures(scores))
+    run.log_metrics(update, evaluation.metrics(), failed)
     display.evaluation(evaluation)
     return evaluation

@@ -16,8 +16,9 @@ class Evaluation:
     """The policy on held-out problems after `update` updates (0: before training).
 
     `accuracy` in [0, 1] is the verifier's, None where the task has no answers to grade against; `reward` the mean
-    reward of the same responses, None where every score failed; `tokens` their mean length. `problems` counts the
-    problems, one response each.
+    reward of the same responses, None where every score failed, and where none was asked for because the reward
+    compares responses; `tokens` their mean length. `problems` counts the problems, one response each, `failed` the
+    scores that failed.
     """
 
     update: int
@@ -25,6 +26,7 @@ class Evaluation:
     reward: float | None
     tokens: float
     problems: int
+    failed: int = 0
 
     def metrics(self) -> dict[str, float]:
         """The evaluation as named numbers, for metrics.jsonl and TensorBoard."""

@@ -87,20 +87,21 @@ class RunFolder:
         self,
         update: int,
         rollout: Rollout,
-        scores: Sequence[Sequence[Score]],
+        scores: Sequence[Sequence[Score]] | None,
         verdicts: Sequence[Sequence[bool]] | None,
         stage: str = "train",
     ) -> None:
         """Append a line a response, as `logger.samples` says: all, those of the first problem (some), or none.
 
-        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i; without verdicts `right` is null. `stage`
-        says what they were drawn for ("train" or "evaluate").
+        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i; without verdicts `right` is null, and
+        where nothing was scored (None) so is `score`. `stage` says what they were drawn for ("train" or "evaluate").
         """
         if self._settings.samples == "none":
             return
-        unknown: list[Sequence[bool | None]] = [[None] * len(samples) for samples in rollout.samples]
-        known = unknown if verdicts is None else verdicts
-        rows = list(zip(rollout.problems, rollout.samples, scores, known, strict=True))
+        unknown = [[None] * len(samples) for samples in rollout.samples]
+        known: Sequence[Sequence[bool | None]] = unknown if verdicts is None else verdicts
+        scored: Sequence[Sequence[Score | None]] = unknown if scores is None else scores
+        rows = list(zip(rollout.problems, rollout.samples, scored, known, strict=True))
         for problem, samples, group, truth in rows if self._settings.samples == "all" else rows[:1]:
             for sample, score, right in zip(samples, group, truth, strict=True):
                 self._samples.append(
@@ -115,7 +116,7 @@ class RunFolder:
                         "tokens": len(sample.response_ids),
                         "weight_version": sample.weight_version,
                         "right": None if right is None else bool(right),
-                        **score_fields(score),
+                        **({"score": None} if score is None else score_fields(score)),
                     },
                     flush=False,
                 )

@@ -11,7 +11,16 @@ from rich.console import Console
 
 from launch.output import quiet
 from launch.plan.plan import plan
-from launch.terminal import LiveDisplay, PlainDisplay, closing, duration, make_display, sentence, shares
+from launch.terminal import (
+    LiveDisplay,
+    PlainDisplay,
+    closing,
+    duration,
+    evaluation_line,
+    make_display,
+    sentence,
+    shares,
+)
 from rl.progress import Evaluation, Silent, Summary
 
 METRICS = {
@@ -109,6 +118,24 @@ def test_a_run_whose_scores_all_failed_still_gets_its_verdict():
     console.print(closing(Summary(nothing, nothing, 1, 5.0, {}, Path("runs/x"))))
     assert "accuracy" in shown(console) and "mean reward" not in shown(console)
     assert sentence(Summary(nothing, nothing, 1, 5.0, {}, Path("x"))).endswith("in 1 update, 5 s")
+
+
+@pytest.mark.parametrize(
+    ("reward", "failed", "words"),
+    [
+        (
+            None,
+            0,
+            "mean reward not taken: this reward compares responses, and one a problem has nothing to be compared",
+        ),
+        (None, 8, "mean reward none: every score failed"),
+        (0.5, 3, "mean reward 0.500 (3 scores failed)"),
+        (0.5, 0, "mean reward 0.500, 9.0 tokens"),
+    ],
+)
+def test_an_evaluation_says_why_there_is_no_mean_reward(reward, failed, words):
+    line = evaluation_line(Evaluation(0, 0.25, reward, 9.0, 8, failed))
+    assert words in line and ("failed" in line) == (failed > 0)
 
 
 def test_text_of_a_response_is_not_taken_for_markup():
