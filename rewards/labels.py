@@ -66,7 +66,7 @@ class LabelModel:
         self.positive = labels[0]
         self.label_ids: tuple[int, int] = self.template.label_ids(labels)  # type: ignore[assignment]
         self.system, self.cuts = system, overlong == "cut"
-        self.max_tokens = _max_tokens(model, max_tokens, getattr(config, "max_position_embeddings", None))
+        self.max_tokens = longest_input(model, max_tokens, getattr(config, "max_position_embeddings", None))
         self.engine = self._engine(engine, model, dtype, device, batch_tokens, gpu_memory)
 
     def _engine(
@@ -120,8 +120,11 @@ class LabelModel:
             )
 
 
-def _max_tokens(model: str, wanted: int | None, limit: int | None) -> int:
-    """The longest input in tokens: what is asked for, or what the model was made for."""
+def longest_input(model: str, wanted: int | None, limit: int | None) -> int:
+    """The longest input in tokens: what is asked for, or the `limit` that the model was made for.
+
+    Raises ValueError where neither is known, and for one out of range.
+    """
     if wanted is None:
         if limit is None:
             raise ValueError(f"reward.max_tokens must be given: {model} does not name its max_position_embeddings")

@@ -7,6 +7,7 @@ full logits (tokens x vocabulary) are never made.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Sequence
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from rewards.engines.batches import token_batches
 from rewards.engines.onednn import use_onednn
@@ -61,6 +63,39 @@ def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfi
             f"this reward needs one that ends in {architecture}"
         )
     return config
+
+
+def tensor_names(path: str) -> frozenset[str] | None:
+    """The names of a checkpoint's tensors, None where safetensors on this machine or a hub's index do not tell them."""
+    quiet = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+    try:
+        if index := cached_file(path, SAFE_WEIGHTS_INDEX_NAME, **quiet):
+            return frozenset(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+        if whole := cached_file(path, SAFE_WEIGHTS_NAME, local_files_only=True, **quiet):
+            with safe_open(whole, "pt") as file:
+                return frozenset(file.keys())
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"reward.model {path}: cannot read its weights ({_first_line(error)})") from error
+    return None
+
+
+def load_model(kind: Any, path: str, dtype: torch.dtype) -> Any:
+    """The checkpoint as one of transformers' automatic classes, `kind`, loads it, ready to score, on the CPU.
+
+    Raises ValueError for files that cannot be read, and as `check_loading` does.
+    """
+    try:
+        model, info = kind.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # check_loading refuses them, by name
+        )
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"reward.model {path}: cannot read its weights ({_first_line(error)})") from error
+    check_loading(path, info)
+    return model.eval()
 
 
 def check_loading(path: str, info: dict[str, Any]) -> None:
@@ -140,18 +175,7 @@ class TransformersEngine:
     def load(self) -> Any:
         """The model, loaded once. Raises ValueError when the checkpoint lacks tensors."""
         if self._model is None:
-            try:
-                model, info = AutoModelForCausalLM.from_pretrained(
-                    self.path,
-                    dtype=self.dtype,
-                    attn_implementation="sdpa",
-                    output_loading_info=True,
-                    ignore_mismatched_sizes=True,  # check_loading refuses them, by name
-                )
-            except (OSError, SafetensorError) as error:
-                raise ValueError(f"reward.model {self.path}: cannot read its weights ({_first_line(error)})") from error
-            check_loading(self.path, info)
-            self._model = model.eval().to(self.device)
+            self._model = load_model(AutoModelForCausalLM, self.path, self.dtype).to(self.device)
             use_onednn(self._model.base_model)
         return self._model
 
