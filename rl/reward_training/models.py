@@ -19,6 +19,7 @@ from openrlhf.models.model import _get_reward_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from rewards.chat import ChatTemplate, Turn, load_tokenizer
 from rewards.training.examples import Marked, Pair
 from rl.learner.critic import draw_head
 from rl.learner.model import loading, settle
@@ -124,11 +125,19 @@ class ScalarTrainee:
         return self.loss(chosen, rejected) * len(items), (chosen > rejected).sum()
 
     def write(self, weights: dict[str, Tensor], source: str, folder: Path) -> None:
-        """A sequence classifier of one class, `score.weight` its head: OpenRLHF's layout and transformers' own."""
+        """A sequence classifier of one class, `score.weight` its head: OpenRLHF's layout and transformers' own.
+
+        Trained is the conversation's last token, while transformers reads the last that is not `pad_token_id`: where
+        the template ends with that token, none is named.
+        """
         write_model(self.model, weights, source, folder)
         path = folder / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         classifier = AutoModelForSequenceClassification._model_mapping[type(self.model.config)]
         config |= {"architectures": [classifier.__name__], "id2label": {"0": "reward"}, "label2id": {"reward": 0}}
-        config.pop("normalize_reward", None)
+        for name in ("normalize_reward", "mean", "std"):  # of another training, if any
+            config.pop(name, None)
+        [example] = ChatTemplate(load_tokenizer(source)).render([[Turn("user", "x"), Turn("assistant", "y")]])
+        if config.get("pad_token_id") == example.ids[-1]:
+            config["pad_token_id"] = None
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from rewards.judges import VllmJudge
 from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward
+from rewards.scalar import ScalarReward
 from rewards.types import Group, Problem, Response
 from rl.reward_training.planning import plan_micros, plan_training
 from rl.reward_training.recipes import JudgeModel, ScalarModel, SignModel
@@ -116,6 +117,13 @@ def test_every_kind_learns_and_is_loaded_by_its_adapter(alone, llama, tmp_path):
     with torch.no_grad():
         own = trainer.trainee.module.eval()(ids, attention_mask=torch.ones_like(ids))
         assert torch.allclose(classifier(ids).logits.flatten(), own, atol=1e-5)
+    [[score]] = ScalarReward(str(tmp_path / "rm"), device="cpu").score(ROLLOUT)
+    [group] = ROLLOUT
+    row = {"prompt": group.problem.prompt, "chosen": group.responses[0].text, "rejected": "No."}
+    ids = torch.tensor(scalar.items([scalar.parse(row)])[0].chosen[None]).long()
+    with torch.no_grad():
+        own = trainer.trainee.module(ids, attention_mask=torch.ones_like(ids))
+    assert score.value == pytest.approx(float(own), abs=1e-5)
 
     judge = JudgeModel(llama, SETTINGS, system=None)
     _, (before, after), _ = trained(judge, items_of(judge, "judgements", 12), tmp_path / "judge")

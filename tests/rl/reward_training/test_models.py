@@ -1,0 +1,47 @@
+"""What a trained model's folder says is what was trained."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from rewards.scalar import ScalarReward
+from rewards.training.examples import pair_ids
+from rewards.training.rows import parse_preference
+from rewards.types import Group, Problem, Response
+from rl.learner.strategy import DeviceStrategy
+from rl.reward_training.models import ScalarTrainee
+from rl.reward_training.settings import TrainingSettings
+from tests.tiny import make_llama, make_tokenizer
+
+QUESTION = "Tom buys 3 bags of 4 apples. How many apples are there?"
+TEXTS = ("3 * 4 = 12\nThe answer is: 12", "The answer is: 7 apples", " 12\n")
+
+
+@pytest.mark.parametrize("pads_with_end", [False, True])
+@pytest.mark.parametrize("kind", ["simple", "llama31", "plain"])
+def test_a_scalar_models_folder_gives_the_scores_it_was_trained_to_give(tmp_path, kind, pads_with_end):
+    tokenizer = make_tokenizer(kind)
+    if pads_with_end:
+        tokenizer.pad_token = tokenizer.eos_token
+    source = str(make_llama(tmp_path / "start", tokenizer))
+    file = tmp_path / "start" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"mean": 1.0, "std": 2.0, "normalize_reward": True}))
+    strategy = DeviceStrategy(
+        TrainingSettings(1e-3, batch_sequences=1, zero_stage=0, dtype="fp32").learner(1), "fp32", "cpu", 0
+    )
+    trainee = ScalarTrainee(source, "fp32", strategy, seed=1)
+    with torch.no_grad():
+        trainee.model.score.weight.normal_()
+    trainee.write(trainee.model.state_dict(), source, tmp_path / "written")
+    reward = ScalarReward(str(tmp_path / "written"), device="cpu")
+    [scores] = reward.score([Group(Problem("1", QUESTION), tuple(Response(text) for text in TEXTS))])
+    row = {"prompt": QUESTION, "rejected": "No."}
+    pairs = pair_ids(reward.template, [parse_preference(row | {"chosen": text}) for text in TEXTS])
+    for score, pair in zip(scores, pairs, strict=True):
+        ids = torch.tensor(pair.chosen[None]).long()
+        with torch.no_grad():
+            own = trainee.module.eval()(ids, attention_mask=torch.ones_like(ids))
+        assert score.value == pytest.approx(float(own), abs=1e-5)
