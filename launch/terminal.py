@@ -166,6 +166,7 @@ def closing(summary: Summary) -> Group:
         sentence(summary),
         f"time by stage: {shares(summary.stages)}",
         *([f"failed scores: {failed}"] if failed else []),
+        *([f"updates without anything to learn from: {summary.skipped}"] if summary.skipped else []),
         f"files: {summary.folder}",
     ]
     return Group(table, *(Text(line, overflow="fold") for line in lines))

@@ -49,7 +49,8 @@ class LoopState:
     """What the loop remembers from one update to the next.
 
     `update` counts the updates done, `problems` the training problems drawn from the task's stream. `before` and `last`
-    are the first and the latest evaluation, `failed` counts failed scores by reason.
+    are the first and the latest evaluation, `failed` counts failed scores by reason. `skipped` counts the updates that
+    had nothing to learn from, `scoreless` the latest ones in a row that had no score which could be used.
     """
 
     before: Evaluation
@@ -57,6 +58,8 @@ class LoopState:
     update: int = 0
     problems: int = 0
     failed: Counter[str] = field(default_factory=Counter)
+    skipped: int = 0
+    scoreless: int = 0
 
     @classmethod
     def at_start(cls, first: Evaluation) -> LoopState:
@@ -98,6 +101,8 @@ class Checkpoints:
             "before": asdict(state.before),
             "last": asdict(state.last),
             "failed": dict(state.failed),
+            "skipped": state.skipped,
+            "scoreless": state.scoreless,
             "algorithm": algorithm.state() if hasattr(algorithm, "state") else {},
             "seconds": watch.seconds,
             "stages": watch.totals,
@@ -129,6 +134,8 @@ class Checkpoints:
             update=content["update"],
             problems=content["problems"],
             failed=Counter(content["failed"]),
+            skipped=content.get("skipped", 0),
+            scoreless=content.get("scoreless", 0),
         )
 
 

@@ -2,7 +2,8 @@
 
     problems -> sampler -> responses -> reward -> scores -> algorithm -> advantages -> learner -> weights -> sampler
 
-The reward is what the policy is trained on; the task's verifier says what is true. Every update reports both.
+The reward is what the policy is trained on; the task's verifier says what is true. Every update reports both. An update
+without anything to learn from is skipped, counted and said; a run of nothing else ends with an error.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
-from rl.scoring import report_failures, truth, usable_scores
+from rl.scoring import describe, report_failures, truth, usable_scores
 from rl.settings import RunSettings
 from rl.trust import report_trust
-from rl.types import Rollout, Scored
+from rl.types import Preferences, Rollout, Scored
 from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
+
+MOST_SCORELESS = 3
+"""Updates in a row without a single score that can be used, after which a run stops: its reward is out of order."""
 
 
 def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
@@ -126,6 +130,7 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         run.log_samples(update, drawn.rollout, drawn.scores, verdicts)
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
+        count_skipped(state, learned, drawn)
         due = loop.evaluate_every and update % loop.evaluate_every == 0
         if due or update == loop.updates:
             state.last = evaluation(update)
@@ -137,13 +142,34 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
     display.stage("save")
     with watch.stage("save"):
         parts.learner.save_policy(run.policy, ema=settings.learner.ema_decay is not None)
-    return Summary(state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed)
+    if state.skipped == loop.updates:
+        raise RuntimeError(f"nothing was learnt: {loop.updates} of {loop.updates} updates were skipped; {why(state)}")
+    return Summary(
+        state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed, state.skipped
+    )
+
+
+def count_skipped(state: LoopState, learned: Metrics, drawn: Collected) -> None:
+    """Remember an update that learnt nothing. Raises RuntimeError where no score could be used for too long."""
+    state.skipped += int(learned["learner/skipped"])
+    state.scoreless = 0 if learned["reward/usable"] else state.scoreless + 1
+    if state.scoreless >= MOST_SCORELESS:
+        raise RuntimeError(
+            f"no score could be used in {state.scoreless} updates in a row; in the last, {describe(drawn.reasons)}"
+        )
+
+
+def why(state: LoopState) -> str:
+    """What was missing in a run whose every update was skipped."""
+    return describe(state.failed) if state.failed else "no group ever preferred one response to another"
 
 
 def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, display: Display) -> Metrics:
     """One learner update from scored responses, after making sure that sampler and learner hold the same weights.
 
-    Raises WeightsDidNotArrive when they do not, and RuntimeError when no score can be used.
+    `reward/usable` counts the scores to learn from; `learner/skipped` is 1 where nothing could be learnt, else 0;
+    `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises WeightsDidNotArrive
+    where the weights differ.
     """
     rollout, scores = drawn.to_learn_from()
     check_versions(rollout, update - 1)
@@ -151,21 +177,31 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
     algorithm, learner = settings.algorithm, parts.learner
     if algorithm.refresh_every and update > 1 and (update - 1) % algorithm.refresh_every == 0:
         learner.refresh_reference()
+    counted = {"reward/usable": float(sum(score.ok for group in usable for score in group)), "learner/skipped": 1.0}
+    if not counted["reward/usable"]:
+        display.event(f"update {update} is skipped: none of its scores can be used")
+        return counted
     batch = pad_rollout(rollout, pad_id=0)
     logprobs = learner.logprobs(batch)
     measured = gap(batch, logprobs.policy)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     batch.old_logprobs, batch.reference_logprobs, batch.values = logprobs.policy, logprobs.reference, logprobs.values
     prepared = algorithm.prepare(Scored(rollout, usable, batch, parts.sampler.tokenizer))
-    metrics = {
+    rows = len(prepared.data)
+    metrics = counted | {
         "sync/gap_mean": measured["mean"],
         "sync/gap_max": measured["max"],
-        "learner/rows": float(len(prepared.data)),
+        "learner/rows": float(rows),
         **{f"credit/{name}": value for name, value in prepared.metrics.items()},
     }
-    if not len(prepared.data):
-        display.event(f"update {update} changes nothing: no group prefers one response to another")
+    if not rows:
+        display.event(f"update {update} is skipped: no group prefers one response to another")
         return metrics
+    asked = settings.learner.minibatches
+    if rows < asked:
+        what = "preference pairs" if isinstance(prepared.data, Preferences) else "responses"
+        display.event(f"update {update} has {rows} {what} to learn from: {rows} minibatches, not {asked}")
+    metrics |= {"learner/skipped": 0.0, "learner/minibatches_left_out": float(max(0, asked - rows))}
     report = learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
     learned = {f"learner/{name}": value for name, value in report.metrics.items()}
     if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number

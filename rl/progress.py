@@ -42,7 +42,8 @@ class Evaluation:
 class Summary:
     """A finished run: first and last evaluation, and where its time went.
 
-    `stages` holds wall seconds by stage, `failures` how many scores failed for each reason over the whole run.
+    `stages` holds wall seconds by stage, `failures` how many scores failed for each reason over the whole run,
+    `skipped` how many updates had nothing to learn from.
     """
 
     before: Evaluation
@@ -52,6 +53,7 @@ class Summary:
     stages: Mapping[str, float]
     folder: Path
     failures: Mapping[str, int] = field(default_factory=dict)
+    skipped: int = 0
 
 
 class Display(Protocol):

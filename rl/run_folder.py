@@ -132,6 +132,7 @@ class RunFolder:
                 "updates": summary.updates,
                 "stages": dict(summary.stages),
                 "failures": dict(summary.failures),
+                "skipped": summary.skipped,
             }
         self._status("finished", **outcome)
         self.close()

@@ -32,21 +32,17 @@ def truth(task: Task, rollout: Rollout) -> list[list[bool]] | None:
 
 
 def usable_scores(scores: Sequence[Sequence[Score]], failed_scores: FailedScores) -> list[list[Score]]:
-    """The scores to learn from: with `drop_group`, one failure fails its whole group.
+    """The scores to learn from: with `drop_group`, one failure fails its whole group. There may be none left.
 
-    Raises RuntimeError when the choice is `stop` and one failed, and when none is left.
+    Raises RuntimeError when the choice is `stop` and one failed.
     """
     reasons = failures(scores)
     if reasons and failed_scores == "stop":
         raise RuntimeError(f"failed_scores=stop: {describe(reasons)}")
     if failed_scores == "drop_group":
         dropped = Score.failed("another response of the group could not be scored")
-        usable = [list(group) if all(score.ok for score in group) else [dropped] * len(group) for group in scores]
-    else:
-        usable = [list(group) for group in scores]
-    if not any(score.ok for group in usable for score in group):
-        raise RuntimeError(f"no score of this rollout can be used: {describe(reasons)}")
-    return usable
+        return [list(group) if all(score.ok for score in group) else [dropped] * len(group) for group in scores]
+    return [list(group) for group in scores]
 
 
 def report_failures(reasons: Counter[str], failed_scores: FailedScores, display: Display) -> None:

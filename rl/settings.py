@@ -167,7 +167,7 @@ class LoopSettings:
     evaluate_problems: int = 400  # held-out problems an evaluation, one response each
     checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run goes on; 0: none
     checkpoints_kept: int = 2  # the latest ones, older ones are removed
-    failed_scores: FailedScores = "drop_sample"  # a score that could not be given
+    failed_scores: FailedScores = "drop_sample"  # a score that could not be given; see rl.loop.MOST_SCORELESS too
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
     logprob_gap_fp32: float = 1e-4  # mean |sampler - learner| log-probability above which the run stops, fp32
     logprob_gap_bf16: float = 3e-2  # the same in bf16

@@ -6,7 +6,7 @@ that runs out of rows gets empty ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -33,22 +33,20 @@ class Step:
 
 
 def plan_update(lengths: Tensor, responses: Tensor, settings: LearnerSettings, seed: int) -> list[Step]:
-    """All optimizer steps of one update: `epochs` passes of `minibatches` steps each.
+    """All optimizer steps of one update: `epochs` passes of `minibatches` steps each, or of as many as there are rows.
 
     `lengths` and `responses` (B,) count each row's tokens and its response tokens. Several minibatches are drawn at
-    random by `seed`, anew for each epoch. Raises ValueError for more minibatches than rows and for a row longer than
-    `micro_batch_tokens`.
+    random by `seed`, anew for each epoch. Their sizes differ by one row at most where the rows do not divide, and each
+    step's loss is a mean over its own rows. Raises ValueError for no rows and for one beyond `micro_batch_tokens`.
     """
     rows = len(lengths)
-    require(
-        settings.minibatches <= rows,
-        f"learner.minibatches is {settings.minibatches}, but the batch has only {rows} responses",
-    )
+    require(rows > 0, "there are no responses to learn from")
+    minibatches = min(settings.minibatches, rows)
     generator = torch.Generator().manual_seed(seed)
     steps = []
     for _ in range(settings.epochs):
-        order = torch.randperm(rows, generator=generator) if settings.minibatches > 1 else torch.arange(rows)
-        for chosen in order.tensor_split(settings.minibatches):
+        order = torch.randperm(rows, generator=generator) if minibatches > 1 else torch.arange(rows)
+        for chosen in order.tensor_split(minibatches):
             counts = responses[chosen]
             steps.append(
                 Step(
@@ -63,8 +61,8 @@ def plan_update(lengths: Tensor, responses: Tensor, settings: LearnerSettings, s
 def plan_pairs(pairs: Preferences, settings: LearnerSettings, seed: int) -> list[Step]:
     """All optimizer steps of one update on preference pairs, whose rows are pairs.
 
-    A pair costs twice its longer sequence: both go through the model at once. Minibatches are as many as the settings
-    say, or as there are pairs. Raises ValueError where there is no pair, and for a pair beyond `micro_batch_tokens`.
+    A pair costs twice its longer sequence: both go through the model at once. Raises ValueError where there is no pair,
+    and for a pair beyond `micro_batch_tokens`.
     """
     count = len(pairs.chosen)
     require(count == len(pairs.rejected), f"{count} chosen responses stand beside {len(pairs.rejected)} rejected ones")
@@ -77,8 +75,7 @@ def plan_pairs(pairs: Preferences, settings: LearnerSettings, seed: int) -> list
         f"learner.micro_batch_tokens is {settings.micro_batch_tokens}, but a pair of sequences has "
         f"{2 * int(longest.max())} tokens: raise it to at least that",
     )
-    fitting = replace(settings, minibatches=min(settings.minibatches, count))
-    return plan_update(2 * longest, tokens, fitting, seed)
+    return plan_update(2 * longest, tokens, settings, seed)
 
 
 def plan_pass(lengths: Tensor, rows: list[int], ranks: int, budget: int) -> list[list[Micro]]:

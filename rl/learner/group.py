@@ -98,7 +98,7 @@ class LearnerGroup:
         """Take `epochs` x `minibatches` optimizer steps on this batch; `seed` draws the minibatches.
 
         A batch without `old_logprobs`: a single step uses its own, detached (ratio 1); several steps have them computed
-        first. In the critic's warm-up only the critic steps. Pairs: as many minibatches as there are pairs, at most.
+        first. In the critic's warm-up only the critic steps. There are at most as many minibatches as rows (or pairs).
 
         Metrics of both kinds: loss; kl (k3 to the reference, mean a token); grad_norm, learning_rate, tokens (response
         tokens seen), steps, seconds. Of a loss over tokens: policy_loss, kl_loss; kl_old (k1 to the policy before the

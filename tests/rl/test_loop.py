@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from rewards.types import Score
+from rewards.types import Group, Problem, Score
 from rl.algorithms.dpo import DPO
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.ppo import PPO
 from rl.collect import Collected
-from rl.loop import learn
-from rl.progress import Silent
-from rl.settings import LoopSettings, PolicySettings
-from rl.types import LogProbs, Preferences, TrainBatch, UpdateReport
+from rl.loop import Parts, _rounds, learn
+from rl.metrics import Stopwatch
+from rl.progress import Silent, Summary
+from rl.run_folder import RunFolder
+from rl.settings import (
+    ClusterSettings,
+    LearnerSettings,
+    LoggerSettings,
+    LoopSettings,
+    PolicySettings,
+    RolloutSettings,
+    RunSettings,
+)
+from rl.types import LogProbs, Preferences, Rollout, Sample, TrainBatch, UpdateReport
 from rl.weights import WeightsDidNotArrive
 from tests.rl.algorithms.scored import scored_batch
 
@@ -41,18 +55,44 @@ class Learner:
     def refresh_reference(self) -> None:
         self.calls.append("refresh")
 
+    def weights(self) -> list[Any]:
+        return []
 
-def learnt(algorithm, values: list[list[float]], update: int = 1, learner: Learner | None = None):
-    """What `learn` says, and the learner that was asked."""
+    def save_policy(self, folder: Path, ema: bool) -> None:
+        self.calls.append("save")
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def event(self, text: str) -> None:
+        self.events.append(text)
+
+
+def learnt(
+    algorithm,
+    values: list[list[float | None]],
+    update: int = 1,
+    learner: Learner | None = None,
+    minibatches: int = 1,
+    display: Silent | None = None,
+):
+    """What `learn` says of these scores (None: failed), and the learner that was asked."""
     learner = learner or Learner()
-    scored = scored_batch([[Score.of(value) for value in group] for group in values])
-    settings = SimpleNamespace(loop=LoopSettings(), policy=PolicySettings("p"), algorithm=algorithm)
+    scored = scored_batch([[Score.failed("x") if one is None else Score.of(one) for one in group] for group in values])
+    settings = SimpleNamespace(
+        loop=LoopSettings(),
+        policy=PolicySettings("p"),
+        algorithm=algorithm,
+        learner=LearnerSettings(minibatches=minibatches),
+    )
     parts = SimpleNamespace(learner=learner, sampler=SimpleNamespace(tokenizer=scored.tokenizer))
     for samples in scored.rollout.samples:
         for place, sample in enumerate(samples):
             samples[place] = type(sample)(**{**vars(sample), "weight_version": update - 1})
     drawn = Collected(scored.rollout, scored.scores, list(range(len(values))))
-    return learn(settings, parts, drawn, update, Silent()), learner
+    return learn(settings, parts, drawn, update, display or Silent()), learner
 
 
 @pytest.mark.parametrize("algorithm", [GRPO(), PPO(), DPO()])
@@ -67,6 +107,26 @@ def test_without_a_single_pair_the_update_is_skipped_and_that_is_said() -> None:
     metrics, learner = learnt(DPO(), [[1.0, 1.0]])
     assert learner.calls == ["logprobs"]
     assert metrics["learner/rows"] == 0 and "learner/loss" not in metrics
+    assert metrics["learner/skipped"] == 1
+
+
+@pytest.mark.parametrize("algorithm", [GRPO(), PPO(), DPO()])
+def test_without_a_usable_score_the_update_is_skipped_and_that_is_said(algorithm) -> None:
+    display = Listening()
+    metrics, learner = learnt(algorithm, [[None, None]], display=display)
+    assert learner.calls == []
+    assert metrics == {"reward/usable": 0, "learner/skipped": 1}
+    assert display.events == ["update 1 is skipped: none of its scores can be used"]
+
+
+@pytest.mark.parametrize(("values", "left_out"), [([[1.0, None], [None, 0.0]], 1), ([[1.0, 0.0], [0.0, 1.0]], 0)])
+def test_fewer_rows_than_minibatches_are_learnt_from_counted_and_said(values, left_out) -> None:
+    display = Listening()
+    metrics, learner = learnt(GRPO(), values, minibatches=3, display=display)
+    assert learner.calls == ["logprobs", "update"]
+    assert (metrics["learner/minibatches_left_out"], metrics["learner/skipped"]) == (left_out, 0)
+    said = ["update 1 has 2 responses to learn from: 2 minibatches, not 3"]
+    assert display.events == (said if left_out else [])
 
 
 @pytest.mark.parametrize(("every", "refreshed"), [(0, []), (1, [2, 3, 4, 5]), (2, [3, 5])])
@@ -85,3 +145,82 @@ def test_weights_that_did_not_arrive_stop_the_update() -> None:
     with pytest.raises(WeightsDidNotArrive):
         learnt(GRPO(), [[1.0, 0.0]], learner=learner)
     assert "update" not in learner.calls
+
+
+class Sampler:
+    """Draws the same words for every problem, with the weights it was given last."""
+
+    tokenizer = scored_batch([[Score.of(0.0)]]).tokenizer
+
+    def __init__(self) -> None:
+        self.version = 0
+
+    def sample(self, problems: Sequence[Problem], n: int, **how: Any) -> Rollout:
+        drawn = [[Sample((1,), (7, 8), (0.0, 0.0), "ab", "stop", self.version)] * n for _ in problems]
+        return Rollout(list(problems), drawn)
+
+    def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> None:
+        self.version = version
+
+    def forget_prefixes(self) -> None:
+        pass
+
+
+class Reward:
+    """Scores the first of a group 1 and the others 0; fails in the rollouts `broken` (0 is the first evaluation)."""
+
+    def __init__(self, broken: Sequence[int]) -> None:
+        self.broken, self.asked = broken, -1
+
+    def score(self, groups: Sequence[Group]) -> list[list[Score]]:
+        self.asked += 1
+        failed = self.asked in self.broken
+        return [
+            [Score.failed("no answer") if failed else Score.of(float(not place)) for place in range(len(one.responses))]
+            for one in groups
+        ]
+
+
+def run_through(folder: Path, broken: Sequence[int], updates: int, display: Listening) -> tuple[Summary, Learner]:
+    """A run of GRPO whose reward fails in these updates, without processes. Evaluated before and after only."""
+    problems = [Problem(str(number), "?") for number in range(4)]
+    task = SimpleNamespace(
+        graded=False,
+        held_out_problems=lambda count: problems[:2],
+        train_problems=lambda seed: (problems[number % 4] for number in count()),
+    )
+    settings = RunSettings(
+        loop=LoopSettings(updates=updates, evaluate_every=0, checkpoint_every=0),
+        policy=PolicySettings("p"),
+        rollout=RolloutSettings(problems=2, responses=2),
+        learner=LearnerSettings(),
+        cluster=ClusterSettings(),
+        logger=LoggerSettings(tensorboard=False),
+        algorithm=GRPO(),
+        task=task,
+        reward=Reward([]),
+        reward_config={},
+    )
+    learner = Learner()
+    parts = Parts(Sampler(), learner, Reward(broken))  # type: ignore[arg-type]
+    run = RunFolder(folder / "run", settings.logger)
+    return _rounds(settings, parts, run, display, Stopwatch()), learner
+
+
+def test_a_rollout_whose_scores_all_fail_costs_one_update_and_the_run_goes_on(tmp_path: Path) -> None:
+    display = Listening()
+    summary, learner = run_through(tmp_path, broken=[2, 3, 5, 6], updates=6, display=display)
+    assert (summary.skipped, learner.calls.count("update")) == (4, 2)
+    assert dict(summary.failures) == {"no answer": 16}
+    assert sum("is skipped" in event for event in display.events) == 4
+
+
+def test_three_updates_in_a_row_without_a_score_stop_the_run_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"no score could be used in 3 updates in a row.*4 x no answer"):
+        run_through(tmp_path, broken=range(2, 20), updates=6, display=Listening())
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5, "all that was drawn is kept"
+
+
+def test_a_run_in_which_nothing_was_ever_learnt_ends_with_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"nothing was learnt: 2 of 2 updates were skipped; 8 scores failed"):
+        run_through(tmp_path, broken=range(20), updates=2, display=Listening())

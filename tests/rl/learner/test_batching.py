@@ -62,9 +62,23 @@ def test_counts_cover_the_minibatch_and_leave_empty_responses_out() -> None:
     assert (step.tokens, step.sequences) == (5, 2)
 
 
-def test_more_minibatches_than_rows_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"learner\.minibatches is 4, but the batch has only 3"):
-        plan_update(torch.tensor([5, 5, 5]), torch.tensor([2, 2, 2]), settings(minibatches=4), seed=0)
+def test_there_are_at_most_as_many_minibatches_as_rows() -> None:
+    steps = plan_update(torch.tensor([5, 5, 5]), torch.tensor([2, 2, 2]), settings(minibatches=4, epochs=2), seed=0)
+    assert [len(rows_of(step)) for step in steps] == [1] * 6
+    assert sorted(row for step in steps[:3] for row in rows_of(step)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="no responses to learn from"):
+        plan_update(torch.tensor([]), torch.tensor([]), settings(), seed=0)
+
+
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 3))
+def test_rows_that_do_not_divide_give_minibatches_that_differ_by_one_row(rows: int, minibatches: int, ranks: int):
+    plan = plan_update(
+        torch.full((rows,), 5), torch.full((rows,), 2), settings(minibatches=minibatches, ranks=ranks), seed=0
+    )
+    sizes = [len(rows_of(step)) for step in plan]
+    assert sum(sizes) == rows and max(sizes) - min(sizes) <= 1
+    assert [step.tokens for step in plan] == [2 * size for size in sizes], "each loss is a mean over its own tokens"
+    assert all(len(step.micros) == ranks for step in plan), "a rank without rows keeps step with the others"
 
 
 def test_a_sequence_longer_than_a_micro_batch_is_refused() -> None:

@@ -58,6 +58,18 @@ def test_epochs_minibatches_and_means_equal_plain_torch(
     assert metrics["ratio_max"] > 1
 
 
+def test_minibatches_of_single_rows_which_leave_a_rank_without_any_equal_plain_torch(
+    ranks: dict[int, Ranks], batch: TrainBatch
+) -> None:
+    group, settings, loss = ranks[2], settings_for(2, 2, minibatches=20), PolicyLossSettings()
+    rows = batch.select([0, 2, 3])
+    group.load(settings, loss)
+    metrics = group.update(replace(rows, old_logprobs=group.logprobs(rows, SEVERAL)[0]), settings, seed=4)
+    expected = reference.train(group.folder, rows, settings, loss, TEMPERATURE, seeds=[4])
+    assert metrics["steps"] == len(expected.losses) == 3
+    assert reference.largest_difference(group.weights(), expected) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("loss", "plain"),
     [
