@@ -1,9 +1,10 @@
 """Make the arithmetic world's own models from nothing: `python -m launch.world --folder build/world`.
 
-Policy, process and outcome reward model, ArmoRM and judge, each by its recipe in `rl.tasks.arithmetic.building`, as
-many at a time as there are cores; then their quality on held-out problems; then `provenance.json` with command, seed,
-commit, times and that quality. A model whose folder holds `made.json` is not made again, so an interrupted build goes
-on where it stopped. `--measure` only measures, `python -m launch.world --measure` the shipped ones.
+The policy and the base models by their schools (`rl.tasks.arithmetic.building`), process and outcome reward model,
+ArmoRM and judge by the published recipes (`launch.world_rewards`), as many at a time as there are cores; then their
+quality on held-out problems; then `provenance.json` with command, seed, commit, times and that quality. A model whose
+folder holds `made.json` is not made again, so an interrupted build goes on where it stopped. `--measure` only measures,
+`python -m launch.world --measure` the shipped ones.
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ from rich.console import Console
 
 from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
+from launch.world_rewards import REWARD_MODELS, make
 from rl.origin import origin
 from rl.tasks.arithmetic import quality
-from rl.tasks.arithmetic.building import RECIPES, STARTS_FROM, Workshop, open_workshop
+from rl.tasks.arithmetic.building import SCHOOLS, STARTS_FROM, Workshop, open_workshop
+
+STAGES = [*SCHOOLS, *REWARD_MODELS]
+"""All that is made; what starts from another comes after it."""
+
+BASES = STARTS_FROM | {name: model.base for name, model in REWARD_MODELS.items()}
+"""What each starts from, where it does not start from nothing."""
+
+SHIPPED = ["policy", *REWARD_MODELS]
+"""What the rest of the project reads."""
 
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
@@ -49,8 +60,8 @@ def main(words: Sequence[str] | None = None) -> int:
         if failed:
             console.print(f"error: the recipe of {failed} failed, see above", style="red")
             return 1
-        made = {name: json.loads(mark(options.folder, name).read_text()) for name in RECIPES}
-    missing = [name for name in RECIPES if not (options.folder / name / "model.safetensors").is_file()]
+        made = {name: json.loads(mark(options.folder, name).read_text()) for name in STAGES}
+    missing = [name for name in SHIPPED if not (options.folder / name / "model.safetensors").is_file()]
     if missing:
         console.print(f"error: {options.folder} has no {', '.join(missing)}: run without --measure", style="red")
         return 2
@@ -71,7 +82,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on")
     parser.add_argument("--responses", type=int, default=8, help="responses to each")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="recipes at a time (default: cores)")
-    parser.add_argument("--only", choices=RECIPES, help="only this recipe, in this process")
+    parser.add_argument("--only", choices=STAGES, help="only this recipe, in this process")
     parser.add_argument("--measure", action="store_true", help="train nothing, only measure")
     options = parser.parse_args(words)
     if options.folder is None:
@@ -88,15 +99,15 @@ def build_all(
 
     Returns the name of the first recipe that failed, or None; where one fails the others are ended.
     """
-    waiting = [name for name in RECIPES if not mark(folder, name).is_file()]
-    for name in RECIPES:
+    waiting = [name for name in STAGES if not mark(folder, name).is_file()]
+    for name in STAGES:
         if name not in waiting:
             report(f"{name}: made already ({mark(folder, name)})")
     threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // workers, 1))}
     running: dict[str, subprocess.Popen] = {}
     try:
         while waiting or running:
-            ready = [name for name in waiting if name not in STARTS_FROM or mark(folder, STARTS_FROM[name]).is_file()]
+            ready = [name for name in waiting if name not in BASES or mark(folder, BASES[name]).is_file()]
             for name in ready[: workers - len(running)]:
                 waiting.remove(name)
                 running[name] = subprocess.Popen(command(name), env=os.environ | KEEP_MEMORY | threads)
@@ -120,7 +131,7 @@ def command(options: argparse.Namespace, name: str) -> list[str]:
 def build(name: str, workshop: Workshop) -> None:
     """Make one model and write down its time and last loss."""
     began = time.monotonic()
-    loss = RECIPES[name](workshop)
+    loss = SCHOOLS[name](workshop) if name in SCHOOLS else make(name, workshop)
     made = {"seconds": round(time.monotonic() - began, 1), "loss": round(loss, 4)}
     mark(workshop.folder, name).write_text(json.dumps(made) + "\n")
 

@@ -29,6 +29,7 @@ from launch.train_reward.armorm import read_armorm, train_armorm
 from launch.train_reward.data import Data, read
 from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
 from rewards.training.armorm_fit import ArmoModel
+from rl.policy import check_policy
 from rl.settings import ClusterSettings
 
 
@@ -56,6 +57,7 @@ class Job:
         self.is_finished = finished(self.folder, wanted)
         if self.is_finished:
             return
+        check_policy(self.recipe.model, "recipe.model")
         data = Path(self.settings.data)
         self.found: Any = (
             read_armorm(self.recipe, data, Path(self.settings.pairs or ""))

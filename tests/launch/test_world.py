@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from launch.world import build_all, main, mark
-from rl.tasks.arithmetic.building import RECIPES, STARTS_FROM
+from launch.world import BASES, STAGES, build_all, main, mark
 
 MAKES = "import sys, pathlib; f = pathlib.Path(sys.argv[1]); f.parent.mkdir(); f.write_text('{}'); print(f)"
 
@@ -20,20 +19,20 @@ def test_every_recipe_is_made_once_after_what_it_starts_from(tmp_path: Path) -> 
 
     def command(name: str) -> list[str]:
         order.append(name)
-        assert name not in STARTS_FROM or mark(tmp_path, STARTS_FROM[name]).is_file()
+        assert name not in BASES or mark(tmp_path, BASES[name]).is_file()
         return [sys.executable, "-c", MAKES, str(mark(tmp_path, name))]
 
     assert build_all(tmp_path, 2, command, say([])) is None
-    assert sorted(order) == sorted(RECIPES)
+    assert sorted(order) == sorted(STAGES)
 
 
 def test_what_is_made_is_not_made_again(tmp_path: Path) -> None:
-    for name in RECIPES:
+    for name in STAGES:
         mark(tmp_path, name).parent.mkdir()
         mark(tmp_path, name).write_text("{}")
     lines: list[str] = []
     assert build_all(tmp_path, 2, lambda name: ["false"], say(lines)) is None
-    assert len(lines) == len(RECIPES)
+    assert len(lines) == len(STAGES)
 
 
 def test_a_recipe_that_fails_ends_the_build_and_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Training the world's own models: architecture, recipe and folder of each.
+"""The world's policy, and the base models of its reward models: architecture, school and folder of each.
+
+What a language model of any size brings along, reading and arithmetic, these tiny ones learn here, from nothing; the
+published recipes (`launch.train_reward`) then make reward models of the bases (`launch.world_rewards`).
 
 A model is an ordinary Llama folder: config, float16 safetensors (half the size; scores move by less than 1e-2),
 tokenizer with its chat template. Training runs in bfloat16 over float32 weights.
@@ -15,8 +18,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rewards.training.causal import Example, Schedule, train
-from rl.tasks.arithmetic.judging import train_judge
-from rl.tasks.arithmetic.multiobjective import train_armorm
+from rl.tasks.arithmetic.judging import school_judge
+from rl.tasks.arithmetic.multiobjective import school_objectives
 from rl.tasks.arithmetic.recipes import Curriculum, outcome_batches, policy_batches, process_batches
 from rl.tasks.arithmetic.vocabulary import build_tokenizer, save_tokenizer
 from rl.tasks.arithmetic.writing import World, Writer
@@ -115,11 +118,11 @@ def school_process_model(workshop: Workshop) -> float:
     return workshop.train("school", new_model(workshop.tokenizer), curriculum, schedule, curriculum.heard)
 
 
-def train_process_model(workshop: Workshop) -> float:
-    """The process reward model: the schooled one, on whole solutions only, until the learning rate is spent."""
+def base_of_process_model(workshop: Workshop) -> float:
+    """The schooled one goes on with whole solutions only, until the learning rate is spent."""
     schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = process_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 100, schedule.batch)
-    return workshop.train("prm", load(workshop.folder / "school"), batches, schedule)
+    return workshop.train("process_base", load(workshop.folder / "school"), batches, schedule)
 
 
 def school_outcome_model(workshop: Workshop) -> float:
@@ -129,8 +132,8 @@ def school_outcome_model(workshop: Workshop) -> float:
     return workshop.train("outcome_school", load(workshop.folder / "school"), batches, schedule)
 
 
-def train_outcome_model(workshop: Workshop) -> float:
-    """The outcome reward model: twice more from a high learning rate, then a third time with two more layers.
+def base_of_outcome_model(workshop: Workshop) -> float:
+    """Twice more from a high learning rate, then a third time with two more layers.
 
     With the two layers the third gains more than without (AUC 0.927 against 0.923, docs/results.md).
     """
@@ -139,8 +142,8 @@ def train_outcome_model(workshop: Workshop) -> float:
         schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
         batches = outcome_batches(writer, workshop.world, workshop.seed + fall, schedule.batch, marked)
         model = load(workshop.folder / start)
-        loss = workshop.train("orm", grow(model, 2) if marked else model, batches, schedule)
-        start = "orm"
+        loss = workshop.train("outcome_base", grow(model, 2) if marked else model, batches, schedule)
+        start = "outcome_base"
     return loss
 
 
@@ -171,16 +174,21 @@ def open_workshop(folder: Path, **options: object) -> Workshop:
     return Workshop(folder, build_tokenizer(), **options)  # type: ignore[arg-type]
 
 
-RECIPES: dict[str, Callable[[Workshop], float]] = {
+SCHOOLS: dict[str, Callable[[Workshop], float]] = {
     "school": school_process_model,
     "outcome_school": school_outcome_model,
-    "orm": train_outcome_model,
-    "armorm": train_armorm,
+    "outcome_base": base_of_outcome_model,
+    "objectives_base": school_objectives,
     "policy": train_policy,
-    "judge": train_judge,
-    "prm": train_process_model,
+    "judge_base": school_judge,
+    "process_base": base_of_process_model,
 }
-"""The recipes, the longest chain first; the schools are stages of others and not shipped."""
+"""What is learned here, the longest chain first. Only the policy is shipped."""
 
-STARTS_FROM = {"outcome_school": "school", "orm": "outcome_school", "armorm": "orm", "prm": "school"}
-"""Which model a recipe goes on from; the others start from nothing."""
+STARTS_FROM = {
+    "outcome_school": "school",
+    "outcome_base": "outcome_school",
+    "objectives_base": "outcome_base",
+    "process_base": "school",
+}
+"""Which model a school goes on from; the others start from nothing."""

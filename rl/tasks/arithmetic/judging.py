@@ -1,4 +1,4 @@
-"""Training data of the world's generative judge, and its recipe.
+"""Training data of the world's generative judge, and the school of its base model.
 
 The judge reads `TEMPLATE` (a file `compare.md` in its folder) and writes the problem's solution in its own words, then
 one line a response, then the tagged verdicts of `rewards.verdicts`:
@@ -164,14 +164,14 @@ class JudgeCurriculum:
         return story, draw_response(generator, story, self.world), draw_response(generator, story, self.world)
 
 
-def train_judge(workshop: Workshop) -> float:
-    """The generative judge, from nothing; its prompt file lies beside it as `compare.md`."""
-    from rl.tasks.arithmetic.building import new_model  # building names this recipe
+def school_judge(workshop: Workshop) -> float:
+    """The judge's base model, from nothing; the prompt file lies beside it as `compare.md`."""
+    from rl.tasks.arithmetic.building import new_model  # building names this school
 
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))
     curriculum = JudgeCurriculum(writer, workshop.world, workshop.seed, schedule.batch)
     model = new_model(workshop.tokenizer)
-    loss = workshop.train("judge", model, curriculum, schedule, curriculum.heard)
-    (workshop.folder / "judge" / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
+    loss = workshop.train("judge_base", model, curriculum, schedule, curriculum.heard)
+    (workshop.folder / "judge_base" / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
     return loss

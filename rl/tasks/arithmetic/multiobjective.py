@@ -1,9 +1,8 @@
-"""The world's ArmoRM: a decoder that learns to check, then the published two stages on its frozen states.
+"""The decoder of the world's ArmoRM, and the pairs for its gate.
 
-The decoder is the outcome reward model, which already knows what can go wrong; it goes on with every token of
+The decoder starts as the outcome model's base, which already knows what can go wrong; it goes on with every token of
 a conversation marked (a slip? all right so far?) and with the objectives read off the last token. The heads of this
-training are thrown away. Then come ridge regressions, debiasing by verbosity, and the gate by Bradley-Terry on pairs
-of a right and a wrong answer to one problem (`rewards.training.armorm`).
+training are thrown away: ArmoRM's own are fitted to its frozen states (`recipe=armorm_tiny`).
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
-from rewards.armorm_model import ArmoRewardModel, armorm_config, save_armorm
-from rewards.training.armorm import GateSchedule, debias, ridge, train_gate
 from rewards.training.causal import descend
 from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
 from rl.tasks.arithmetic.mistakes import compute, stumble
@@ -29,7 +26,6 @@ from rl.tasks.arithmetic.writing import World, Writer
 if TYPE_CHECKING:
     from rl.tasks.arithmetic.building import Workshop
 
-VERBOSITY = OBJECTIVES.index("verbosity")
 SLIPS = 0.22
 
 
@@ -168,62 +164,22 @@ def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, s
     return pairs
 
 
-def states(decoder: nn.Module, writer: Writer, judged: Sequence[tuple[Story, str]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Prompt states (N, H), last states (N, H) and objectives (N, K) of (story, response) pairs, float32."""
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for start in range(0, len(judged), 64):
-        stories, responses = zip(*judged[start : start + 64], strict=True)
-        batch = check(writer, stories, responses)
-        with torch.inference_mode():
-            hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
-        rows = torch.arange(len(hidden))
-        found.append((hidden[rows, batch.prompts], hidden[rows, batch.last], batch.objectives))
-    prompt, last, objectives = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return prompt.clone(), last.clone(), objectives
-
-
-def fit_heads(model: ArmoRewardModel, writer: Writer, world: World, seed: int, scale: float) -> float:
-    """The published two stages on the model's frozen decoder; returns the gate's loss."""
-    pairs = preference_pairs(world, seed, max(int(6000 * scale), 64))
-    prompt, better, better_objectives = states(model.model, writer, [(story, good) for story, good, _ in pairs])
-    _, worse, worse_objectives = states(model.model, writer, [(story, bad) for story, _, bad in pairs])
-    weights, _ = ridge(torch.cat([better, worse]), torch.cat([better_objectives, worse_objectives]), seed=seed)
-    model.regression_layer.weight.data.copy_(weights)
-    chosen, rejected = better @ weights.T, worse @ weights.T
-    transform = debias(torch.cat([chosen, rejected]), VERBOSITY)
-    model.reward_transform_matrix.data.copy_(transform)
-    schedule = GateSchedule(steps=max(int(2000 * scale), 2), batch=1024 if scale >= 1 else 64)
-    return train_gate(model.gating, prompt, chosen, rejected, transform, schedule, seed)
-
-
-def train_armorm(workshop: Workshop) -> float:
-    """The world's ArmoRM, from the outcome reward model; returns the gate's Bradley-Terry loss in nats."""
-    from rl.tasks.arithmetic.building import load  # building names this recipe
+def school_objectives(workshop: Workshop) -> float:
+    """ArmoRM's decoder, from the outcome model's base; returns the loss of the last tenth of the updates."""
+    from rl.tasks.arithmetic.building import load, save  # building names this school
 
     schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
     writer = Writer(workshop.tokenizer)
-    llama = load(workshop.folder / "orm")
+    llama = load(workshop.folder / "outcome_base")
     checker = Checker(llama, writer.signs)
     batches = checked_batches(writer, workshop.world, workshop.seed + 300, schedule.batch)
 
     def report(update: int, loss: float, seconds: float) -> None:
         if update % 100 == 0 or update + 1 == schedule.updates:
-            workshop.report(f"armorm: update {update + 1}/{schedule.updates}, loss {loss:.3f}, {seconds:.0f} s")
+            workshop.report(
+                f"objectives_base: update {update + 1}/{schedule.updates}, loss {loss:.3f}, {seconds:.0f} s"
+            )
 
-    descend(checker, lambda: checker.loss(next(batches)), schedule, report)
-    return finish(workshop, llama)
-
-
-def finish(workshop: Workshop, llama: LlamaForCausalLM) -> float:
-    """Heads for a trained decoder, and the whole saved in the published layout, decoder in float16."""
-    config = armorm_config(llama.config, OBJECTIVES, gating_hidden_dim=64)
-    with torch.random.fork_rng():
-        torch.manual_seed(workshop.seed)
-        model = ArmoRewardModel(config)
-    # The heads are fitted to the states of the decoder as it is saved: rounded.
-    rounded = {name: tensor.half().float() for name, tensor in llama.model.state_dict().items()}
-    model.model.load_state_dict(rounded)
-    loss = fit_heads(model.eval(), Writer(workshop.tokenizer), workshop.world, workshop.seed, workshop.scale)
-    model.model.half()
-    save_armorm(model, workshop.tokenizer, workshop.folder / "armorm")
+    loss = descend(checker, lambda: checker.loss(next(batches)), schedule, report)
+    save(llama, workshop.folder / "objectives_base")
     return loss

@@ -1,4 +1,4 @@
-"""Every recipe in miniature: it trains, and leaves a folder that transformers and the reward adapters load."""
+"""Every school in miniature: it trains, and leaves a folder that transformers and the reward adapters load."""
 
 import pytest
 import torch
@@ -9,14 +9,14 @@ from rewards.process import ProcessReward
 from rewards.types import Group, Response
 from rl.policy import check_policy, load_tokenizer
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.building import RECIPES, Workshop, grow, load, open_workshop
+from rl.tasks.arithmetic.building import SCHOOLS, Workshop, grow, load, open_workshop
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     made = open_workshop(tmp_path_factory.mktemp("world"), scale=0.001, report=lambda line: None)
-    for name in RECIPES:
-        assert RECIPES[name](made) > 0
+    for name in SCHOOLS:
+        assert SCHOOLS[name](made) > 0
     return made
 
 
@@ -35,9 +35,9 @@ def test_a_made_policy_is_an_ordinary_model_folder_in_half_precision(workshop: W
     assert (folder / "model.safetensors").stat().st_size < 2_000_000
 
 
-def test_made_reward_models_score_through_the_adapters(workshop: Workshop, groups: list[Group]) -> None:
-    (steps,) = ProcessReward(str(workshop.folder / "prm")).score(groups)
-    (outcomes,) = OutcomeReward(str(workshop.folder / "orm")).score(groups)
+def test_made_base_models_score_through_the_adapters(workshop: Workshop, groups: list[Group]) -> None:
+    (steps,) = ProcessReward(str(workshop.folder / "process_base")).score(groups)
+    (outcomes,) = OutcomeReward(str(workshop.folder / "outcome_base")).score(groups)
     assert [len(score.steps or ()) for score in steps] == [len(groups[0].problem.metadata["lines"]), 1]
     assert all(0 <= score.value <= 1 for score in [*steps, *outcomes])
 

@@ -17,8 +17,8 @@ from rl.tasks.arithmetic.judging import (
     JudgeWriter,
     draw_response,
     judgement,
+    school_judge,
     stated_answer,
-    train_judge,
 )
 from rl.tasks.arithmetic.task import ArithmeticTask, as_problem
 from rl.tasks.arithmetic.vocabulary import build_tokenizer
@@ -78,9 +78,9 @@ def test_whole_responses_come_once_answers_alone_are_mastered() -> None:
     assert max(len(example.ids) for batch in batches for example in batch) > short
 
 
-def test_the_recipe_makes_a_folder_that_the_judge_loads(tmp_path: Path) -> None:
-    train_judge(open_workshop(tmp_path, scale=0.001, report=lambda line: None))
-    folder = tmp_path / "judge"
+def test_the_school_makes_a_folder_that_the_judge_loads(tmp_path: Path) -> None:
+    school_judge(open_workshop(tmp_path, scale=0.001, report=lambda line: None))
+    folder = tmp_path / "judge_base"
     template = folder / "compare.md"
     assert load_template(str(template)) == TEMPLATE
     VllmJudge(str(folder), template=str(template), system=None, context_tokens=1024, reserve_tokens=0)

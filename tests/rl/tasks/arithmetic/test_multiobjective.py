@@ -1,18 +1,12 @@
-"""The world's ArmoRM is trained on what is true, and its recipe ends in the published layout."""
+"""The decoder of the world's ArmoRM is trained on what is true."""
 
 from pathlib import Path
 
-import pytest
 import torch
 
-from rewards.armorm import ArmoRMReward
-from rewards.armorm_model import load_armorm
-from rewards.types import Group, Response
-from rl.tasks.arithmetic.attributes import OBJECTIVES
-from rl.tasks.arithmetic.building import new_model, open_workshop, save
-from rl.tasks.arithmetic.multiobjective import VERBOSITY, check, expected_lines, preference_pairs, train_armorm
+from rl.tasks.arithmetic.building import load, new_model, open_workshop, save
+from rl.tasks.arithmetic.multiobjective import check, expected_lines, preference_pairs, school_objectives
 from rl.tasks.arithmetic.story import Event, Story
-from rl.tasks.arithmetic.task import ArithmeticTask
 from rl.tasks.arithmetic.vocabulary import build_tokenizer
 from rl.tasks.arithmetic.writing import World, Writer
 
@@ -52,26 +46,10 @@ def test_the_better_response_of_a_pair_has_the_right_answer() -> None:
         assert not worse.endswith(f"\n{answer}")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe's folder, made in miniature from an outcome reward model that knows nothing."""
-    folder = tmp_path_factory.mktemp("world")
-    save(new_model(WRITER.tokenizer), folder / "orm")
-    train_armorm(open_workshop(folder, scale=0.002, report=lambda line: None))
-    return folder / "armorm"
-
-
-def test_the_recipe_ends_in_a_folder_that_the_reward_scores_with(made: Path) -> None:
-    reward = ArmoRMReward(str(made))
-    problem = ArithmeticTask().held_out_problems(1)[0]
-    [[score]] = reward.score([Group(problem, (Response("\n".join(problem.metadata["lines"])),))])
-    assert [name.removeprefix("reward/") for name in score.parts if name.startswith("reward/")] == list(OBJECTIVES)
-    total = sum(score.parts[f"reward/{name}"] * score.parts[f"coefficient/{name}"] for name in OBJECTIVES)
-    assert total == pytest.approx(score.value, abs=1e-5)
-    assert (made / "model.safetensors").stat().st_size < 2**21
-
-
-def test_verbosity_is_taken_out_of_the_score(made: Path) -> None:
-    transform = load_armorm(str(made)).reward_transform_matrix
-    assert transform[VERBOSITY, VERBOSITY] == 0
-    assert torch.equal(transform.diagonal()[:VERBOSITY], torch.ones(VERBOSITY))
+def test_the_school_goes_on_from_the_outcome_models_base_and_leaves_a_decoder(tmp_path: Path) -> None:
+    start = new_model(WRITER.tokenizer)
+    save(start, tmp_path / "outcome_base")
+    assert school_objectives(open_workshop(tmp_path, scale=0.002, report=lambda line: None)) > 0
+    decoder, before = load(tmp_path / "objectives_base").model, load(tmp_path / "outcome_base").model
+    assert all(torch.isfinite(weight).all() for weight in decoder.parameters())
+    assert not torch.equal(decoder.layers[0].mlp.up_proj.weight, before.layers[0].mlp.up_proj.weight)

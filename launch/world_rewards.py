@@ -1,0 +1,86 @@
+"""The world's reward models, by the published recipes on the world's base models, from rows in the published forms.
+
+Each is what a person would type: `launch.world_rows` for the rows, `launch.train_reward recipe=prm_tiny
+recipe.model=build/world/process_base data=...` for the model, whose weights are then rounded to float16.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from launch.train_reward.__main__ import main as train_reward
+from rewards.armorm_model import load_armorm, save_armorm
+from rewards.chat import load_tokenizer
+from rl.tasks.arithmetic.building import Workshop, load, save
+from rl.tasks.arithmetic.judging import TEMPLATE, TEMPLATE_FILE
+from rl.tasks.arithmetic.rows import draw_rows
+
+GENTLY = ("recipe.training.learning_rate=1e-4", "recipe.training.epochs=1")
+"""The bases know most of it already: the tiny recipes' own rate, meant for a policy, would undo some of it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One reward model: its base, its recipe, and for each of the recipe's files the kind of rows and their number."""
+
+    base: str
+    recipe: str
+    files: dict[str, tuple[str, int]]
+    options: tuple[str, ...] = ()
+
+
+REWARD_MODELS = {
+    "orm": Model("outcome_base", "orm_tiny", {"data": ("orm", 20000)}, GENTLY),
+    "armorm": Model("objectives_base", "armorm_tiny", {"data": ("objectives", 20000), "pairs": ("pairs", 6000)}),
+    "prm": Model("process_base", "prm_tiny", {"data": ("prm", 20000)}, GENTLY),
+    "judge": Model("judge_base", "pairjudge_tiny", {"data": ("judgements", 4000)}, GENTLY),
+}
+"""The shipped reward models, by folder."""
+
+
+def make(name: str, workshop: Workshop) -> float:
+    """Train `name` by its recipe. Returns its loss in nats: on held-out rows, or ArmoRM's gate's on its pairs.
+
+    Raises RuntimeError where the training fails; what it says is on the terminal and in its folder's log.
+    """
+    model, folder = REWARD_MODELS[name], workshop.folder / "recipes" / name
+    words = [f"recipe={model.recipe}", f"recipe.model={workshop.folder / model.base}", *model.options]
+    words += [f"folder={folder}", f"seed={workshop.seed}"]
+    if name == "judge":
+        words.append(f"recipe.template_file={workshop.folder / model.base / TEMPLATE_FILE}")
+    for key, (kind, count) in model.files.items():
+        rows = draw_rows(kind, max(int(count * workshop.scale), 64), workshop.seed)
+        file = workshop.folder / "recipes" / f"{name}_{key}.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        words.append(f"{key}={file}")
+    code = train_reward(words)
+    if code:
+        raise RuntimeError(f"launch.train_reward {' '.join(words)} ended with exit code {code}")
+    FINISH.get(name, round_decoder)(folder / "model", workshop.folder / name)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return float(summary["gate_loss"] if name == "armorm" else summary["after"]["loss"])
+
+
+def round_decoder(trained: Path, folder: Path) -> None:
+    """A causal language model in float16."""
+    save(load(trained), folder)
+
+
+def round_judge(trained: Path, folder: Path) -> None:
+    """The same, and its prompt beside it."""
+    round_decoder(trained, folder)
+    (folder / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
+
+
+def round_armorm(trained: Path, folder: Path) -> None:
+    """ArmoRM with its decoder in float16, as its heads were fitted to it, and the heads in float32."""
+    model = load_armorm(str(trained))
+    model.model.half()
+    save_armorm(model, load_tokenizer(str(trained)), folder)
+
+
+FINISH: dict[str, Callable[[Path, Path], None]] = {"judge": round_judge, "armorm": round_armorm}
