@@ -30,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.nodes import ConfigurationError, nearest, one_line
+from launch.nodes import ConfigurationError, elsewhere, nearest, one_line
 
 CONFIG_PACKAGE = "pkg://configs"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "rl" / "tasks" / "arithmetic" / "models"
@@ -171,6 +171,8 @@ def _check_keys(hydra: Hydra, name: str, overrides: list[Override]) -> None:
 
 def _suggestion(key: str, known: Sequence[str]) -> str:
     """The nearest known key: the same last word elsewhere, then its siblings, then any."""
+    if hint := elsewhere(key):
+        return hint
     parent, _, last = key.rpartition(".")
     same = [candidate for candidate in known if candidate.rpartition(".")[2] == last]
     if len(same) == 1:

@@ -5,21 +5,24 @@ Every function returns lines to show, an empty list where all is well. A line na
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from launch.plan.hours import learned_rows
 from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.learner.losses import PreferenceLossSettings
-from rl.settings import LearnerSettings, LoopSettings, RolloutSettings, RunSettings
+from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings, RunSettings
 
 
 def errors(settings: RunSettings) -> list[str]:
     """Combinations that cannot work."""
+    pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # a single response is no pair: see below
     return [
-        *batch_arithmetic(settings.rollout, settings.learner, over_pairs(settings.algorithm)),
-        *warm_up(settings.loop, settings.learner),
+        *batch_arithmetic(settings.rollout, settings.learner, pairs),
+        *forward_pass(settings.rollout, settings.learner, pairs=pairs is not None),
+        *warm_up(settings.loop, settings.learner, settings.algorithm.critic),
         *critic_warm_up(settings.algorithm, settings.loop),
-        *group_size(settings.algorithm, settings.rollout),
+        *group_size(settings.algorithm, settings.rollout, settings.reward),
         *what_the_reward_gives(settings.algorithm, settings.reward),
     ]
 
@@ -34,48 +37,78 @@ def warnings(settings: RunSettings) -> list[str]:
     ]
 
 
-def over_pairs(algorithm: Algorithm) -> bool:
-    """Whether the learner trains on preference pairs."""
-    return isinstance(algorithm.loss(), PreferenceLossSettings)
+def most_pairs(settings: RunSettings) -> int | None:
+    """How many preference pairs an update can have at most; None where the learner trains on responses."""
+    pairs = isinstance(settings.algorithm.loss(), PreferenceLossSettings)
+    return learned_rows(settings) // 2 if pairs else None
 
 
-def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: bool = False) -> list[str]:
-    """A rollout must fill every minibatch on every rank, alike, and its longest sequence must fit one forward pass.
+def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: int | None = None) -> list[str]:
+    """The responses of a rollout must divide into minibatches, each with a row for every rank.
 
-    With `pairs` a row is a preference pair: how many there are shows only in the run, and both sequences of one go
-    through the model together.
+    Where a row is a preference pair, `pairs` is how many there can be at most; how many there are shows only in the
+    run. Then, and where failed scores or dynamic sampling take rows away, minibatches differ by a row. Rows need not
+    divide by ranks, which share them by tokens.
     """
-    lines = []
-    rows = rollout.problems * rollout.responses
+    rows = rollout.problems * rollout.responses if pairs is None else pairs
+    drawn = f"rollout.problems={rollout.problems} x rollout.responses={rollout.responses}"
+    fitting = [count for count in range(1, rows // learner.ranks + 1) if pairs or rows % count == 0]
     if learner.minibatches * learner.ranks > rows:
-        lines.append(
-            f"a rollout has {rows} responses (rollout.problems x rollout.responses), too few for learner.minibatches="
-            f"{learner.minibatches} on learner.ranks={learner.ranks}: draw more responses or lower one of the two"
-        )
-    elif not pairs and rows % learner.minibatches:
-        lines.append(
-            f"learner.minibatches={learner.minibatches} does not divide the {rows} responses of a rollout "
-            f"(rollout.problems={rollout.problems} x rollout.responses={rollout.responses}): change one of the three"
-        )
+        what = "responses" if pairs is None else "preference pairs at most"
+        ways = [f"learner.minibatches={fitting[-1]}"] if fitting else []
+        ways += [f"learner.ranks={rows // learner.minibatches} or fewer"] if rows >= learner.minibatches else []
+        return [
+            f"a rollout gives {rows} {what} ({drawn}), too few for learner.minibatches={learner.minibatches} on "
+            f"learner.ranks={learner.ranks}: set {' or '.join(ways)}{', or ' if ways else ''}draw more"
+        ]
+    if learner.minibatches in fitting:
+        return []
+
+    def divides(responses: int) -> bool:
+        return responses % learner.minibatches == 0 and responses >= learner.minibatches * learner.ranks
+
+    minibatches = _around(learner.minibatches, fitting.__contains__, rows)
+    problems = _around(rollout.problems, lambda count: divides(count * rollout.responses), rows)
+    alone = rollout.responses == 1
+    responses = _around(
+        rollout.responses, lambda count: (alone or count > 1) and divides(count * rollout.problems), rows
+    )
+    return [
+        f"learner.minibatches={learner.minibatches} does not divide the {rows} responses of a rollout ({drawn}): set "
+        f"learner.minibatches={minibatches}, rollout.problems={problems}, or rollout.responses={responses}"
+    ]
+
+
+def _around(value: int, works: Callable[[int], bool], reach: int) -> str:
+    """The nearest numbers below and above `value` that work, no further away than `reach`: `4 or 8`."""
+    below = next((str(number) for number in range(value - 1, 0, -1) if works(number)), None)
+    above = next((str(number) for number in range(value + 1, value + reach + 1) if works(number)), None)
+    return " or ".join(number for number in (below, above) if number)
+
+
+def forward_pass(rollout: RolloutSettings, learner: LearnerSettings, *, pairs: bool) -> list[str]:
+    """The longest sequence must fit one forward pass, and with `pairs` the two of a pair together."""
     needed = (2 if pairs else 1) * rollout.max_model_len
-    if learner.micro_batch_tokens < needed:
-        what = "a pair of long responses" if pairs else "one long response"
-        lines.append(
-            f"learner.micro_batch_tokens={learner.micro_batch_tokens} is less than {'twice ' if pairs else ''}"
-            f"rollout.max_model_len={rollout.max_model_len}: {what} would not fit a forward pass; raise it to at least "
-            f"{needed}"
-        )
-    return lines
+    if learner.micro_batch_tokens >= needed:
+        return []
+    what = "a pair of long responses" if pairs else "one long response"
+    return [
+        f"learner.micro_batch_tokens={learner.micro_batch_tokens} is less than {'twice ' if pairs else ''}"
+        f"rollout.max_model_len={rollout.max_model_len}: {what} would not fit a forward pass; raise it to at least "
+        f"{needed}"
+    ]
 
 
-def warm_up(loop: LoopSettings, learner: LearnerSettings) -> list[str]:
-    """The warm-up must end before the run does."""
-    steps = loop.updates * learner.epochs * learner.minibatches
+def warm_up(loop: LoopSettings, learner: LearnerSettings, critic: CriticSettings | None = None) -> list[str]:
+    """The warm-up must end before the run does; the policy's begins when the critic's ends."""
+    waiting = critic.warmup_updates if critic else 0
+    steps = max(0, loop.updates - waiting) * learner.epochs * learner.minibatches
     if learner.warmup_updates <= steps:
         return []
+    updates = "(updates - algorithm.critic.warmup_updates)" if waiting else "updates"
     return [
         f"learner.warmup_updates={learner.warmup_updates} is more than the run's {steps} optimizer steps "
-        "(updates x learner.epochs x learner.minibatches): lower it"
+        f"({updates} x learner.epochs x learner.minibatches): lower it"
     ]
 
 
@@ -87,12 +120,17 @@ def critic_warm_up(algorithm: Algorithm, loop: LoopSettings) -> list[str]:
     return [f"algorithm.critic.warmup_updates={waiting} leaves the policy none of updates={loop.updates}: lower it"]
 
 
-def group_size(algorithm: Algorithm, rollout: RolloutSettings) -> list[str]:
-    """An algorithm that compares responses to the same problem needs two of them, and so does a choice of groups."""
+def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -> list[str]:
+    """What compares responses to the same problem needs two of them: an algorithm, a reward, a choice of groups."""
     if rollout.responses > 1:
         return []
     if algorithm.group_relative:
         return [f"rollout.responses={rollout.responses}: this algorithm compares a group's responses; set 2 or more"]
+    if getattr(reward, "compares_responses", False):
+        return [
+            f"rollout.responses={rollout.responses}: {type(reward).__name__} compares a group's responses, and one has "
+            "nothing to be compared with; set 2 or more"
+        ]
     if algorithm.dynamic_sampling:
         return [
             f"algorithm.dynamic_sampling={algorithm.dynamic_sampling} replaces groups whose scores are all equal, and "

@@ -130,8 +130,20 @@ def described(annotation: Any) -> str:
 def unknown_key(name: str, key: str, known: Collection[str], source: str = "") -> str:
     """The line for a key that nothing reads: where, and what was probably meant."""
     place = f"{key}.{name}" if key else name
-    hint = nearest(name, known)
+    hint = elsewhere(place) or nearest(name, known)
     return f"{place} is no such key{_in(source)}{hint or '; known are ' + ', '.join(known)}"
+
+
+ELSEWHERE = {
+    "algorithm.critic": "only algorithm=ppo learns with a critic",
+    "learner.lora": "learner=lora has adapters",
+}
+"""Keys that exist under another option of their group only."""
+
+
+def elsewhere(place: str) -> str:
+    """`; which option has this key`, or nothing where no other has it."""
+    return next((f"; {hint}" for key, hint in ELSEWHERE.items() if f"{place}.".startswith(f"{key}.")), "")
 
 
 def nearest(word: str, known: Collection[str]) -> str:

@@ -102,7 +102,7 @@ class CriticSettings:
 class LearnerSettings:
     """How the policy is updated: DeepSpeed ranks, optimizer, batch arithmetic."""
 
-    ranks: int = 1  # DeepSpeed processes, one Ray actor each
+    ranks: int = 1  # DeepSpeed processes, one Ray actor each; rows are shared out by tokens and need not divide
     zero_stage: Literal[0, 2, 3] = 2
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
@@ -112,7 +112,7 @@ class LearnerSettings:
     lr_schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up; cosine falls to 0 at the run's end
     micro_batch_tokens: int = 4096  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
-    minibatches: int = 1  # optimizer steps an epoch
+    minibatches: int = 1  # optimizer steps an epoch, each over as many rows give or take one; at most one a row
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
     lora: LoraSettings | None = None  # None trains all weights
     ema_decay: float | None = None  # a moving average of the policy, each update decay * old + (1 - decay) * new

@@ -114,6 +114,8 @@ class GRPO(PolicyGradient):
             tokens = on_every_token(self._outcome(scored, values, mask).flatten(), batch.response_mask)
         else:
             steps = step_rewards(scored)
+            if self.credit == "steps":  # which compares all steps of a group, not the values
+                metrics["groups_equal"] = counts(*steps.in_groups(mask.shape[1]))["groups_equal"]
             metrics |= steps.counts()
             tokens = self._step_credit(steps, scored, mask)
         price, of_kl = self.kl_price(batch, rows)

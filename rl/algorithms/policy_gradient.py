@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rl.algorithms import Algorithm
+from rl.algorithms import Algorithm, check_loss
 from rl.credit.kl import AdaptiveKL, kl_estimate
 from rl.learner.losses import PolicyLossSettings
 from rl.settings import require
@@ -46,7 +46,12 @@ class PolicyGradient(Algorithm):
 
     def __post_init__(self) -> None:
         require(self.kl >= 0, f"algorithm.kl must not be negative, not {self.kl}")
-        self.loss()  # its settings check themselves
+        require(
+            self.kl_estimator != "k1" or self.kl_in == "reward" or self.kl == 0,
+            "algorithm.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or set "
+            "algorithm.kl_in=reward",
+        )
+        check_loss(self)
         if self.kl_target is not None:
             require(
                 self.kl_in == "reward" and self.kl > 0,

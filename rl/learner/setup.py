@@ -34,8 +34,8 @@ class LearnerSetup:
             "loss.kl is above 0, but no reference policy was asked for",
         )
         require(
-            self.settings.warmup_updates <= self.critic_steps,
-            f"learner.warmup_updates is {self.settings.warmup_updates}, but the run has only {self.critic_steps} "
+            self.settings.warmup_updates <= self.policy_steps,
+            f"learner.warmup_updates is {self.settings.warmup_updates}, but the run has only {self.policy_steps} "
             "optimizer steps",
         )
         require(

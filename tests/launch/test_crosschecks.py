@@ -24,14 +24,45 @@ class Stepped:
     ("overrides", "expected"),
     [
         (["algorithm=dpo", "rollout.responses=1"], ["rollout.responses=1", "2 or more"]),
-        (["+algorithm.critic.path=x"], ["algorithm.critic", "no such key"]),
+        (["+algorithm.critic.path=x"], ["algorithm.critic", "no such key", "only algorithm=ppo learns with a critic"]),
+        (["algorithm.critic.path=x"], ["algorithm.critic.path", "only algorithm=ppo learns with a critic"]),
+        (["algorithm=dpo", "algorithm.critic.path=x"], ["algorithm.critic.path", "only algorithm=ppo"]),
+        (["learner.lora.rank=4"], ["learner.lora.rank", "learner=lora"]),
         (["algorithm.credit=steps"], ["algorithm.credit", "VerifierReward scores no steps"]),
         (["algorithm=ppo", "algorithm.credit=steps"], ["algorithm.credit", "reward=prm"]),
         (["algorithm=pure"], ["VerifierReward scores no steps"]),
         (["algorithm=dpo", "algorithm.credit=steps"], ["VerifierReward scores no steps"]),
         (["algorithm=dpo", "algorithm.pairs=judge"], ["algorithm.pairs=judge", "reward=pairjudge"]),
         (["algorithm=dpo", "learner.micro_batch_tokens=600"], ["twice rollout.max_model_len=512", "1024"]),
-        (["learner.minibatches=5"], ["learner.minibatches=5 does not divide the 32 responses"]),
+        (
+            ["learner.minibatches=5"],
+            [
+                "learner.minibatches=5 does not divide the 32 responses",
+                "learner.minibatches=4 or 8, rollout.problems=5, or rollout.responses=5 or 10",
+            ],
+        ),
+        (
+            ["rollout.responses=3", "learner.minibatches=8"],
+            ["rollout.problems=4 x rollout.responses=3", "minibatches=6 or 12", "problems=8, ", "responses=2 or 4"],
+        ),
+        (
+            ["rollout.responses=3", "learner.minibatches=8", "learner.ranks=2"],
+            ["a rollout gives 12 responses", "learner.minibatches=6 or learner.ranks=1 or fewer, or draw more"],
+        ),
+        (
+            ["algorithm=dpo", "algorithm.pairs=best_worst", "learner.minibatches=8"],
+            ["a rollout gives 4 preference pairs at most", "set learner.minibatches=4, or draw more"],
+        ),
+        (["reward=pairjudge_tiny", "algorithm=ppo", "rollout.responses=1"], ["PairJudgeReward compares", "2 or more"]),
+        (
+            ["algorithm=ppo", "algorithm.critic.warmup_updates=15", "learner.warmup_updates=6"],
+            ["learner.warmup_updates=6", "5 optimizer steps", "algorithm.critic.warmup_updates"],
+        ),
+        (["algorithm.dual_clip=0.5"], ["algorithm.dual_clip must be above 1"]),
+        (["algorithm.ratio=sequence"], ["algorithm.ratio=sequence", "algorithm.aggregation=sequence"]),
+        (["algorithm.kl_estimator=k1"], ["algorithm.kl_estimator=k1", "algorithm.kl_in=reward"]),
+        (["algorithm=dpo", "algorithm.beta=0"], ["algorithm.beta must be above 0"]),
+        (["learner.micro_batch_tokens=511"], ["learner.micro_batch_tokens=511", "rollout.max_model_len=512"]),
         (["algorithm=ppo", "algorithm.critic.warmup_updates=20"], ["algorithm.critic.warmup_updates=20", "updates=20"]),
         (["algorithm=ppo", "algorithm.critic.path=no/such/folder"], ["critic.path", "no/such/folder"]),
         (
@@ -47,6 +78,20 @@ def test_a_contradiction_is_refused_with_the_keys_to_change(settings_of, overrid
     assert "\n" not in str(caught.value)
     for word in expected:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["learner.ranks=3"],  # rows are shared out by tokens
+        ["algorithm=dpo", "learner.minibatches=7"],  # pairs are as many as there are
+        ["reward=pairjudge_tiny_knockout", "rollout.responses=7", "rollout.problems=3"],  # somebody gets a bye
+        ["rollout.responses=7", "learner.minibatches=14"],
+        ["algorithm=ppo", "rollout.responses=1", "learner.minibatches=2", "learner.ranks=2"],
+    ],
+)
+def test_what_is_well_defined_without_dividing_is_not_refused(settings_of, words):
+    assert settings_of(*words)
 
 
 def test_all_contradictions_are_said_at_once(settings_of):

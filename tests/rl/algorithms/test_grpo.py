@@ -75,6 +75,13 @@ def test_groups_that_teach_nothing_are_counted() -> None:
     assert (metrics["groups_equal"], metrics["groups_single"], metrics["groups_failed"]) == (1, 1, 1)
 
 
+def test_with_process_supervision_a_group_teaches_nothing_where_all_its_steps_are_equal() -> None:
+    scores = [[stepped(0.9, 0.5, 0.2), stepped(0.2, 0.5, 0.9)], [stepped(0.5, 0.5, 0.5)] * 2]
+    prepared = GRPO(credit="steps").prepare(scored_batch(scores, [[LINES, LINES]] * 2))
+    assert prepared.metrics["groups_equal"] == 1
+    assert prepared.data.advantages[:2].any() and not prepared.data.advantages[2:].any()
+
+
 def test_process_supervision_moves_only_the_tokens_up_to_the_step() -> None:
     texts = [[LINES, LINES]]
     before = GRPO(credit="steps").prepare(scored_batch([[stepped(0.9, 0.5, 0.2), stepped(0.4, 0.6, 0.8)]], texts)).data
@@ -134,7 +141,8 @@ def test_a_reference_is_needed_for_a_kl_only_and_a_group_for_a_baseline_only() -
         ({"kl": -1.0}, "algorithm.kl"),
         ({"dynamic_sampling": -1}, "algorithm.dynamic_sampling"),
         ({"aggregation": "constant"}, "constant_length"),
-        ({"kl_estimator": "k1"}, "kl_estimator"),
+        ({"kl_estimator": "k1"}, "algorithm.kl_estimator"),
+        ({"dual_clip": 0.5}, "algorithm.dual_clip"),
     ],
 )
 def test_options_that_contradict_are_refused_with_their_names(options, named) -> None:
