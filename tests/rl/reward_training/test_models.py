@@ -34,7 +34,7 @@ def test_a_scalar_models_folder_gives_the_scores_it_was_trained_to_give(tmp_path
     )
     trainee = ScalarTrainee(source, "fp32", strategy, seed=1)
     with torch.no_grad():
-        trainee.model.score.weight.normal_()
+        trainee.model.score.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(2))  # scores near 1
     trainee.write(trainee.model.state_dict(), source, tmp_path / "written")
     reward = ScalarReward(str(tmp_path / "written"), device="cpu")
     [scores] = reward.score([Group(Problem("1", QUESTION), tuple(Response(text) for text in TEXTS))])
