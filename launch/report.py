@@ -2,8 +2,9 @@
 
 A Markdown table with a line a run: held-out accuracy before and after by the verifier, mean reward of the same
 responses beside it, KL, response length, time. With `--plot`, the curves: true accuracy and reward against updates, a
-panel a run name, a colour a seed. With `--matrix`, tables of rewards by algorithms over seeds instead. Runs without a
-first and a last evaluation are named and left out.
+panel a run name, a colour a seed. With `--matrix`, tables of rewards by algorithms over seeds instead, and with `--kl`
+how far each policy has moved from its start, measured anew (`launch.report_kl`; seconds a run). Runs without a first
+and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
@@ -24,18 +25,28 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="run folders")
     parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
     parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
+    parser.add_argument("--kl", action="store_true", help="with --matrix: measure every policy's KL from its start")
     options = parser.parse_args(words)
+    if options.kl and not options.matrix:
+        parser.error("--kl goes with --matrix")
     runs, left_out = read_all(options.folders)
     for folder, reason in left_out:
         print(f"left out: {folder}: {reason}", file=sys.stderr)
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
-    print(matrix(runs) if options.matrix else table(runs))
+    print(matrix(runs, measured(runs) if options.kl else None) if options.matrix else table(runs))
     if options.plot:
         plot(runs, options.plot)
         print(f"\ncurves: {options.plot}")
     return 0
+
+
+def measured(runs: Sequence[Run]) -> dict[Path, float]:
+    """Each run folder's KL from the start."""
+    from launch.report_kl import kl_from_start  # torch takes seconds to import
+
+    return {run.folder: kl_from_start(run.folder) for run in runs}
 
 
 def table(runs: Sequence[Run]) -> str:

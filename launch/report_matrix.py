@@ -6,7 +6,7 @@ of the same cell are shown one by one where it matters and averaged elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -20,14 +20,17 @@ Cell = tuple[str, str]
 """Reward and algorithm."""
 
 
-def matrix(runs: Sequence[Run]) -> str:
-    """Two Markdown tables: held-out accuracy, rewards by algorithms, and a line a cell with what came with it."""
+def matrix(runs: Sequence[Run], moved: Mapping[Path, float] | None = None) -> str:
+    """Two Markdown tables: held-out accuracy, rewards by algorithms, and a line a cell with what came with it.
+
+    `moved`: each run folder's KL from the start (`launch.report_kl`), shown in place of the KL that the run logged.
+    """
     cells: dict[Cell, list[Run]] = {}
     for run in runs:
         cells.setdefault(cell_of(run.name), []).append(run)
     rewards = list(dict.fromkeys(reward for reward, _ in sorted(cells, key=_row_order)))
     algorithms = sorted({algorithm for _, algorithm in cells}, key=_column_order)
-    return "\n".join([*_accuracy(cells, rewards, algorithms), "", *_details(cells, rewards, algorithms)])
+    return "\n".join([*_accuracy(cells, rewards, algorithms), "", *_details(cells, rewards, algorithms, moved)])
 
 
 def cell_of(name: str) -> Cell:
@@ -57,21 +60,25 @@ def _change(runs: list[Run]) -> str:
     return f"{before:.3f} -> {after:.3f} ({changes})"
 
 
-def _details(cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list[str]) -> list[str]:
+def _details(
+    cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list[str], moved: Mapping[Path, float] | None
+) -> list[str]:
     """A line a cell: means over its seeds."""
+    title = "KL" if moved is None else "KL from the start"
     lines = [
-        "| reward | algorithm | seeds | samples | mean reward | KL | response tokens | seconds |",
+        f"| reward | algorithm | seeds | samples | mean reward | {title} | response tokens | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for reward in rewards:
         for algorithm in algorithms:
             if runs := cells.get((reward, algorithm)):
                 mean = _mean_over(runs)
+                kl = mean("learner/kl", -1, 3) if moved is None else f"{fmean(moved[run.folder] for run in runs):.3f}"
                 lines.append(
                     f"| {reward} | {algorithm} | {', '.join(sorted(run.seed for run in runs))} "
                     f"| {fmean(run.samples for run in runs):.0f} "
                     f"| {mean('reward/held_out', 0, 3)} -> {mean('reward/held_out', -1, 3)} "
-                    f"| {mean('learner/kl', -1, 3)} "
+                    f"| {kl} "
                     f"| {mean('response/held_out_tokens', 0, 1)} -> {mean('response/held_out_tokens', -1, 1)} "
                     f"| {fmean(run.seconds for run in runs):.0f} |"
                 )

@@ -20,6 +20,7 @@ class Run:
     seed: str
     rows: list[dict]
     seconds: float
+    folder: Path
 
     def series(self, metric: str) -> list[tuple[int, float]]:
         """(update, value) wherever the metric was written."""
@@ -48,7 +49,7 @@ def read(folder: Path) -> Run:
     rows = [json.loads(line) for line in lines]
     title = STAMP.sub("", folder.resolve().name)
     seed = SEED.search(title)
-    run = Run(SEED.sub("", title), seed.group(1) if seed else "", rows, rows[-1]["seconds"] if rows else 0.0)
+    run = Run(SEED.sub("", title), seed.group(1) if seed else "", rows, rows[-1]["seconds"] if rows else 0.0, folder)
     if len(run.series("accuracy/held_out")) < 2:
         raise ValueError("fewer than two evaluations in metrics.jsonl")
     return run

@@ -77,3 +77,8 @@ def test_the_matrix_puts_rewards_against_algorithms_and_keeps_the_seeds_apart(
 )
 def test_a_runs_name_says_its_reward_and_algorithm(name: str, cell: tuple[str, str]) -> None:
     assert cell_of(name) == cell
+
+
+def test_kl_belongs_to_the_matrix() -> None:
+    with pytest.raises(SystemExit):
+        report.main(["folder", "--kl"])
