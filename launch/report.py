@@ -78,7 +78,7 @@ def plot(runs: Sequence[Run], path: Path) -> None:
     from matplotlib import pyplot
 
     names = sorted({run.name for run in runs})
-    columns = min(len(names), 3)
+    columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(3.8 * columns, 3.0 * rows), sharey=True, squeeze=False)
     for axis in axes.flat[len(names) :]:
