@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
@@ -45,6 +46,15 @@ KEEP_MEMORY = {
 """Settings of the C library's allocator: batches of ever new shapes else spend a third of the time on fresh pages."""
 
 
+QUIET = {
+    "DS_ACCELERATOR": "cpu",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+}
+"""For what the libraries say beside it: bars for files that take no time, and that there is no GPU."""
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Build what is missing, measure, write down where it came from. Returns the exit code."""
     options = parse(words)
@@ -65,6 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if missing:
         console.print(f"error: {options.folder} has no {', '.join(missing)}: run without --measure", style="red")
         return 2
+    os.environ.update(QUIET)
+    disable_progress_bar()
     found = measure(options.folder, options.problems, options.responses, console)
     console.print(quality.as_table(found), markup=False)
     if not options.measure:
@@ -110,7 +122,7 @@ def build_all(
             ready = [name for name in waiting if name not in BASES or mark(folder, BASES[name]).is_file()]
             for name in ready[: workers - len(running)]:
                 waiting.remove(name)
-                running[name] = subprocess.Popen(command(name), env=os.environ | KEEP_MEMORY | threads)
+                running[name] = subprocess.Popen(command(name), env=os.environ | KEEP_MEMORY | QUIET | threads)
             time.sleep(0.2)
             for name in [name for name, process in running.items() if process.poll() is not None]:
                 if running.pop(name).returncode:

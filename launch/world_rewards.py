@@ -57,6 +57,7 @@ def make(name: str, workshop: Workshop) -> float:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         words.append(f"{key}={file}")
+    workshop.report(f"{name}: python -m launch.train_reward {' '.join(words)}")
     code = train_reward(words)
     if code:
         raise RuntimeError(f"launch.train_reward {' '.join(words)} ended with exit code {code}")
