@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ def build_all(
     for name in STAGES:
         if name not in waiting:
             report(f"{name}: made already ({mark(folder, name)})")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the recipes end with this process
     threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // workers, 1))}
     running: dict[str, subprocess.Popen] = {}
     try:

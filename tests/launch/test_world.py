@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 from launch.world import BASES, STAGES, build_all, main, mark
 
@@ -40,6 +45,22 @@ def test_a_recipe_that_fails_ends_the_build_and_is_named(tmp_path: Path) -> None
         return ["sleep", "60"] if name == "school" else ["false"]
 
     assert build_all(tmp_path, 2, command, say([])) == "policy"
+
+
+def test_what_runs_ends_with_the_build_when_that_is_told_to_end(tmp_path: Path) -> None:
+    child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
+    build = (
+        "import sys, pathlib; from launch.world import build_all; folder = pathlib.Path(sys.argv[1]); "
+        f"build_all(folder, 1, lambda name: [sys.executable, '-c', {child!r}, str(folder / 'pid')], print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", build, str(tmp_path)])
+    while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=20) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 def test_one_recipe_in_miniature_from_the_command_line(tmp_path: Path) -> None:
