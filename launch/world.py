@@ -67,6 +67,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.only:
             build(options.only, workshop)
             return 0
+        end_when_told()
         failed = build_all(options.folder, options.workers, partial(command, options), report)
         if failed:
             console.print(f"error: the recipe of {failed} failed, see above", style="red")
@@ -116,7 +117,6 @@ def build_all(
     for name in STAGES:
         if name not in waiting:
             report(f"{name}: made already ({mark(folder, name)})")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the recipes end with this process
     threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // workers, 1))}
     running: dict[str, subprocess.Popen] = {}
     try:
@@ -134,6 +134,11 @@ def build_all(
             process.terminate()
             process.wait()
     return None
+
+
+def end_when_told() -> None:
+    """Make SIGTERM an ordinary exit, so that what was started ends with this process."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def command(options: argparse.Namespace, name: str) -> list[str]:

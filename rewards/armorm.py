@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from rewards.armorm_model import ARCHITECTURE, ArmoOutput, ArmoRewardModel, load_armorm, objective_names
-from rewards.chat import ChatTemplate, Turn, load_tokenizer
+from rewards.chat import ChatTemplate, Turn, conversation, load_tokenizer
 from rewards.engines.onednn import use_onednn
 from rewards.engines.transformers import DTYPES, Precision, at_positions, pick_device, read_config
-from rewards.labels import Engine, Overlong, share_of_memory
+from rewards.labels import Engine, Overlong, longest_input, share_of_memory
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Score
 
@@ -109,25 +109,14 @@ class ArmoRMReward(ResponseReward):
         self.objectives = _checked_weights(objectives, self.names)
         self.template = ChatTemplate(load_tokenizer(model))
         self.header = assistant_header(self.template)
-        limit = int(config.max_position_embeddings)
-        if max_tokens is not None and not 1 <= max_tokens <= limit:
-            raise ValueError(
-                f"reward.max_tokens must lie between 1 and the model's {limit} positions, not {max_tokens}"
-            )
-        self.max_tokens = limit if max_tokens is None else max_tokens
+        self.max_tokens = longest_input(model, max_tokens, config.max_position_embeddings)
         self.cuts = overlong == "cut"
         self.helpsteer_scale, self.shows_gate = helpsteer_scale, parts == "all"
         self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one, and an over-long one unless it may be cut, fail with a reason."""
-        conversations = [
-            [
-                *(Turn(message["role"], message["content"]) for message in problem.messages),
-                Turn("assistant", response.text),
-            ]
-            for problem, response in pairs
-        ]
+        conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
         sequences = [rendered.ids for rendered in self.template.render(conversations)]
         long = [index for index, ids in enumerate(sequences) if len(ids) > self.max_tokens]
         if self.cuts and long:

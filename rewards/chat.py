@@ -34,6 +34,11 @@ class Turn(NamedTuple):
     scored: bool = False
 
 
+def conversation(prompt: Iterable[Message], response: str) -> list[Turn]:
+    """The prompt's messages, and the response as the assistant's turn after them."""
+    return [*(Turn(message["role"], message["content"]) for message in prompt), Turn("assistant", response)]
+
+
 @dataclass(frozen=True)
 class Rendered:
     """A conversation as token ids, and for each scored turn the index of the token *before* its content."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from rewards.chat import ChatTemplate, Turn, load_tokenizer
+from rewards.chat import ChatTemplate, conversation, load_tokenizer
 from rewards.engines.onednn import use_onednn
 from rewards.engines.transformers import (
     DTYPES,
@@ -116,13 +116,7 @@ class ScalarReward(ResponseReward):
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one and one that is too long fail with a reason."""
-        conversations = [
-            [
-                *(Turn(message["role"], message["content"]) for message in problem.messages),
-                Turn("assistant", response.text),
-            ]
-            for problem, response in pairs
-        ]
+        conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
         sequences = [rendered.ids for rendered in self.template.render(conversations)]
         failures = [self._failure(turns[-1].content, ids) for turns, ids in zip(conversations, sequences, strict=True)]
         kept = [
