@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from launch.nodes import nearest
 from launch.plan.hours import learned_rows
 from rewards.types import Reward
 from rl.algorithms import Algorithm
@@ -140,7 +141,7 @@ def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -
 
 
 def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
-    """Step scores and match results must be there where the algorithm reads them; a reward that does not say passes."""
+    """Steps, matches and parts must be there where the algorithm reads them; a reward that does not say passes."""
     lines = []
     kind = type(reward).__name__
     if algorithm.needs_steps and getattr(reward, "has_steps", None) is False:
@@ -153,6 +154,13 @@ def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
             f"algorithm.pairs=judge takes the pairs that a judge decided, but {kind} compares no responses: choose "
             "reward=pairjudge, or algorithm.pairs=best_worst"
         )
+    parts = getattr(reward, "part_names", None)
+    for name in getattr(algorithm, "objectives", None) or ():
+        if parts is not None and name not in parts:
+            lines.append(
+                f"algorithm.objectives names {name}, but the scores of {kind} have "
+                f"{'the parts ' + ', '.join(sorted(parts)) if parts else 'no parts'}{nearest(name, parts)}"
+            )
     return lines
 
 

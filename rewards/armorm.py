@@ -111,7 +111,10 @@ class ArmoRMReward(ResponseReward):
         self.header = assistant_header(self.template)
         self.max_tokens = longest_input(model, max_tokens, config.max_position_embeddings)
         self.cuts = overlong == "cut"
-        self.helpsteer_scale, self.shows_gate = helpsteer_scale, parts == "all"
+        self.helpsteer_scale = helpsteer_scale
+        self.kinds = ("reward", "gate", "coefficient") if parts == "all" else ("reward",)
+        self.columns = [f"{kind}/{name}" for kind in self.kinds for name in self.names]
+        self.part_names = frozenset({"score", *self.columns})
         self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
@@ -143,15 +146,12 @@ class ArmoRMReward(ResponseReward):
         values = output.score
         if self.objectives is not None:
             values = shown @ torch.tensor([self.objectives.get(name, 0.0) for name in self.names])
-        kinds = {"reward": shown}
-        if self.shows_gate:
-            kinds |= {"gate": output.gate, "coefficient": output.coefficients}
-        columns = [f"{kind}/{name}" for kind in kinds for name in self.names]
-        rows = torch.cat(list(kinds.values()), dim=1).tolist()
+        shown_of = {"reward": shown, "gate": output.gate, "coefficient": output.coefficients}
+        rows = torch.cat([shown_of[kind] for kind in self.kinds], dim=1).tolist()
         return [
             Score.of(
                 value,
-                parts={"score": score, **dict(zip(columns, row, strict=True)), **({"cut": 1.0} if was_cut else {})},
+                parts={"score": score} | dict(zip(self.columns, row, strict=True)) | ({"cut": 1.0} if was_cut else {}),
             )
             for value, score, row, was_cut in zip(values.tolist(), output.score.tolist(), rows, cut, strict=True)
         ]

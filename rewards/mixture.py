@@ -52,7 +52,8 @@ class MixtureReward:
     added to the last step, as PURE does with its verifiable reward. Only with `combine="sum"`. Without it the mixture
     has no steps.
 
-    `parts` hold each term's value under its name, and that score's own parts under `name/part`.
+    `parts` hold each term's value under its name (`otherwise` for one that failed behind its closed gate), and that
+    score's own parts under `name/part`.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class MixtureReward:
         self.compares_responses = combine == "normalised" or any(
             getattr(term.reward, "compares_responses", False) for term in terms.values()
         )
+        self.part_names = _part_names(terms)
         self.terms = dict(terms)
         self.combine = combine
         self.steps_from = steps_from
@@ -122,9 +124,9 @@ class MixtureReward:
             weighted[name] = term.weight * value
         parts = {}
         for name in self.terms:
-            if scores[name][place].ok:
-                parts[name] = scores[name][place].value
-                parts |= {f"{name}/{part}": value for part, value in scores[name][place].parts.items()}
+            own = scores[name][place]
+            parts[name] = own.value if own.ok else self.terms[name].otherwise
+            parts |= {f"{name}/{part}": value for part, value in own.parts.items()}
         total = sum(weighted.values())
         if self.steps_from is None:
             return Score.of(total, parts=parts)
@@ -140,6 +142,14 @@ class MixtureReward:
         steps = [0.0 if closed else term.weight * step for step in source.steps]
         steps[-1] += total - (0.0 if closed else weighted[name])
         return Score.of(total, steps=steps, spans=source.spans, parts=parts)
+
+
+def _part_names(terms: Mapping[str, Term]) -> frozenset[str] | None:
+    """The parts of mixed scores; None where a term does not say."""
+    own = {name: getattr(term.reward, "part_names", None) for name, term in terms.items()}
+    if any(parts is None for parts in own.values()):
+        return None
+    return frozenset({*terms, *(f"{name}/{part}" for name, parts in own.items() for part in parts or ())})
 
 
 def normalised(values: Sequence[float | None], epsilon: float = 1e-6) -> list[float | None]:

@@ -45,6 +45,7 @@ class PairJudgeReward:
     has_steps = False
     has_matches = True
     compares_responses = True
+    part_names = frozenset({"winner", "judgements", "no_verdict"})
 
     def __init__(
         self,

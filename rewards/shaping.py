@@ -100,6 +100,8 @@ class ShapedReward:
         self.has_steps = getattr(reward, "has_steps", None)
         self.has_matches = getattr(reward, "has_matches", None)
         self.compares_responses = centre == "group" or getattr(reward, "compares_responses", False)
+        own = getattr(reward, "part_names", None)
+        self.part_names = None if own is None else own | {"unshaped", "penalty"}
         self.centre = centre
         self.sigmoid_scale = sigmoid_scale
         self.clip_low, self.clip_high = clip_low, clip_high

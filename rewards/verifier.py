@@ -30,6 +30,8 @@ class VerifierReward(ResponseReward):
     comparison that takes longer than `timeout_s` seconds, fail with their reason.
     """
 
+    part_names = frozenset({"extracted"})
+
     def __init__(self, timeout_s: float = 5.0) -> None:
         self.comparer = SymbolicComparer(timeout_s)
 

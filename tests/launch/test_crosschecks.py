@@ -33,6 +33,12 @@ class Stepped:
         (["algorithm=pure"], ["VerifierReward scores no steps"]),
         (["algorithm=dpo", "algorithm.credit=steps"], ["VerifierReward scores no steps"]),
         (["algorithm=dpo", "algorithm.pairs=judge"], ["algorithm.pairs=judge", "reward=pairjudge"]),
+        (["+algorithm.objectives.length=1.0"], ["algorithm.objectives names length", "VerifierReward", "extracted"]),
+        (
+            ["reward=mixture", "+algorithm.objectives.verifer=1.0"],
+            ["algorithm.objectives names verifer", "MixtureReward", "did you mean verifier?"],
+        ),
+        (["reward=prm", "+algorithm.objectives.prm=1.0"], ["algorithm.objectives names prm", "no parts"]),
         (["algorithm=dpo", "learner.micro_batch_tokens=600"], ["twice rollout.max_model_len=512", "1024"]),
         (
             ["learner.minibatches=5"],

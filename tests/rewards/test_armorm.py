@@ -93,6 +93,7 @@ def test_the_score_is_the_rewards_times_the_effective_coefficients(reward):
 
 def test_the_gate_sums_to_its_scale(reward):
     [score, *_] = reward.score(groups(*TEXTS))[0]
+    assert set(score.parts) == reward.part_names
     assert sum(score.parts[f"gate/{name}"] for name in OBJECTIVES) == pytest.approx(1.3, abs=1e-5)
 
 
@@ -145,7 +146,9 @@ def test_helpsteer_objectives_are_brought_to_their_scale_and_the_score_is_not(fo
 
 
 def test_gate_and_coefficients_can_be_left_out_of_the_parts(folder):
-    [[score]] = ArmoRMReward(folder, parts="rewards").score(groups("17"))
+    reward = ArmoRMReward(folder, parts="rewards")
+    [[score]] = reward.score(groups("17"))
+    assert set(score.parts) == reward.part_names
     assert set(score.parts) == {"score", *(f"reward/{name}" for name in OBJECTIVES)}
 
 

@@ -8,7 +8,9 @@ import pytest
 from hydra.utils import instantiate
 
 from rewards.mixture import MixtureReward, Term, normalised
+from rewards.shaping import ShapedReward
 from rewards.types import Group, Problem, Response, Reward, Score
+from rewards.verifier import VerifierReward
 
 
 class Fixed:
@@ -90,6 +92,16 @@ def test_a_failure_behind_a_closed_gate_does_no_harm():
     scores = mixed(terms, 2)
     assert scores[0].failure == "prm: no steps"
     assert scores[1].value == 0.0
+    assert scores[1].parts == {"verifier": 0.0, "prm": 0.0}  # algorithm.objectives may ask for either
+
+
+def test_a_mixture_says_beforehand_which_parts_its_scores_have():
+    right = Term(VerifierReward())
+    mixture = MixtureReward({"verifier": right, "again": Term(ShapedReward(VerifierReward()))})
+    problem = Problem("p", "1 + 1?", answer="2")
+    [[score]] = mixture.score([Group(problem, (Response("The answer is: 2"),))])
+    assert mixture.part_names == set(score.parts)
+    assert MixtureReward({"verifier": right, "unknown": Term(Fixed([1]))}).part_names is None
 
 
 def test_a_failed_gate_fails_what_stands_behind_it():
