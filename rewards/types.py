@@ -144,7 +144,7 @@ class Reward(Protocol):
     """The one protocol of this package: whole batches of groups in, a score for every response out, in their order.
 
     A reward may also say, before it scores anything, whether its scores have `steps` (`has_steps`) and `matches`
-    (`has_matches`), each a bool, and which `parts` every score has that did not fail (`part_names`, a set); one that does
+    (`has_matches`), each a bool, and which `parts` every score has that did not fail (`part_names`); one that does
     not say (None, or no such attribute) is found out when an algorithm asks for them. One whose value says how a
     response stands among the others of its group sets `compares_responses`: a response alone has none.
     """
