@@ -1,7 +1,7 @@
 """How the commands that write one file or folder begin and end: score, evaluate, annotate, train_reward.
 
 Everything is composed and checked first; only then does anything start. Exit codes: 0 done, 1 the work broke (one line
-says why), 2 the configuration cannot work, 130 Ctrl-C.
+says why), 2 the configuration cannot work, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from launch.composition import compose, parse_words, register_resolvers
 from launch.configuration import plain
 from launch.nodes import ConfigurationError, one_line
 from launch.output import quiet
+from rl.stopping import exit_code, heed_termination, told_by
 
 Checked = TypeVar("Checked")
 
@@ -38,9 +39,10 @@ def checked_first(
     """What `check` makes of the configuration that `words` ask for (None: the command line's).
 
     An exit code instead where there is nothing to do (`--help`, `--cfg`), where `check` raises ValueError or OSError,
-    and on Ctrl-C.
+    and where it is told to stop.
     """
     words = list(sys.argv[1:] if words is None else words)
+    heed_termination()
     register_resolvers()
     try:
         args = parse_words(words)
@@ -55,9 +57,9 @@ def checked_first(
             return 0
         flags = ["--config-dir", args.config_dir] if args.config_dir else []
         return check(Composed(plain(runs[0].config), runs[0].choices, flags))
-    except KeyboardInterrupt:
-        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"error: {told_by(error)} before anything was done", file=sys.stderr)
+        return exit_code(error)
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -72,7 +74,7 @@ def carried_out(work: Callable[[Console], None], log: Path, kept: Path) -> int:
             work(console)
         except (Exception, KeyboardInterrupt) as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            console.print(f"error: {'stopped by Ctrl-C' if stopped else one_line(error)}", markup=False, soft_wrap=True)
+            console.print(f"error: {told_by(error) if stopped else one_line(error)}", markup=False, soft_wrap=True)
             console.print(f"       {kept} keeps what is done; the same command goes on", markup=False, soft_wrap=True)
-            return 130 if stopped else 1
+            return exit_code(error) if stopped else 1
     return 0

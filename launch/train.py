@@ -1,7 +1,8 @@
 """Train a policy against a reward: `python -m launch.train reward=orm algorithm.kl=0.01`, `--help` for everything else.
 
 The configuration is composed and checked first, every point of a sweep too; only then does anything start. Exit codes:
-0 done, 1 a run broke (one line says why and where its traceback lies), 2 the configuration cannot work, 130 Ctrl-C.
+0 done, 1 a run broke (one line says why and where its traceback lies), 2 the configuration cannot work, 130 Ctrl-C,
+143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -27,11 +28,21 @@ from launch.terminal import make_display
 from rl.checkpoint import latest, update_of
 from rl.run_folder import RunFolder, require_unused
 from rl.settings import RunSettings
+from rl.stopping import STOPPED, exit_code, heed_termination, told_by
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Check everything that `words` ask for, then run it. Returns the exit code."""
-    words = list(sys.argv[1:] if words is None else words)
+    heed_termination()
+    try:
+        return check_and_run(list(sys.argv[1:] if words is None else words))
+    except KeyboardInterrupt as error:
+        print(f"error: {told_by(error)} before a run began", file=sys.stderr)
+        return exit_code(error)
+
+
+def check_and_run(words: Sequence[str]) -> int:
+    """All runs that `words` ask for are checked before the first one begins."""
     register_resolvers()
     try:
         args = parse_words(words)
@@ -46,6 +57,9 @@ def main(words: Sequence[str] | None = None) -> int:
     codes: list[int] = []
 
     def job(config: DictConfig) -> None:
+        if codes and codes[-1] in STOPPED:  # Hydra would go on with the next run of the sweep
+            print(f"not started, since the run before was stopped: {' '.join(HydraConfig.get().overrides.task)}")
+            return
         hydra_config = HydraConfig.get()
         codes.append(run(config, hydra_config.runtime.choices, hydra_config.overrides.task, words))
 
@@ -127,12 +141,12 @@ def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[
         except (Exception, KeyboardInterrupt) as error:
             display.close()
             trace = folder.fail(error)
-            interrupted = isinstance(error, KeyboardInterrupt)
-            reason = "stopped by Ctrl-C" if interrupted else one_line(error)
+            stopped = isinstance(error, KeyboardInterrupt)
+            reason = told_by(error) if stopped else one_line(error)
             console.print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
             for line in (f"what was written is kept in {folder.path}; traceback: {trace}", *way_on(folder.path)):
                 console.print(f"       {line}", markup=False, soft_wrap=True)
-            return 130 if interrupted else 1
+            return exit_code(error) if stopped else 1
         finally:
             display.close()
 

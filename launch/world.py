@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
 from launch.world_rewards import REWARD_MODELS, make
 from rl.origin import origin
+from rl.stopping import exit_code, heed_termination, told_by
 from rl.tasks.arithmetic import quality
 from rl.tasks.arithmetic.building import SCHOOLS, STARTS_FROM, Workshop, open_workshop
 
@@ -58,7 +58,16 @@ QUIET = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Build what is missing, measure, write down where it came from. Returns the exit code."""
-    options = parse(words)
+    heed_termination()
+    try:
+        return build_and_measure(parse(words))
+    except KeyboardInterrupt as error:
+        print(f"error: {told_by(error)}; the same command goes on after the last finished model", file=sys.stderr)
+        return exit_code(error)
+
+
+def build_and_measure(options: argparse.Namespace) -> int:
+    """What the options ask for. Returns the exit code."""
     console = Console()
     made: dict[str, dict[str, float]] = {}
     report = partial(print, flush=True)
@@ -67,7 +76,6 @@ def main(words: Sequence[str] | None = None) -> int:
         if options.only:
             build(options.only, workshop)
             return 0
-        end_when_told()
         failed = build_all(options.folder, options.workers, partial(command, options), report)
         if failed:
             console.print(f"error: the recipe of {failed} failed, see above", style="red")
@@ -134,11 +142,6 @@ def build_all(
             process.terminate()
             process.wait()
     return None
-
-
-def end_when_told() -> None:
-    """Make SIGTERM an ordinary exit, so that what was started ends with this process."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def command(options: argparse.Namespace, name: str) -> list[str]:

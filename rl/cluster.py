@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from rl.settings import ClusterSettings, require
+from rl.stopping import heed_termination
 
 Role = Literal["learner", "engine", "reward"]
 
@@ -56,6 +57,7 @@ def start_cluster(settings: ClusterSettings, log_folder: Path) -> None:
     except Exception as error:
         where = f"join the cluster at {settings.address}" if settings.address else "start on this machine"
         raise RuntimeError(f"Ray did not {where}: {_first_line(error)}") from error
+    heed_termination()  # Ray has set a handler of its own, which ends the process without a word
 
 
 def stop_cluster() -> None:

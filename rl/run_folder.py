@@ -28,6 +28,7 @@ from rl.checkpoint import cut_back, latest, require_latest, seconds_of, update_o
 from rl.origin import origin, this_process
 from rl.progress import Summary
 from rl.settings import LoggerSettings
+from rl.stopping import told_by
 from rl.types import Rollout
 
 
@@ -187,7 +188,7 @@ def score_fields(score: Score) -> dict[str, Any]:
 def reason_of(error: BaseException) -> str:
     """An error as one line: its own first line, or its kind where it says nothing."""
     if isinstance(error, KeyboardInterrupt):
-        return "stopped by Ctrl-C"
+        return told_by(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import launch.train
+from rl.stopping import Terminated
 
 
 def runs(folder: Path) -> list[Path]:
@@ -43,6 +44,23 @@ def test_ctrl_c_ends_a_run_tidily(loop, words, tmp_path, capfd):
     loop.error = KeyboardInterrupt()
     assert launch.train.main(words) == 130
     assert "stopped by Ctrl-C" in capfd.readouterr().out
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(loop, words, tmp_path, capfd):
+    loop.error = Terminated()
+    assert launch.train.main(words) == 143
+    assert "stopped by SIGTERM" in capfd.readouterr().out
+    (folder,) = runs(tmp_path)
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["reason"]) == ("failed", "stopped by SIGTERM")
+
+
+def test_a_sweep_that_is_stopped_starts_no_further_run_and_says_so(loop, words, tmp_path, capfd):
+    loop.error = KeyboardInterrupt()
+    assert launch.train.main([*words, "-m", "seed=1,2,3"]) == 130
+    assert len(loop.seen) == 1 and len(runs(tmp_path)) == 1
+    out = capfd.readouterr().out
+    assert out.count("not started, since the run before was stopped") == 2 and "seed=3" in out
 
 
 def test_a_sweep_gives_each_run_its_own_folder_and_goes_on_after_a_broken_one(loop, words, tmp_path):

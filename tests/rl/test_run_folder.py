@@ -10,6 +10,7 @@ from rl.origin import origin
 from rl.progress import Evaluation, Summary
 from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
+from rl.stopping import Terminated
 from rl.types import Rollout, Sample
 
 QUIET = LoggerSettings(tensorboard=False)
@@ -116,6 +117,7 @@ def test_runs_are_never_mixed_in_one_folder(tmp_path):
 def test_an_error_without_words_is_named_by_its_kind():
     assert reason_of(KeyError()) == "KeyError"
     assert reason_of(KeyboardInterrupt()) == "stopped by Ctrl-C"
+    assert reason_of(Terminated()) == "stopped by SIGTERM"
 
 
 def test_without_a_truth_samples_are_neither_right_nor_wrong(tmp_path):
