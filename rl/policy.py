@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rewards.model_folder import hint_inside
 from rewards.types import Problem
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -26,7 +27,7 @@ def check_policy(path: str, key: str = "policy.path") -> None:
             return
         raise FileNotFoundError(f"{key}: there is no model folder {path}")
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{key}: {path} has no config.json, so it is no Hugging Face model folder")
+        raise FileNotFoundError(f"{key}: {path} has no config.json, so it is no model folder{hint_inside(path)}")
     if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
         raise FileNotFoundError(f"{key}: {path} has no weights (model.safetensors)")
     if not any((folder / name).is_file() for name in _TOKENIZERS):

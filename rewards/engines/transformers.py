@@ -22,6 +22,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cache
 
 from rewards.engines.batches import token_batches
 from rewards.engines.onednn import use_onednn
+from rewards.model_folder import hint_inside
 
 Precision = Literal["fp32", "bf16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -52,6 +53,8 @@ def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfi
     """The checkpoint's configuration. Raises ValueError unless it names an architecture ending in `architecture`."""
     if not Path(path).is_dir() and not _HUB_NAME.fullmatch(path):
         raise ValueError(f"reward.model {path}: there is no such folder (a hub name is written owner/name)")
+    if Path(path).is_dir() and not Path(path, "config.json").is_file():
+        raise ValueError(f"reward.model {path}: there is no config.json, so it is no model folder{hint_inside(path)}")
     try:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:

@@ -88,8 +88,21 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
 
 def test_a_folder_without_config_is_refused(broken):
     (broken / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"there is no config\.json"):
+        read_config(str(broken))
+
+
+def test_a_config_that_cannot_be_read_is_refused(broken):
+    (broken / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"cannot read its config\.json"):
         read_config(str(broken))
+
+
+def test_the_folder_above_a_model_is_answered_with_where_the_model_lies(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match=f"a model lies in {tmp_path}/model$"):
+        read_config(str(tmp_path))
 
 
 def test_missing_tensors_are_named(broken):
