@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def hint_inside(folder: str) -> str:
-    """`; a model lies in FOLDER/model` where a folder inside has a config.json, as a run or a training leaves; else ''."""
+    """`; a model lies in FOLDER/model` where a folder inside has a config.json (a run's, say); else ''."""
     found = sorted(Path(folder).glob("*/config.json"))
     return f"; a model lies in {found[0].parent}" if found else ""
