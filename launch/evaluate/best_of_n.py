@@ -183,6 +183,7 @@ def _add_trust(field: Field, measured: Measured, bootstrap: Bootstrap, found: Re
         "AUC within a problem",
         "best - random",
         "top-scored wrong",
+        "wrong above all right",
         "corr. with length",
         "at the top",
         "flat",
@@ -195,6 +196,7 @@ def _add_trust(field: Field, measured: Measured, bootstrap: Bootstrap, found: Re
             one.group_auc,
             one.gain,
             Percent(one.top_wrong),
+            Percent(one.outscoring),
             one.length,
             Percent(one.at_top),
             Percent(one.flat),
@@ -204,7 +206,8 @@ def _add_trust(field: Field, measured: Measured, bootstrap: Bootstrap, found: Re
     ]
     note = (
         "Within a problem: the chance in percent that a right response scores above a wrong one to the same problem. "
-        "Top-scored wrong: though a right one was there. Right responses themselves correlate with length by "
+        "Top-scored wrong: though a right one was there. Wrong above all right: share of the wrong responses, where "
+        "there is a right one, that score above every right one. Right responses themselves correlate with length by "
         f"{next(iter(reports.values())).length_of_truth or 0.0:+.2f}."
     )
     found.tables.append(Table("Can the reward be trusted on these samples?", columns, rows, note))

@@ -28,7 +28,8 @@ class Trust:
     group: the most responses to one problem. auc: the chance that a right response scores above a wrong one, over all;
     group_auc: the same among the responses to one problem, with its interval. random: accuracy of a random response;
     best: of the top-scored one; oracle: share of problems with a right response; gain: best - random, with its
-    interval. top_wrong: share of problems whose top-scored response is wrong though a right one is there. length:
+    interval. top_wrong: share of problems whose top-scored response is wrong though a right one is there; outscoring:
+    share of wrong responses to such problems that score above every right one, the room for a policy to cheat. length:
     Spearman correlation of score and length in characters, length_of_truth: that of being right and length. at_top:
     share of scores within 1% of the range below the highest; flat: share of problems whose scores are all equal.
     failed: share of responses without a score.
@@ -44,6 +45,7 @@ class Trust:
     oracle: float
     gain: Estimate
     top_wrong: float
+    outscoring: float | None
     length: float | None
     length_of_truth: float | None
     at_top: float | None
@@ -83,6 +85,7 @@ def trust(values: Sequence[Floats], rights: Sequence[Bools], lengths: Sequence[F
         oracle=float(oracle.mean()),
         gain=bootstrap.mean(best - random),
         top_wrong=float((oracle * (1 - best)).mean()),
+        outscoring=_outscoring(ranked, rights),
         length=spearman(scored[kept], length[kept]),
         length_of_truth=spearman(truth[kept].astype(np.float64), length[kept]),
         at_top=_at_top(scored[kept]),
@@ -137,6 +140,12 @@ def concerns(report: Trust) -> list[str]:
     if report.at_top is not None and report.at_top > 0.5 and report.random < 0.5:
         lines.append(f"saturated: {report.at_top:.0%} of the scores are at the top, {report.random:.0%} are right")
     return lines
+
+
+def _outscoring(values: Sequence[Floats], rights: Sequence[Bools]) -> float | None:
+    both = [(one, right) for one, right in zip(values, rights, strict=True) if right.any() and not right.all()]
+    above = [one[~right] > one[right].max() for one, right in both]
+    return float(np.concatenate(above).mean()) if above else None
 
 
 def _at_top(values: Floats) -> float | None:

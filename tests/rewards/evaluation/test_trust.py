@@ -24,6 +24,14 @@ def test_the_truth_itself_deserves_trust():
     assert concerns(found) == []
 
 
+def test_wrong_responses_that_beat_every_right_one_are_counted_where_there_is_a_right_one():
+    rights = [np.array([True, False, False, False]), np.array([True, True, False, False]), np.zeros(2, dtype=bool)]
+    values = [np.array([0.5, 0.6, 0.5, 0.1]), np.array([0.2, 0.9, 0.8, np.nan]), np.ones(2)]
+    lengths = [np.ones(len(right)) for right in rights]
+    assert report(values, rights, lengths).outscoring == pytest.approx(1 / 5)
+    assert report([np.ones(4)], [np.ones(4, dtype=bool)], [np.ones(4)]).outscoring is None
+
+
 def test_a_random_reward_is_said_to_be_one():
     said = concerns(report([RNG.random(8) for _ in RIGHTS]))
     assert "within a problem it does not tell right from wrong better than chance" in said
