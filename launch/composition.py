@@ -90,28 +90,37 @@ def _compose_all(hydra: Hydra, name: str, words: list[str], multirun: bool) -> l
         _check_group(hydra, override)
     _check_keys(hydra, name, overrides)
     plain = [_word(override) for override in overrides if not override.is_sweep_override()]
-    single = hydra.compose_config(name, list(plain), run_mode=RunMode.RUN, with_log_configuration=False)
-    if not multirun and single.hydra.mode != RunMode.MULTIRUN:
+    chosen = [word for word in plain if word.split("=")[0] in _groups(hydra) or word.startswith("hydra.")]
+    how = hydra.compose_config(name, chosen, run_mode=RunMode.RUN, with_log_configuration=False).hydra
+    if not multirun and how.mode != RunMode.MULTIRUN:
         if len(plain) < len(overrides):
             swept = next(_word(override) for override in overrides if override.is_sweep_override())
             raise ConfigurationError(f"{swept} is a sweep over several values: add -m to run it for each of them")
-        return [_composed(single, plain)]
-    sweeper = single.hydra.sweeper
-    if sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
-        return [_composed(single, plain)]  # other sweepers choose their points as they go
-    configured = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+        return [_composed(hydra, name, plain)]
+    if how.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        return [_composed(hydra, name, plain)]  # other sweepers choose their points as they go
+    configured = [f"{key}={value}" for key, value in (how.sweeper.params or {}).items()]
     sweep = parser.parse_overrides(configured + [_word(override) for override in overrides])
     for override in sweep:
         _check_group(hydra, override)
-    return [
-        _composed(hydra.compose_config(name, list(point), run_mode=RunMode.RUN, with_log_configuration=False), point)
-        for batch in BasicSweeper.split_arguments(sweep, None)
-        for point in batch
-    ]
+    points = [point for batch in BasicSweeper.split_arguments(sweep, None) for point in batch]
+    composed = [_composed(hydra, name, point) for point in points]
+    try:  # as Hydra itself does before it begins a sweep
+        hydra.compose_config(name, words, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
+    except HydraException as error:
+        hint = "a key of an option that an experiment sweeps is written with ++, as ++reward.model=FOLDER"
+        raise ConfigurationError(f"{one_line(error)} {hint}") from error
+    return composed
 
 
-def _composed(config: DictConfig, overrides: list[str]) -> Composed:
-    """The run in what Hydra composed, without Hydra's own part."""
+def _composed(hydra: Hydra, name: str, overrides: list[str]) -> Composed:
+    """What Hydra composes of the overrides, without Hydra's own part."""
+    try:
+        config = hydra.compose_config(name, list(overrides), run_mode=RunMode.RUN, with_log_configuration=False)
+    except HydraException:
+        parser = OverridesParser.create(config_loader=hydra.config_loader)
+        _check_keys(hydra, name, parser.parse_overrides(list(overrides)))  # says more of a key that is not there
+        raise
     choices = dict(config.hydra.runtime.choices)
     with _open(config):
         del config["hydra"]
@@ -157,8 +166,8 @@ def _check_keys(hydra: Hydra, name: str, overrides: list[Override]) -> None:
         and override.key_or_group not in groups
         and override.key_or_group.split(".")[0] not in {"hydra", *swept.intersection(groups)}
     ]
-    if not asked:
-        return
+    if not asked or any(group.startswith("experiment") for group in swept):
+        return  # experiments choose other groups' options: their keys are known only at each point of the sweep
     chosen = [_word(override) for override in overrides if override.key_or_group in set(groups) - swept]
     config = hydra.compose_config(name, chosen, run_mode=RunMode.MULTIRUN, with_log_configuration=False)
     with _open(config):
@@ -198,9 +207,12 @@ def _values(override: Override) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else ["null" if value is None else str(value)]
 
 
-def _groups(hydra: Hydra) -> list[str]:
+def _groups(hydra: Hydra, inside: str = "") -> list[str]:
+    """Every group by its path, `experiment` and `experiment/row`."""
     loader = hydra.config_loader
-    return [group for group in loader.list_groups("") if loader.get_group_options(group, ObjectType.CONFIG)]
+    found = [f"{inside}{name}" for name in loader.list_groups(inside.rstrip("/"))]
+    inner = [group for outer in found for group in _groups(hydra, f"{outer}/")]
+    return [group for group in found if loader.get_group_options(group, ObjectType.CONFIG)] + inner
 
 
 def _keys(config: Any, prefix: str = "") -> Iterator[str]:

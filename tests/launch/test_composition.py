@@ -41,6 +41,18 @@ def test_an_experiment_may_be_a_sweep_of_its_own():
     assert len(runs) > 2 and len({run.choices["reward"] for run in runs}) > 1
 
 
+def test_a_key_of_the_row_that_a_sweep_of_experiments_chooses_is_known():
+    words = ["-m", "experiment=reward_matrix", "algorithm=dpo", "seed=1"]
+    runs = compose([*words, "experiment/row=orm", "reward.model=mine"])
+    assert [run.config.reward.model for run in runs] == ["mine"]
+    runs = compose([*words, "experiment/row=orm,prm", "++reward.model=mine"])
+    assert [run.config.reward.model for run in runs] == ["mine", "mine"]
+    with pytest.raises(ConfigurationError, match=r"\+\+reward.model=FOLDER"):
+        compose([*words, "experiment/row=orm,prm", "reward.model=mine"])
+    with pytest.raises(ConfigurationError, match=r"did you mean reward.model\?"):
+        compose([*words, "experiment/row=orm", "reward.modle=mine"])
+
+
 def test_debug_goes_over_everything_and_a_typed_key_over_debug():
     (run,) = compose(["debug=tiny", "rollout.problems=7"])
     assert (run.config.updates, run.config.rollout.problems, run.config.rollout.responses) == (2, 7, 4)
