@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from launch.evaluate.lines import lines_of
 from launch.responses import group_of
 from rewards.types import Group, Problem, Response
 
 Row = TypeVar("Row")
-SHOWN_CHARACTERS = 2000
+REASON_CHARACTERS = 300
 
 STEP_END = "\ue000\n"
 """Stands between two steps that are given apart: a character of private use."""
@@ -35,12 +36,16 @@ class Reject:
 
 @dataclass
 class Rows(Generic[Row]):
-    """The rows of a file that can be used, those that cannot, and fields that nothing reads, by name."""
+    """The rows of a file that can be used, those that cannot, and fields that nothing reads, by name.
+
+    `unknown_first` holds the first line that such a field stands in.
+    """
 
     path: Path
     rows: list[Row] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
+    unknown_first: dict[str, int] = field(default_factory=dict)
 
     def notes(self) -> Iterator[str]:
         """What a person should know of the file, in plain lines."""
@@ -52,8 +57,11 @@ class Rows(Generic[Row]):
         if others > 0:
             yield f"{others} more kinds of bad rows: see rejects.jsonl"
         if self.unknown:
-            named = ", ".join(f"{name} ({count} rows)" for name, count in self.unknown.most_common(8))
-            yield f"fields that nothing reads: {named}"
+            named = ", ".join(
+                f"{name} ({count} rows) first in line {self.unknown_first[name]}"
+                for name, count in self.unknown.most_common(8)
+            )
+            yield f"fields that nothing reads: {named}; in {self.path}"
 
 
 @dataclass(frozen=True)
@@ -96,17 +104,21 @@ class Pair:
 def read_rows(path: Path, parse: Callable[[Mapping[str, Any], int], Row], known: frozenset[str]) -> Rows[Row]:
     """Every row of a JSONL file or a JSON list; `parse` makes a row of an object and its line, or raises ValueError."""
     found: Rows[Row] = Rows(path)
-    for line, record in _numbered(path):
-        if isinstance(record, Reject):
-            found.rejects.append(record)
+    for line in lines_of(path):
+        if line.fault is not None:
+            found.rejects.append(Reject(line.number, line.fault, line.value))
             continue
         try:
-            if not isinstance(record, dict):
-                raise ValueError(f"a row must be a JSON object, not {type(record).__name__}")
-            found.rows.append(parse(record, line))
-            found.unknown.update(set(record) - known)
+            if not isinstance(line.value, dict):
+                raise ValueError(f"a row must be a JSON object, not {type(line.value).__name__}")
+            for name in (name for name in line.value if name not in known):
+                found.unknown[name] += 1
+                found.unknown_first.setdefault(name, line.number)
+            found.rows.append(parse(line.value, line.number))
+        except OverflowError:
+            found.rejects.append(Reject(line.number, "a number is too large", line.value))
         except ValueError as error:
-            found.rejects.append(Reject(line, str(error), record))
+            found.rejects.append(Reject(line.number, str(error)[:REASON_CHARACTERS], line.value))
     return found
 
 
@@ -168,8 +180,10 @@ def parse_pair(record: Mapping[str, Any], line: int) -> Pair:
         if not isinstance(value, str):
             raise ValueError(f"{name} must be a text, or messages that end with one")
         texts.append(Response(value))
-    prompt = record.get("prompt")
-    problem = Problem(str(record.get("id", line)), tuple(prompt) if isinstance(prompt, list) else prompt or "")
+    prompt = record.get("prompt") or ""
+    if not isinstance(prompt, str | list):
+        raise ValueError(f"the prompt must be a text or messages, not {type(prompt).__name__}")
+    problem = Problem(str(record.get("id", line)), tuple(prompt) if isinstance(prompt, list) else prompt)
     check_prompt(problem)
     return Pair(line, Group(problem, tuple(texts)), subset)
 
@@ -201,50 +215,11 @@ def _step_labels(value: Any, responses: int) -> tuple[tuple[bool, ...], ...] | N
     return tuple(_flags(one, "step_labels") for one in value)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line, value) of every row; a `Reject` where a line is no JSON."""
-    with path.open("rb") as file:
-        first = file.read(1)
-        while first.isspace():
-            first = file.read(1)
-        file.seek(0)
-        if first == b"[":
-            yield from _listed(file.read().decode("utf-8", errors="replace"))
-            return
-        for number, raw in enumerate(file, start=1):
-            if not raw.strip():
-                continue
-            try:
-                yield number, json.loads(raw.decode("utf-8"))
-            except UnicodeDecodeError:
-                yield number, Reject(number, "not valid UTF-8", repr(raw[:SHOWN_CHARACTERS]))
-            except json.JSONDecodeError as error:
-                text = raw.decode("utf-8")[:SHOWN_CHARACTERS].rstrip("\n")
-                yield number, Reject(number, f"not valid JSON ({error.msg})", text)
-
-
-def _listed(text: str) -> Iterator[tuple[int, Any]]:
-    """The items of one JSON list, each with its line. What follows an item that is no JSON is lost, and said so."""
-    decoder = json.JSONDecoder()
-    place, line, counted = text.index("[") + 1, 1, 0
-    while True:
-        while place < len(text) and (text[place].isspace() or text[place] == ","):
-            place += 1
-        line, counted = line + text.count("\n", counted, place), place
-        if place >= len(text) or text[place] == "]":
-            return
-        try:
-            item, place = decoder.raw_decode(text, place)
-        except json.JSONDecodeError as error:
-            reason = f"not valid JSON from here on ({error.msg}): the rest of the file is left out"
-            yield line, Reject(line, reason, text[place : place + SHOWN_CHARACTERS])
-            return
-        yield line, item
-
-
 def write_rejects(path: Path, found: Rows[Any]) -> None:
     """The rows left out, a line each with its place and reason; no file where there are none."""
     path.unlink(missing_ok=True)
     if found.rejects:
         rows = ({"file": str(found.path), "line": r.line, "reason": r.reason, "row": r.row} for r in found.rejects)
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        # What UTF-8 cannot hold, half a character, is written as JSON's own escape.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -9,6 +9,8 @@ from launch.evaluate.rows import (
     PAIR_FIELDS,
     SOLUTION_FIELDS,
     STEP_FIELDS,
+    Reject,
+    Rows,
     parse_pair,
     parse_solutions,
     parse_steps,
@@ -88,6 +90,7 @@ def test_a_bad_solution_in_steps_is_set_aside(tmp_path, row, reason):
         (PAIR | {"chosen": 3}, "chosen must be a text"),
         ({"prompt": "hi", "chosen": "a", "subset": "s"}, "rejected must be a text"),
         (PAIR | {"prompt": None}, "the prompt is empty"),
+        (PAIR | {"prompt": 5}, "the prompt must be a text or messages, not int"),
     ],
 )
 def test_a_bad_pair_is_set_aside(tmp_path, row, reason):
@@ -102,26 +105,36 @@ def test_a_pair_may_hold_conversations(tmp_path):
     assert found.group.responses[0].text == "hello"
 
 
-def test_fields_that_nothing_reads_are_named_and_counted(tmp_path):
-    found = read_rows(written(tmp_path, GOOD | {"lable": []}, GOOD | {"lable": []}), parse_solutions, SOLUTION_FIELDS)
-    assert list(found.notes()) == ["fields that nothing reads: lable (2 rows)"]
+def test_fields_that_nothing_reads_are_counted_and_named_by_file_and_line(tmp_path):
+    file = written(tmp_path, GOOD, GOOD | {"lable": []}, GOOD | {"hue": 1, "lable": []})
+    assert list(read_rows(file, parse_solutions, SOLUTION_FIELDS).notes()) == [
+        f"fields that nothing reads: lable (2 rows) first in line 2, hue (1 rows) first in line 3; in {file}"
+    ]
 
 
-def test_a_list_names_the_line_of_each_item_and_loses_only_what_follows_a_broken_one(tmp_path):
-    file = tmp_path / "list.json"
-    file.write_text(f"[\n{json.dumps(GOOD)},\n\n{json.dumps(GOOD | {'label': [1]})},\n{json.dumps(GOOD)},\n{{oops\n]")
-    found = read_rows(file, parse_solutions, SOLUTION_FIELDS)
-    assert [one.line for one in found.rows] == [2, 5]
-    assert [one.line for one in found.rejects] == [4, 6]
-    assert "the rest of the file is left out" in found.rejects[1].reason
+def test_a_misspelt_field_is_named_even_where_its_row_cannot_be_used(tmp_path):
+    row = {"prompt": "1+1?", "answers": ["A: 2"], "lable": [1]}
+    notes = list(read_rows(written(tmp_path, row), parse_solutions, SOLUTION_FIELDS).notes())
+    assert any("lable (1 rows) first in line 1" in note for note in notes)
 
 
-def test_a_line_that_is_not_utf8_is_set_aside(tmp_path):
-    file = tmp_path / "latin.jsonl"
-    file.write_bytes(b'{"prompt": "caf\xe9"}\n' + json.dumps(GOOD).encode() + b"\n")
-    found = read_rows(file, parse_solutions, SOLUTION_FIELDS)
-    assert found.rejects[0].reason == "not valid UTF-8"
-    assert len(found.rows) == 1
+def test_a_number_that_a_parser_cannot_hold_costs_its_row_only(tmp_path):
+    found = read_rows(written(tmp_path, {"x": 10**400}, {"x": 1}), lambda row, _: float(row["x"]), frozenset("x"))
+    assert found.rows == [1.0]
+    assert found.rejects[0].reason == "a number is too large"
+
+
+def test_a_reason_that_quotes_a_huge_value_is_cut(tmp_path):
+    found = read_rows(written(tmp_path, SOLUTION | {"label": 10**4000}), parse_steps, STEP_FIELDS)
+    assert len(found.rejects[0].reason) <= 300
+
+
+def test_rejects_that_hold_half_a_character_are_written_escaped(tmp_path):
+    found = Rows(tmp_path / "rows.jsonl", rejects=[Reject(3, "why", {"text": "cut \ud83d"})])
+    write_rejects(tmp_path / "rejects.jsonl", found)
+    text = (tmp_path / "rejects.jsonl").read_text()
+    assert r"cut \ud83d" in text
+    assert json.loads(text)["row"] == {"text": "cut \ud83d"}
 
 
 def test_rejects_are_written_with_file_line_reason_and_row(tmp_path):
