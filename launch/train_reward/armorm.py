@@ -57,7 +57,7 @@ def read_armorm(recipe: ArmoModel, rated: Path, pairs: Path) -> ArmoData:
     ids = set_aside(first, lambda some: conversation_ids(template, [one.turns for one in some]), len, recipe.max_tokens)
     both = set_aside(second, lambda some: pair_ids(template, some), len, recipe.max_tokens)
     for index, name in enumerate(names):
-        count = sum(not math.isnan(row.values[index]) for _, row in first.rows)
+        count = sum(not math.isnan(one.row.values[index]) for one in first.rows)
         if count < FEWEST:
             raise ConfigurationError(f"data {rated}: objective {name} is known of {count} rows, {FEWEST} are needed")
     if not both:
@@ -85,7 +85,7 @@ def train_armorm(
             report(f"embedding, {name}: {done}/{total}, {time.perf_counter() - started:.0f} s")
 
         states[name] = embedder.states(sequences, folder / "states" / name, tell)
-    targets = torch.tensor([row.values for _, row in found.rated.rows.rows])
+    targets = torch.tensor([one.row.values for one in found.rated.rows.rows])
     model, metrics = fit(embedder, recipe.heads, (states["rated"], targets), states["chosen"], states["rejected"], seed)
     write(model, embedder, found.template, folder / "model")
     shutil.rmtree(folder / "states")

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from launch.evaluate.rows import Reject, Rows, read_rows
 from launch.nodes import ConfigurationError
 
 Item = TypeVar("Item")
-Lined = tuple[int, Any]
-"""A row and the line it stands on."""
+
+
+class Lined(NamedTuple):
+    """A parsed row, the line it stands on, and the JSON object that it was."""
+
+    line: int
+    row: Any
+    record: Mapping[str, Any]
 
 
 @dataclass
@@ -38,20 +44,26 @@ class Data(Generic[Item]):
 
 
 def read(recipe: Any, path: Path) -> Data:
-    """All rows that `recipe` can learn from. Raises ConfigurationError where nothing can be learned from the file."""
+    """All rows that `recipe` can learn from. Raises ConfigurationError where nothing can be learned from the file.
+
+    That is asked of the rows which are short enough: the only wrong step may stand in one that is not.
+    """
     found = read_lined(path, recipe.parse, recipe.fields)
-    fault = recipe.fault([row for _, row in found.rows])
-    if fault:
-        raise ConfigurationError(f"data {path}: {fault}")
+    before = len(found.rows)
     items = set_aside(found, recipe.items, len, recipe.training.max_tokens)
     if len(items) < 2:
         raise ConfigurationError(f"data {path}: fewer than 2 rows are left: see recipe.training.max_tokens")
+    fault = recipe.fault([one.row for one in found.rows])
+    if fault:
+        aside = before - len(items)
+        more = f" ({aside} rows were set aside: see recipe.training.max_tokens)" if aside else ""
+        raise ConfigurationError(f"data {path}: {fault}{more}")
     return Data(found, items)
 
 
 def read_lined(path: Path, parse: Callable[[Mapping[str, Any]], Any], known: frozenset[str]) -> Rows[Lined]:
     """Rows with their lines. Raises ConfigurationError, with the first reason, where none can be used."""
-    found = read_rows(path, lambda record, line: (line, parse(record)), known)
+    found = read_rows(path, lambda record, line: Lined(line, parse(record), record), known)
     if not found.rows:
         first = found.rejects[0] if found.rejects else None
         reason = f"line {first.line}: {first.reason}" if first else "the file is empty"
@@ -73,7 +85,7 @@ def set_aside(
         if reason is None and length(item) > max_tokens:  # type: ignore[arg-type]
             reason = f"longer than {max_tokens} tokens (max_tokens)"
         if reason is not None:
-            found.rejects.append(Reject(lined[0], reason, None))
+            found.rejects.append(Reject(lined.line, reason, lined.record))
             continue
         kept.append(lined)
         items.append(item)
@@ -88,12 +100,12 @@ def _tokenised(found: Rows[Lined], tokenise: Callable[[Sequence[Any]], list[Item
     Raises ValueError where no row can be rendered: then it is the model, not the rows.
     """
     try:
-        return list(tokenise([row for _, row in found.rows]))
+        return list(tokenise([one.row for one in found.rows]))
     except ValueError:
         made: list[Item | str] = []
-        for _, row in found.rows:
+        for one in found.rows:
             try:
-                made += tokenise([row])
+                made += tokenise([one.row])
             except ValueError as error:
                 made.append(str(error))
         if all(isinstance(item, str) for item in made):

@@ -25,6 +25,9 @@ PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected"})
 JUDGEMENT_FIELDS = frozenset({"id", "messages", "conversations", "question", "response_a", "response_b", "judgement"})
 OBJECTIVE_FIELDS = frozenset({"id", "messages", "prompt", "response", "objectives"})
 
+LARGEST = 1e18
+"""Of an objective, either way: its square is still a float32."""
+
 Turns = tuple[Turn, ...]
 
 
@@ -177,6 +180,8 @@ def _answered(value: Any, name: str) -> Turns:
 def _number(value: Any, name: str) -> float:
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"objective {name} must be a number, NaN or null, not {value!r}")
+    if abs(value) > LARGEST:  # also of whole numbers with any number of digits, which no float holds
+        raise ValueError(f"objective {name} must be a number of at most {LARGEST:.0e} either way, NaN or null")
     return float(value)

@@ -67,6 +67,17 @@ def test_bad_rows_are_set_aside_with_line_and_reason(tmp_path):
     notes = "\n".join(found.notes())
     assert "not valid JSON" in notes and "step 0 is empty" in notes and "longer than 1024 tokens" in notes
     assert "source (1 rows)" in notes
+    assert [reject.row for reject in found.rows.rejects[1:]] == [empty, long]
+
+
+@pytest.mark.parametrize(("name", "kind", "said"), [("prm", "prm", '"-"'), ("pairjudge", "judgements", ">Incorrect<")])
+def test_a_class_whose_rows_are_all_too_long_is_missing(tmp_path, name, kind, said):
+    rows = [json.dumps(row) + "\n" for row in draw_rows(kind, 60)]
+    wrong = next(row for row in rows if said in row)
+    long = wrong.replace("How many", "1 " * 1024 + "How many", 1)
+    data = Path(written(tmp_path / "rows.jsonl", [long, *(row for row in rows if said not in row)]))
+    with pytest.raises(ConfigurationError, match=r"rows\.jsonl: no .* nothing to tell apart \(1 rows were set aside"):
+        read(recipe_of(f"{name}_tiny"), data)
 
 
 def test_a_file_that_teaches_nothing_is_refused_before_anything_starts(tmp_path, capsys):

@@ -74,6 +74,8 @@ def test_objectives_may_be_unknown_but_not_ragged():
         ({"objectives": [1, 2]}, "3 numbers, not 2 numbers"),
         ({"objectives": [None, math.nan, None]}, "no objective is known"),
         ({"truth": "high"}, "objective truth must be a number"),
+        ({"truth": math.inf}, "objective truth must be a number of at most 1e"),
+        ({"truth": -(10**400)}, "objective truth must be a number of at most 1e"),
     ):
         with pytest.raises(ValueError, match=reason):
             parse_objectives({"messages": said("q", "r"), **bad}, names)
