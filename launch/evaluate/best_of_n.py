@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from launch.evaluate.calibration import add_calibration
-from launch.evaluate.report import Percent, Report, Table
+from launch.evaluate.report import Report, Table
 from launch.evaluate.settings import EvaluateSettings
-from rewards.evaluation.agreement import agreement
+from launch.evaluate.trust import add_agreement, add_trust
 from rewards.evaluation.best_of_n import best_of, pass_at
 from rewards.evaluation.intervals import Bootstrap, Estimate
-from rewards.evaluation.trust import concerns, in_one_line, trust
 from rewards.evaluation.voting import Class, exact, majority
 
 Floats = NDArray[np.float64]
@@ -107,16 +105,16 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], settings: Eva
             [[name, *of.values()] for name, of in gains.items()],
         )
     )
-    found.notes += falls(methods, sizes, bootstrap)
+    found.notes += missing_classes(field.rights) + falls(methods, sizes, bootstrap)
     if all(len(right) == len(field.rights[0]) <= 16 for right in field.rights):
         columns = np.stack(field.rights).mean(axis=0)
         found.figures["columns"] = columns.tolist()
         found.notes.append("right by place in the file: " + ", ".join(f"{100 * share:.1f}%" for share in columns))
     if any(not exact(len(right), size, settings.subsets) for right in field.rights for size in sizes):
         found.notes.append(f"voting: {settings.subsets} random subsets of a size where there are more than that")
-    _add_trust(field, measured, bootstrap, found)
+    add_trust(measured.values, field.rights, field.lengths, bootstrap, found)
     _add_calibration(field, measured, found)
-    _add_agreement(field, measured, found)
+    add_agreement(measured.own, field.rights, field.texts, found)
     return found
 
 
@@ -146,6 +144,15 @@ def chances(
     return found | measured.chosen
 
 
+def missing_classes(rights: Sequence[Bools]) -> list[str]:
+    """A warning where all responses are right, or all wrong."""
+    shares = {bool(right) for one in rights for right in one}
+    if len(shares) == 2:
+        return []
+    kind = "wrong" if shares == {True} else "right"
+    return [f"WARNING: there is no {kind} response among these: nothing can tell the methods and rewards apart"]
+
+
 def falls(methods: Mapping[str, Floats], sizes: Sequence[int], bootstrap: Bootstrap) -> list[str]:
     """A warning for every method that chooses worse among the most responses than among fewer, beyond its interval.
 
@@ -171,51 +178,6 @@ def _can_vote(values: Sequence[Floats]) -> bool:
     return all((one[~np.isnan(one)] >= 0).all() for one in values)
 
 
-def _add_trust(field: Field, measured: Measured, bootstrap: Bootstrap, found: Report) -> None:
-    """The trust report of every reward: figures, one line each, and what speaks against it."""
-    reports = {name: trust(values, field.rights, field.lengths, bootstrap) for name, values in measured.values.items()}
-    if not reports:
-        return
-    found.figures["trust"] = {name: {"report": one, "concerns": concerns(one)} for name, one in reports.items()}
-    columns = [
-        "reward",
-        "AUC",
-        "AUC within a problem",
-        "best - random",
-        "top-scored wrong",
-        "wrong above all right",
-        "corr. with length",
-        "at the top",
-        "flat",
-        "failed",
-    ]
-    rows = [
-        [
-            name,
-            one.auc,
-            one.group_auc,
-            one.gain,
-            Percent(one.top_wrong),
-            Percent(one.outscoring),
-            one.length,
-            Percent(one.at_top),
-            Percent(one.flat),
-            Percent(one.failed),
-        ]
-        for name, one in reports.items()
-    ]
-    note = (
-        "Within a problem: the chance in percent that a right response scores above a wrong one to the same problem. "
-        "Top-scored wrong: though a right one was there. Wrong above all right: share of the wrong responses, where "
-        "there is a right one, that score above every right one. Right responses themselves correlate with length by "
-        f"{next(iter(reports.values())).length_of_truth or 0.0:+.2f}."
-    )
-    found.tables.append(Table("Can the reward be trusted on these samples?", columns, rows, note))
-    for name, one in reports.items():
-        found.notes.append(f"trust, {name}: {in_one_line(one)}")
-        found.notes += [f"WARNING, {name}: {line}" for line in concerns(one)]
-
-
 def _add_calibration(field: Field, measured: Measured, found: Report) -> None:
     """Calibration of every reward whose values are probabilities, and of step values where the steps are verified."""
     pooled: dict[str, tuple[list[float], list[bool]]] = {}
@@ -236,18 +198,3 @@ def _add_calibration(field: Field, measured: Measured, found: Report) -> None:
         if known and all(0 <= score <= 1 for score, _ in known):
             pooled[f"{name}: step right"] = ([score for score, _ in known], [right for _, right in known])
     add_calibration(pooled, found)
-
-
-def _add_agreement(field: Field, measured: Measured, found: Report) -> None:
-    """Every pair of rewards."""
-    rows = []
-    figures = {}
-    for first, second in combinations(measured.own, 2):
-        one = agreement(measured.own[first], measured.own[second], field.rights, field.texts)
-        figures[f"{first} / {second}"] = one
-        rows.append([first, second, one.correlation, Percent(one.order), Percent(one.choice), Percent(one.both_wrong)])
-    if rows:
-        found.figures["agreement"] = figures
-        columns = ["reward", "other", "Spearman", "pairs ordered alike (%)", "same choice (%)", "both wrong (%)"]
-        note = "Both wrong: of the problems where the first chooses wrongly, where the other does too."
-        found.tables.append(Table("Do the rewards agree?", columns, rows, note))

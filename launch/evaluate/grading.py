@@ -61,7 +61,9 @@ class Grader:
         """The labels that the verifier disagrees with, a line each; no file where there are none."""
         path.unlink(missing_ok=True)
         if self.disagreements:
-            path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in self.disagreements))
+            path.write_text(
+                "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in self.disagreements), encoding="utf-8"
+            )
 
     def _verdicts(self, row: Solutions, answers: Sequence[str | None]) -> list[bool] | None:
         reference = row.group.problem.answer

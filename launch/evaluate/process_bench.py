@@ -9,11 +9,15 @@ from launch.evaluate.report import Report, Table
 from launch.evaluate.rows import STEP_END, Steps
 from launch.evaluate.settings import EvaluateSettings
 from rewards.evaluation.calibration import steps_up_to_error
-from rewards.evaluation.process_bench import best_threshold, first_error, process_bench
+from rewards.evaluation.intervals import Estimate
+from rewards.evaluation.process_bench import ProcessBench, best_threshold, first_error, process_bench
 from rewards.types import Group, Response
 
 StepScores = Sequence[tuple[float, ...] | None]
 """The step scores of every solution, None where its score failed."""
+
+NOTHING = ProcessBench(Estimate(None), Estimate(None), Estimate(None), 0, 0)
+"""The figures of a reward that scored no solution's steps: unknown, which is not the same as never right."""
 
 
 def group_of_steps(row: Steps, process: bool) -> Group:
@@ -30,11 +34,13 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: Ev
     figures, lines = {}, []
     for name, steps in scores.items():
         predictions = [None if one is None else first_error(one, settings.threshold) for one in steps]
-        one = process_bench(labels, predictions, bootstrap)
-        best = best_threshold(labels, steps)
-        at_best = [None if one is None or best is None else first_error(one, best) for one in steps]
-        tuned = process_bench(labels, at_best, bootstrap)
         unscored = sum(prediction is None for prediction in predictions)
+        one = process_bench(labels, predictions, bootstrap) if unscored < len(rows) else NOTHING
+        best = best_threshold(labels, steps)
+        tuned = NOTHING
+        if best is not None:
+            at_best = [None if one is None else first_error(one, best) for one in steps]
+            tuned = process_bench(labels, at_best, bootstrap)
         figures[name] = {
             "threshold": settings.threshold,
             **{key: getattr(one, key) for key in ("error", "correct", "f1")},
@@ -51,7 +57,8 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: Ev
             ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
             lines,
             f"{len(rows)} solutions; a step is wrong below {settings.threshold:g}; [{settings.level:.0%} interval]. "
-            "The best threshold is chosen on these solutions: keep it for others. A failed score is never right.",
+            "The best threshold is chosen on these solutions: keep it for others. A failed score is never right; where "
+            "all failed there is a dash.",
         )
     )
     add_calibration(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from launch.evaluate.lines import json_value
 from launch.evaluate.report import Cell, Percent, Report, Table
 from launch.evaluate.rows import Pair
 from launch.evaluate.settings import EvaluateSettings
@@ -19,13 +20,21 @@ Margins = Sequence[float]
 """Score of the chosen minus score of the rejected response, by pair; NaN where one of them failed."""
 
 
-def given_accuracies(path: Path) -> dict[str, float] | None:
+@dataclass(frozen=True)
+class Accuracy:
+    """A subset with the share of its pairs that were won, in [0, 1]."""
+
+    subset: str
+    value: float
+
+
+def given_accuracies(path: Path) -> list[Accuracy] | None:
     """The accuracies by subset that a file holds, as one JSON object of numbers; None for any other file.
 
     Raises ConfigurationError for an accuracy outside [0, 1].
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json_value(path.read_text(encoding="utf-8"))
     except ValueError:
         return None
     if not isinstance(content, dict) or not content or not all(isinstance(x, int | float) for x in content.values()):
@@ -33,7 +42,14 @@ def given_accuracies(path: Path) -> dict[str, float] | None:
     bad = next((name for name, value in content.items() if not 0 <= value <= 1), None)
     if bad is not None:
         raise ConfigurationError(f"input {path}: subset {bad}: an accuracy lies in [0, 1], not {content[bad]}")
-    return {name: float(value) for name, value in content.items()}
+    return [Accuracy(name, float(value)) for name, value in content.items()]
+
+
+def report_given(name: str, accuracies: Sequence[Accuracy]) -> Report:
+    """Sections from accuracies that were measured elsewhere."""
+    found = Report("RewardBench from given accuracies")
+    add_sections({name: {one.subset: one.value for one in accuracies}}, found)
+    return found
 
 
 def report(rows: Sequence[Pair], margins: Mapping[str, Margins], settings: EvaluateSettings) -> Report:

@@ -104,7 +104,9 @@ def score(
 
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.input"
-    source.write_text("".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups))
+    source.write_text(
+        "".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups), encoding="utf-8"
+    )
     output = folder / f"{name}.jsonl"
     done, tally = resume(output, {"input": str(source), "reward": entry.node})
     _check_kept(output, groups)

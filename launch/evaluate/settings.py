@@ -42,7 +42,10 @@ class EvaluateSettings:
             require(getattr(self, key) >= 1, f"{key} must be at least 1, not {getattr(self, key)}")
         require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
         require(0 < self.level < 1, f"level must lie in (0, 1), not {self.level}")
+        require(0 < self.threshold <= 1, f"threshold must lie in (0, 1], not {self.threshold}")
         require(self.n is None or (bool(self.n) and min(self.n) >= 1), "n must be sizes of at least 1, as n=[1,4,16]")
+        if self.n is not None:  # tables and plots go from the smallest to the largest
+            object.__setattr__(self, "n", tuple(sorted(set(self.n))))
         require(
             self.input is not None or self.kind == "best_of_n",
             f"kind={self.kind} needs input=FILE: a policy's samples have no labels of that kind",
@@ -50,6 +53,10 @@ class EvaluateSettings:
         require(
             self.input is None or Path(self.input).is_file(),
             f"input {self.input}: there is no such file",
+        )
+        require(
+            bool(self.rewards) or self.kind != "process_bench",
+            "rewards is empty: name what is to score the steps, as rewards=[prm]",
         )
 
     def bootstrap(self, problems: int) -> Bootstrap:

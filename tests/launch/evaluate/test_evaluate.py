@@ -169,6 +169,13 @@ def test_another_reward_can_be_added_without_scoring_the_first_again(solutions, 
         (["kind=best_of_m"], "did you mean best_of_n"),
         (["n=[0]"], "n must be sizes of at least 1"),
         (["level=2"], "level must lie in (0, 1)"),
+        (["threshold=7"], "threshold must lie in (0, 1], not 7"),
+        (["n=[8]"], "has that many responses, the most is 4; give smaller sizes as n=[1,4]"),
+        (["kind=process_bench"], "rewards is empty: name what is to score the steps"),
+        (["kind=process_bench", "rewards=[prm]"], "can be used for kind=process_bench: line 1: there is no problem"),
+        (["kind=reward_bench"], "rewards is empty: name what is to score the pairs"),
+        (["kind=reward_bench", "rewards=[verifier]"], "can be used for kind=reward_bench: line 1: there is no subset"),
+        (["input=null", "n=[2,8]", "rollout.responses=4"], "n=8: only rollout.responses=4 are drawn to each problem"),
         (["input=nowhere.jsonl"], "input nowhere.jsonl: there is no such file"),
         (["input=null", "kind=process_bench"], "kind=process_bench needs input=FILE"),
         (["rewards=verifier"], "rewards: expected"),
@@ -191,9 +198,64 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
     assert "holds another evaluation" in capfd.readouterr().err
 
 
-def test_sizes_that_no_problem_has_are_refused_with_what_there_is(solutions, capfd):
-    assert evaluate(solutions, "n=[8]") == 1
-    assert "n=8: no problem has that many responses, the most is 4" in capfd.readouterr().out
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ({"alpacaeval-easy": 97}, (), "subset alpacaeval-easy: an accuracy lies in [0, 1], not 97"),
+        ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "holds accuracies, no pairs that a reward could score"),
+    ],
+)
+def test_an_input_that_was_refused_can_be_mended_in_the_same_folder(tmp_path, capfd, content, words, message):
+    file = tmp_path / "accuracies.json"
+    file.write_text(json.dumps(content))
+    assert evaluate(file, "kind=reward_bench", *words) == 2
+    assert message in capfd.readouterr().err
+    file.write_text(json.dumps({"alpacaeval-easy": 0.97}))
+    assert evaluate(file, "kind=reward_bench") == 0
+
+
+def test_sizes_may_stand_in_any_order(solutions, capfd):
+    assert evaluate(solutions, "n=[4,1,4]") == 0
+    assert figures(solutions)["sizes"] == [1, 4]
+    said = capfd.readouterr().out
+    assert "| method | n = 1 | n = 4 |" in said
+    assert "Gain in percentage points at n = 4" in said
+
+
+def test_labels_of_one_class_are_warned_of_without_a_reward(tmp_path, capfd):
+    file = tmp_path / "solutions.jsonl"
+    file.write_text(json.dumps({"prompt": "?", "answers": ["A: 1", "A: 2"], "label": [0, 0]}) + "\n")
+    assert evaluate(file) == 0
+    assert "WARNING: there is no right response among these" in capfd.readouterr().out
+
+
+def test_rows_that_would_break_the_libraries_cost_only_themselves(solutions, capfd):
+    """Half an emoji reaches tokenizers and files, a huge integer and a deep nest stop the parser."""
+    row = json.loads(solutions.read_text().splitlines()[0])
+    cut = json.dumps(row | {"answers": ["cut \ud83d", "b", "c", "d"]})
+    huge = json.dumps(row | {"id": "?"}).replace('"?"', "9" * 5000)
+    deep = json.dumps(row | {"id": "?"}).replace('"?"', "[" * 5000 + "]" * 5000)
+    solutions.write_text("\n".join([cut, huge, deep]) + "\n" + solutions.read_text())
+    assert evaluate(solutions, "rewards=[verifier]") == 0
+    assert figures(solutions)["problems"] == 9
+    assert figures(solutions)["rejected"] == 3
+    said = capfd.readouterr().out
+    assert "3 rows could not be used: see rejects.jsonl" in said
+    rejects = (solutions.parent / "found" / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(one)["line"] for one in rejects] == [1, 2, 3]
+
+
+def test_every_file_that_was_written_is_named(solutions, capfd):
+    assert evaluate(solutions) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert "accuracy.png" in last
+    assert "rejects.jsonl" not in last and "disagreements.jsonl" not in last
+    rows = solutions.read_text().splitlines()
+    doubtful = json.dumps(json.loads(rows[0]) | {"label": [0, 0, 0, 1]})
+    solutions.write_text("\n".join(["{broken", doubtful, *rows[1:]]) + "\n")
+    assert evaluate(solutions, folder="other") == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert all(name in last for name in ("report.md", "accuracy.png", "rejects.jsonl", "disagreements.jsonl"))
 
 
 @pytest.fixture
@@ -238,7 +300,9 @@ def test_a_process_model_scores_exactly_the_given_steps(stepped):
 
 def test_a_reward_without_steps_is_told_that_it_needs_them(stepped, capfd):
     assert evaluate(stepped, "rewards=[verifier]", "kind=process_bench") == 0
-    assert "WARNING, verifier: no step scores: a process reward is needed here" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "WARNING, verifier: no step scores: a process reward is needed here" in said
+    assert "| verifier | - | - | - | - | - | 8 |" in said
 
 
 def test_a_class_missing_from_the_labels_is_named(stepped, capfd):

@@ -1,0 +1,125 @@
+"""The kinds of evaluation: how the input of each is read and checked before anything starts, and what is made of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.evaluate import best_of_n, process_bench, reward_bench
+from launch.evaluate.grading import Grader
+from launch.evaluate.measure import Bench
+from launch.evaluate.plot import plot
+from launch.evaluate.report import Report
+from launch.evaluate.reward_bench import Accuracy
+from launch.evaluate.rows import (
+    PAIR_FIELDS,
+    SOLUTION_FIELDS,
+    STEP_FIELDS,
+    Pair,
+    Row,
+    Rows,
+    Solutions,
+    Steps,
+    parse_pair,
+    parse_solutions,
+    parse_steps,
+    read_rows,
+)
+from launch.evaluate.settings import EvaluateSettings
+from launch.nodes import ConfigurationError
+
+
+def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:
+    """A best-of-N file. Raises ConfigurationError where no row can be used, or none at the sizes asked for."""
+    found = usable(read_rows(path, parse_solutions, SOLUTION_FIELDS), settings)
+    most = max(len(row.texts) for row in found.rows)
+    if settings.n and max(settings.n) > most:
+        raise ConfigurationError(
+            f"n={max(settings.n)}: no problem of {path} has that many responses, the most is {most}; "
+            f"give smaller sizes as n=[1,{most}]"
+        )
+    return found
+
+
+def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
+    """Responses graded, scored, and brought into tables and a plot."""
+    sizes = settings.n or best_of_n.default_sizes([len(row.texts) for row in found.rows])
+    rows = large_enough(found.rows, max(sizes), bench.notes)
+    grader = Grader()
+    field = grader.grade(rows)
+    grader.write(folder / "disagreements.jsonl")
+    bench.notes += grader.notes()
+    measured = bench.solutions([row.group for row in rows], field.rights, sizes)
+    title = "Best of N: " + (found.path.name if settings.input else "the policy's own samples")
+    report = best_of_n.report(field, measured, sizes, settings, title)
+    curves = {
+        name: points for name, points in report.figures["accuracy"].items() if not name.endswith("weighted majority")
+    }
+    bounds = [best_of_n.ORACLE, best_of_n.MAJORITY]
+    plot(curves, bounds, f"{title}, {len(rows)} problems", folder / "accuracy.png")
+    return report
+
+
+def read_steps(path: Path, settings: EvaluateSettings) -> Rows[Steps]:
+    """A file in ProcessBench's form. Raises ConfigurationError where no row can be used."""
+    return usable(read_rows(path, parse_steps, STEP_FIELDS), settings)
+
+
+def of_steps(found: Rows[Steps], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
+    """ProcessBench's rows, their steps scored."""
+    return process_bench.report(found.rows, bench.steps(found.rows), settings)
+
+
+def read_pairs(path: Path, settings: EvaluateSettings) -> Rows[Pair] | Rows[Accuracy]:
+    """Pairs, or accuracies by subset. Raises ConfigurationError where nothing can be used, and without a reward."""
+    given = reward_bench.given_accuracies(path)
+    if given is not None:
+        if settings.rewards:
+            raise ConfigurationError(f"rewards: input {path} holds accuracies, no pairs that a reward could score")
+        return Rows(path, given)
+    if not settings.rewards:
+        raise ConfigurationError("rewards is empty: name what is to score the pairs, as rewards=[armorm]")
+    return usable(read_rows(path, parse_pair, PAIR_FIELDS), settings)
+
+
+def of_pairs(found: Rows[Pair] | Rows[Accuracy], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
+    """RewardBench's pairs, scored; or accuracies by subset that the input gives."""
+    pairs = [row for row in found.rows if isinstance(row, Pair)]
+    if pairs:
+        return reward_bench.report(pairs, bench.margins(pairs), settings)
+    return reward_bench.report_given(found.path.stem, [row for row in found.rows if isinstance(row, Accuracy)])
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the input of a kind is read and checked, and how its report is made."""
+
+    read: Callable[[Path, EvaluateSettings], Any]
+    report: Callable[[Any, EvaluateSettings, Path, Bench], Report]
+
+
+KINDS = {
+    "best_of_n": Kind(read_solutions, of_solutions),
+    "process_bench": Kind(read_steps, of_steps),
+    "reward_bench": Kind(read_pairs, of_pairs),
+}
+
+
+def usable(found: Rows[Row], settings: EvaluateSettings) -> Rows[Row]:
+    """The same rows. Raises ConfigurationError, with the first reason, where none of them can be used."""
+    if not found.rows:
+        why = f": line {found.rejects[0].line}: {found.rejects[0].reason}" if found.rejects else " at all"
+        raise ConfigurationError(f"input {found.path} has no row that can be used for kind={settings.kind}{why}")
+    return found
+
+
+def large_enough(rows: Sequence[Solutions], size: int, notes: list[str]) -> list[Solutions]:
+    """The rows with at least `size` responses; the others are counted."""
+    kept = [row for row in rows if len(row.texts) >= size]
+    if len(kept) < len(rows):
+        counts = Counter(len(row.texts) for row in rows if len(row.texts) < size)
+        notes.append(f"{len(rows) - len(kept)} problems with fewer than {size} responses were left out: {dict(counts)}")
+    return kept
