@@ -6,8 +6,9 @@
     python -m launch.train_reward recipe=pairjudge data=judgements.jsonl folder=build/judge
 
 The folder holds the finished model (model/), metrics.jsonl, summary.json, the rows that could not be used
-(rejects.jsonl) and logs. The same command goes on where it stopped, to the same model. Exit codes: 0 done, 1 it broke,
-2 it could not start, 130 Ctrl-C.
+(rejects.jsonl) and logs. The same command goes on where it stopped, to the same model. ArmoRM's embedded states stay in
+states/: a training that stopped there may go on with other recipe.heads, and another folder embeds nothing again with
+states=FOLDER. Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from launch.evaluate.rows import write_rejects
 from launch.train_reward.armorm import read_armorm, train_armorm
 from launch.train_reward.data import Data, read
 from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
+from launch.train_reward.states import check_states, embedded_from, mark_states
 from rewards.training.armorm_fit import ArmoModel
 from rl.policy import check_policy
 from rl.settings import ClusterSettings
@@ -59,12 +61,17 @@ class Job:
             return
         check_policy(self.recipe.model, "recipe.model")
         data = Path(self.settings.data)
-        self.found: Any = (
-            read_armorm(self.recipe, data, Path(self.settings.pairs or ""))
-            if isinstance(self.recipe, ArmoModel)
-            else read(self.recipe, data)
-        )
-        claim(self.folder, wanted)
+        self.found: Any
+        if isinstance(self.recipe, ArmoModel):
+            self.found = read_armorm(self.recipe, data, Path(self.settings.pairs or ""))
+            self.states = Path(self.settings.states or self.folder / "states")
+            embedded = embedded_from(self.recipe, self.found.sides)
+            check_states(self.states, embedded)
+            claim(self.folder, wanted)
+            mark_states(self.states, embedded)
+        else:
+            self.found = read(self.recipe, data)
+            claim(self.folder, wanted)
 
     def run(self, console: Console) -> None:
         """Train on the rows that can be used, set the others aside."""
@@ -76,7 +83,7 @@ class Job:
         for note in found.notes():
             report(note)
         if isinstance(self.recipe, ArmoModel):
-            summary = train_armorm(self.recipe, found, folder, self.settings.seed, report)
+            summary = train_armorm(self.recipe, found, folder, self.states, self.settings.seed, report)
         else:
             summary = train(self.recipe, found, folder, self.settings, self.cluster, report)
         summary |= {"rows": found.used, "rejected": rejected}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from launch.evaluate.rows import Rows
@@ -17,7 +17,8 @@ from launch.nodes import ConfigurationError
 from launch.train_reward.data import Data, Lined, read_lined, set_aside
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.training import rows
-from rewards.training.armorm_fit import ArmoModel, Embedder, fit, write
+from rewards.training.armorm import PUBLISHED_PENALTY
+from rewards.training.armorm_fit import ArmoModel, Embedder, Heads, fit, write
 from rewards.training.examples import Pair, conversation_ids, pair_ids
 
 FEWEST = 10  # rows with an objective, for its regression
@@ -35,6 +36,16 @@ class ArmoData:
     def files(self) -> dict[str, Rows[Lined]]:
         """What was read, under the name that its rejects are written to."""
         return {"rejects": self.rated.rows, "rejects_pairs": self.pairs.rows}
+
+    @property
+    def sides(self) -> dict[str, list[np.ndarray]]:
+        """The token sequences (L,) to be embedded, by name."""
+        pairs: list[Pair] = self.pairs.items
+        return {
+            "rated": self.rated.items,
+            "chosen": [pair.chosen for pair in pairs],
+            "rejected": [pair.rejected for pair in pairs],
+        }
 
     @property
     def used(self) -> int:
@@ -66,30 +77,48 @@ def read_armorm(recipe: ArmoModel, rated: Path, pairs: Path) -> ArmoData:
 
 
 def train_armorm(
-    recipe: ArmoModel, found: ArmoData, folder: Path, seed: int, report: Callable[[str], None]
+    recipe: ArmoModel, found: ArmoData, folder: Path, kept: Path, seed: int, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Embed, fit the heads, write the model. Returns the summary, with every objective's regression in it."""
+    """Embed, fit the heads, write the model. Returns the summary, with every objective's regression in it.
+
+    The states lie in `kept` and stay there, for other heads; those that are there already are used again.
+    """
     started = time.perf_counter()
     embedder = Embedder(recipe.model, found.template, recipe.dtype, recipe.device, recipe.batch_tokens)
-    pairs: list[Pair] = found.pairs.items
-    sides = {
-        "rated": found.rated.items,
-        "chosen": [pair.chosen for pair in pairs],
-        "rejected": [pair.rejected for pair in pairs],
-    }
+    if any(kept.glob("*/*.safetensors")):
+        report(f"the embedded states in {kept} are used again; the heads are fitted anew")
     states = {}
-    for name, sequences in sides.items():
+    for name, sequences in found.sides.items():
         total = len(sequences)
 
         def tell(done: int, name: str = name, total: int = total) -> None:
             report(f"embedding, {name}: {done}/{total}, {time.perf_counter() - started:.0f} s")
 
-        states[name] = embedder.states(sequences, folder / "states" / name, tell)
+        states[name] = embedder.states(sequences, kept / name, tell)
     targets = torch.tensor([one.row.values for one in found.rated.rows.rows])
     model, metrics = fit(embedder, recipe.heads, (states["rated"], targets), states["chosen"], states["rejected"], seed)
     write(model, embedder, found.template, folder / "model")
-    shutil.rmtree(folder / "states")
     for name in recipe.heads.objectives:
         report(f"{name}: alpha {metrics[f'alpha/{name}']:g}, Spearman {metrics[f'spearman/{name}']:.3f}")
+    for warning in warnings_of(recipe.heads, metrics):
+        report(f"warning: {warning}")
     report(f"gate: loss {metrics['gate_loss']:.4f}, {metrics['accuracy']:.1%} of the training pairs in order")
+    size = sum(path.stat().st_size for path in kept.glob("*/*.safetensors"))
+    report(f"the embedded states stay in {kept} ({size / 1e6:.0f} MB): states={kept} fits other heads to them")
     return {**metrics, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def warnings_of(heads: Heads, metrics: Mapping[str, float]) -> Iterator[str]:
+    """What debiasing came to that a person should look at, a line each; `metrics` are those of `fit`."""
+    for name in heads.objectives:
+        penalty, left = metrics.get(f"penalty/{name}", 0.0), metrics.get(f"left/{name}", 0.0)
+        if left > heads.bound:
+            yield (
+                f"{name} grows with {heads.verbosity} (Spearman {left:.3f}) even at a penalty of {penalty:g}: "
+                f"set recipe.heads.verbosity=null, or leave {name} out of recipe.heads.objectives"
+            )
+        elif penalty > PUBLISHED_PENALTY:
+            yield (
+                f"{name} takes a penalty of {penalty:g} for {heads.verbosity}, beyond the published search, which ends "
+                f"at {PUBLISHED_PENALTY:g}: bring the labels of both to one scale, or set recipe.heads.verbosity=null"
+            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from launch.nodes import ConfigurationError, build, checked, unknown_key
+from launch.train_reward.states import file_digest
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 
 GROUPS = ("recipe", "cluster")
 MARK = "made_from.json"
-_CHUNK = 1 << 20
+HEADS = "recipe.heads"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class TrainRewardSettings:
     folder: str
     data: str
     pairs: str | None = None
+    states: str | None = None
     held_out: int = 500
     seed: int = 1
     checkpoint_every: int = 200
@@ -60,15 +61,20 @@ def parts_of(
             if settings.pairs is None
             else "pairs is ArmoRM's only: leave it out, data holds all that this recipe reads"
         )
+    if settings.states is not None and not isinstance(recipe, ArmoModel):
+        raise ConfigurationError("states is ArmoRM's only: leave it out, this recipe embeds nothing")
     return settings, recipe, build(config["cluster"], "cluster", f"configs/cluster/{choices.get('cluster')}.yaml")
 
 
 def made_from(settings: TrainRewardSettings, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the trained model is a function of; files by their contents."""
+    """What the trained model is a function of; files by their contents. ArmoRM's heads stand apart from its recipe."""
+    recipe = dict(config["recipe"])
+    heads = {HEADS: recipe.pop("heads")} if "heads" in recipe else {}
     return {
-        "recipe": config["recipe"],
-        "data": _digest(Path(settings.data)),
-        "pairs": None if settings.pairs is None else _digest(Path(settings.pairs)),
+        "recipe": recipe,
+        **heads,
+        "data": file_digest(Path(settings.data)),
+        "pairs": None if settings.pairs is None else file_digest(Path(settings.pairs)),
         "held_out": settings.held_out,
         "seed": settings.seed,
     }
@@ -77,18 +83,25 @@ def made_from(settings: TrainRewardSettings, config: Mapping[str, Any]) -> dict[
 def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
     """Whether the folder holds this very training (`wanted`, see `made_from`), finished.
 
-    Raises ConfigurationError where it holds another, of other files, recipe or seed, or something else.
+    One that is not finished may go on with other heads. Raises ConfigurationError where the folder holds another
+    training, of other files, recipe or seed, or something else.
     """
     mark = folder / MARK
     if mark.exists():
         written = json.loads(mark.read_text(encoding="utf-8"))
+        is_done = (folder / "summary.json").exists()
         different = [key for key, value in wanted.items() if written.get(key) != value]
+        if different == [HEADS] and not is_done:
+            return False
         if different:
+            hint = (
+                " (there states=FOLDER, with this one's states, embeds nothing again)" if different == [HEADS] else ""
+            )
             raise ConfigurationError(
                 f"folder {folder} holds a training with another {', '.join(different)}: "
-                "choose another name, or delete it"
+                f"choose another name{hint}, or delete it"
             )
-        return (folder / "summary.json").exists()
+        return is_done
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(f"folder {folder} holds something else: choose another name")
     return False
@@ -98,11 +111,3 @@ def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Make the folder, and write down which training it holds."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text(json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _digest(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            sha.update(chunk)
-    return sha.hexdigest()

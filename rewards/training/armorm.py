@@ -17,6 +17,10 @@ from torch import Tensor, nn
 from rewards.armorm_model import GatingNetwork
 
 ALPHAS = tuple(10.0**power for power in range(-4, 5))
+PUBLISHED_PENALTY = 2.0
+"""Where the published search for a penalty ends."""
+LARGEST_PENALTY = 2.0**20
+"""Where this one does."""
 
 
 @dataclass(frozen=True)
@@ -58,23 +62,40 @@ def ridge(states: Tensor, targets: Tensor, alphas: Sequence[float] = ALPHAS, see
 def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, steps: int = 200) -> Tensor:
     """The transform T (K, K) that takes objective `verbosity` out of all the others, for score = gate . (rewards T).
 
-    For every other objective i the smallest penalty p in [0, 2] (a grid of `steps` steps) with
+    For every other objective i the smallest penalty p in [0, 2] (a grid of `steps` steps, as published) with
     Spearman(R_i - p R_v, R_v) <= `bound` on `rewards` (N, K); T = I, T[v, i] -= p and T[v, v] = 0, since verbosity by
-    itself is no merit. Raises ValueError where no penalty is large enough.
+    itself is no merit. Where 2 is too little, because verbosity's rewards are the smaller ones, the search goes on, see
+    `smallest_penalty`.
     """
     transform = torch.eye(rewards.shape[1])
     lengths = rewards[:, verbosity]
     for objective in range(rewards.shape[1]):
         if objective == verbosity:
             continue
-        for penalty in torch.linspace(0, 2, steps + 1).tolist():
-            if spearman(rewards[:, objective] - penalty * lengths, lengths) <= bound:
-                transform[verbosity, objective] = -penalty
-                break
-        else:
-            raise ValueError(f"objective {objective} still grows with verbosity at a penalty of 2: rescale it")
+        transform[verbosity, objective] = -smallest_penalty(rewards[:, objective], lengths, bound, steps)
     transform[verbosity, verbosity] = 0.0
     return transform
+
+
+def smallest_penalty(rewards: Tensor, lengths: Tensor, bound: float, steps: int) -> float:
+    """The smallest p of a grid with Spearman(R - p L, L) <= `bound` for rewards R and L (N,).
+
+    The grid is `steps` steps of [0, 2], as published, and where that is too little half as many of (2, 4], of (4, 8]
+    and so on; as p grows the correlation only falls, so that no smaller one is missed. At most, and where nothing
+    suffices, LARGEST_PENALTY.
+    """
+
+    def suffices(penalty: float) -> bool:
+        return spearman(rewards - penalty * lengths, lengths) <= bound
+
+    for penalty in torch.linspace(0, PUBLISHED_PENALTY, steps + 1).tolist():
+        if suffices(penalty):
+            return float(penalty)
+    top = 2 * PUBLISHED_PENALTY
+    while top < LARGEST_PENALTY and not suffices(top):
+        top *= 2
+    octave = torch.linspace(top / 2, top, steps // 2 + 1).tolist()
+    return float(next((penalty for penalty in octave[1:] if suffices(penalty)), top))
 
 
 def spearman(first: Tensor, second: Tensor) -> float:

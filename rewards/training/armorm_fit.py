@@ -119,15 +119,22 @@ def fit(
 
     `rated` are states with their objectives (N, K), NaN where unknown, of stage 1; `chosen` and `rejected` the pairs of
     stage 2. Metrics: gate_loss (nats), accuracy (share of the training pairs in the right order), and alpha/NAME and
-    spearman/NAME (of the regression with its labels) of every objective.
-    Raises ValueError where an objective has fewer than 10 rows, or grows with verbosity whatever the penalty.
+    spearman/NAME (of the regression with its labels) of every objective; penalty/NAME and left/NAME (what verbosity
+    costs it, and its Spearman correlation with verbosity after that) of those that are debiased.
+    Raises ValueError where an objective has fewer than 10 rows.
     """
     states, targets = rated
     weights, alphas = ridge(states.last, targets, heads.alphas, seed)
     better, worse = chosen.last @ weights.T, rejected.last @ weights.T
-    transform = torch.eye(len(heads.objectives))
+    transform, debiased = torch.eye(len(heads.objectives)), {}
     if heads.verbosity is not None:
-        transform = debias(torch.cat([better, worse]), heads.objectives.index(heads.verbosity), heads.bound)
+        rewards, verbosity = torch.cat([better, worse]), heads.objectives.index(heads.verbosity)
+        transform = debias(rewards, verbosity, heads.bound)
+        left = rewards @ transform
+        for index, name in enumerate(heads.objectives):
+            if index != verbosity:
+                debiased[f"penalty/{name}"] = -float(transform[verbosity, index])
+                debiased[f"left/{name}"] = spearman(left[:, index], rewards[:, verbosity])
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = ArmoRewardModel(
@@ -144,7 +151,7 @@ def fit(
     loss = train_gate(model.gating, chosen.prompt, better, worse, transform, heads.schedule, seed)
     with torch.inference_mode():
         margins = model.heads(chosen.last, chosen.prompt).score - model.heads(rejected.last, chosen.prompt).score
-    metrics = {"gate_loss": loss, "accuracy": float((margins > 0).float().mean())}
+    metrics = {"gate_loss": loss, "accuracy": float((margins > 0).float().mean()), **debiased}
     for index, name in enumerate(heads.objectives):
         known = ~targets[:, index].isnan()
         metrics[f"alpha/{name}"] = float(alphas[index])

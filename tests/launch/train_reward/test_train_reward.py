@@ -5,22 +5,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import torch
 
 import configs
 from launch.composition import compose
 from launch.configuration import plain
 from launch.nodes import ConfigurationError, build, verify
 from launch.train_reward import __main__ as train_reward
-from launch.train_reward import armorm as train_reward_armorm
 from launch.train_reward.data import read
 from launch.train_reward.settings import TrainRewardSettings, parts_of
-from rewards.armorm import ArmoRMReward
-from rewards.armorm_model import load_armorm
-from rewards.training import armorm_fit
-from rewards.types import Group, Problem, Response
 from rl.tasks.arithmetic.rows import KINDS, draw_rows
-from tests.tiny import make_llama, make_tokenizer
 
 RECIPES = sorted(path.stem for path in (Path(configs.__file__).parent / "recipe").glob("*.yaml"))
 TINY = {"prm_tiny": "prm", "orm_tiny": "orm", "bradley_terry_tiny": "pairs", "pairjudge_tiny": "judgements"}
@@ -102,67 +95,9 @@ def test_files_and_recipes_that_do_not_fit_are_refused(tmp_path):
         parts("recipe=armorm_tiny", f"data={data}")
     with pytest.raises(ConfigurationError, match="pairs is ArmoRM's only"):
         parts("recipe=prm_tiny", f"data={data}", f"pairs={data}")
+    with pytest.raises(ConfigurationError, match="states is ArmoRM's only"):
+        parts("recipe=prm_tiny", f"data={data}", "states=s")
     with pytest.raises(ConfigurationError, match="there is no such file"):
         parts("recipe=prm_tiny", "data=nowhere.jsonl")
     with pytest.raises(ConfigurationError, match="only one of them"):
         parts("recipe=prm_tiny", f"data={data}", "recipe.training.batch_tokens=9")
-
-
-@pytest.fixture
-def armorm_words(tmp_path) -> list[str]:
-    model = make_llama(tmp_path / "llama", make_tokenizer(), max_positions=512)
-    rated = draw_rows("objectives", 60)
-    for row in rated[:20]:
-        row["steps-correct"] = float("nan")
-    rated[30].pop("complete")
-    data = written(tmp_path / "rated.jsonl", [*rated, {"messages": "no"}])
-    pairs = written(tmp_path / "pairs.jsonl", [*draw_rows("pairs", 30), {"prompt": "q", "chosen": "a"}])
-    heads = ["recipe.heads.schedule.steps=5", "recipe.heads.schedule.batch=16", "recipe.heads.verbosity=null"]
-    lengths = ["recipe.max_tokens=512", f"recipe.model={model}"]
-    return ["recipe=armorm_tiny", f"data={data}", f"pairs={pairs}", *heads, *lengths]
-
-
-def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, capfd):
-    out = tmp_path / "out"
-    assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
-    reward = ArmoRMReward(str(out / "model"), device="cpu")
-    [[score]] = reward.score([Group(Problem("1", "2 + 2?"), (Response("It is 4."),))])
-    assert score.ok and "reward/answer-correct" in score.parts
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["rows"] == 90 and summary["rejected"] == 2
-    assert json.loads((out / "rejects_pairs.jsonl").read_text())["line"] == 31
-    assert "2 left out" in capfd.readouterr().out
-    assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
-    assert "finished already" in capfd.readouterr().out
-    assert train_reward.main([*armorm_words, f"folder={out}", "seed=2"]) == 2
-    assert "another seed" in capfd.readouterr().err
-
-
-def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, armorm_words, monkeypatch, capfd):
-    monkeypatch.setattr(armorm_fit, "SHARD", 16)
-    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'whole'}"]) == 0
-    embed, seen = armorm_fit.Embedder._embed, []
-
-    def breaking(self, sequences):
-        seen.append(len(sequences))
-        if len(seen) == 3:
-            raise RuntimeError("the power went")
-        return embed(self, sequences)
-
-    monkeypatch.setattr(armorm_fit.Embedder, "_embed", breaking)
-    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'broken'}"]) == 1
-    assert "the power went" in capfd.readouterr().out
-    assert train_reward.main([*armorm_words, f"folder={tmp_path / 'broken'}"]) == 0
-    assert sum(seen[3:]) + 32 == 60 + 2 * 30  # the two shards that were whole are not made again
-    first, second = (load_armorm(str(tmp_path / name / "model")).state_dict() for name in ("whole", "broken"))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):
-    rows = draw_rows("objectives", 20)
-    for row in rows[5:]:
-        row["complete"] = None
-    data = written(tmp_path / "few.jsonl", rows)
-    recipe = recipe_of("armorm_tiny", *armorm_words[5:])
-    with pytest.raises(ConfigurationError, match=r"few\.jsonl: objective complete is known of 5 rows"):
-        train_reward_armorm.read_armorm(recipe, Path(data), tmp_path / "pairs.jsonl")

@@ -5,7 +5,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from rewards.armorm_model import GatingNetwork
-from rewards.training.armorm import GateSchedule, debias, ridge, spearman, train_gate
+from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, spearman, train_gate
 
 
 def test_ridge_finds_the_weights_that_made_the_targets() -> None:
@@ -52,6 +52,22 @@ def test_debiasing_takes_the_smallest_penalty_that_unties_an_objective_from_leng
     assert transform[2].tolist() == pytest.approx([0.0, -0.5, 0.0], abs=0.06)
     assert torch.equal(transform[:2], torch.eye(3)[:2])
     assert spearman((rewards @ transform)[:, 1], length) <= 0.03
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.01, 1e-5])
+def test_debiasing_finds_a_penalty_for_verbosity_on_a_smaller_scale(scale) -> None:
+    generator = torch.Generator().manual_seed(0)
+    length, merit = torch.randn(2, 500, generator=generator)
+    rewards = torch.stack([merit + length, scale * length], dim=1)
+    transform = debias(rewards, verbosity=1)
+    assert spearman((rewards @ transform)[:, 0], length) <= 0.03
+    assert -float(transform[1, 0]) * scale == pytest.approx(1, rel=0.1)
+
+
+def test_debiasing_takes_the_largest_penalty_where_none_suffices() -> None:
+    length = torch.arange(100.0)
+    transform = debias(torch.stack([length, 1e-9 * length], dim=1), verbosity=1)
+    assert transform[1, 0] == -LARGEST_PENALTY
 
 
 def test_the_gate_learns_which_objective_counts_for_which_prompt() -> None:
