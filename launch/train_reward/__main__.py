@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -28,10 +27,12 @@ from launch.command import Composed, carried_out, checked_first
 from launch.evaluate.rows import write_rejects
 from launch.train_reward.armorm import read_armorm, train_armorm
 from launch.train_reward.data import Data, read
+from launch.train_reward.judges import prompt_note, write_prompt
 from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
 from launch.train_reward.states import check_states, embedded_from, mark_states
 from rewards.training.armorm_fit import ArmoModel
 from rl.policy import check_policy
+from rl.reward_training.recipes import JudgeModel
 from rl.settings import ClusterSettings
 
 
@@ -85,6 +86,8 @@ class Job:
         if isinstance(self.recipe, ArmoModel):
             summary = train_armorm(self.recipe, found, folder, self.states, self.settings.seed, report)
         else:
+            if isinstance(self.recipe, JudgeModel) and (note := prompt_note(self.recipe, found.rows.rows)):
+                report(note)
             summary = train(self.recipe, found, folder, self.settings, self.cluster, report)
         summary |= {"rows": found.used, "rejected": rejected}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -116,9 +119,8 @@ def train(
         )
     finally:
         stop_cluster()
-    template_file = getattr(recipe, "template_file", None)
-    if template_file is not None:  # a judge is to be asked as it was taught
-        shutil.copy(template_file, folder / "model" / "compare.md")
+    if isinstance(recipe, JudgeModel):
+        write_prompt(recipe, found.rows.rows, folder / "model", report)
     return summary
 
 

@@ -17,6 +17,7 @@ from rewards.training.rows import Judgement, Preference, Signs, Turns
 from rewards.verdicts import Comparison, fill
 
 History = Literal["labels", "positive"]
+_HOLE = "\0"
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,30 @@ def mark_judgements(template: ChatTemplate, rows: Sequence[Judgement], prompt: s
         positions = np.arange(start - 1, len(ids) - 1, dtype=np.int32)
         examples.append(Marked(ids[:-1], positions, ids[start:]))
     return examples
+
+
+def asked_otherwise(row: Judgement, prompt: str, system: str | None) -> str | None:
+    """Which part of a row's own conversation `prompt` and `system` do not make: `system turn` or `prompt`, or None.
+
+    None too for a comparison, which is put into `prompt`. A user turn comes of `prompt` where it has its fixed texts in
+    their order, whatever stands between them.
+    """
+    if isinstance(row.asked, Comparison):
+        return None
+    *head, user = row.asked
+    if [(turn.role, turn.content) for turn in head] != ([] if system is None else [("system", system)]):
+        return "system turn"
+    first, *between, last = fill(prompt, Comparison(_HOLE, _HOLE, _HOLE)).split(_HOLE)
+    text = user.content
+    if user.role != "user" or not text.startswith(first):
+        return "prompt"
+    place = len(first)
+    for fixed in between:
+        found = text.find(fixed, place)
+        if found < 0:
+            return "prompt"
+        place = found + len(fixed)
+    return None if text.endswith(last) and place <= len(text) - len(last) else "prompt"
 
 
 def pair_ids(template: ChatTemplate, rows: Sequence[Preference]) -> list[Pair]:

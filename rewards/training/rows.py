@@ -121,7 +121,7 @@ def parse_objectives(record: Mapping[str, Any], names: Sequence[str]) -> Objecti
 
 
 def parse_judgement(record: Mapping[str, Any]) -> Judgement:
-    """A judgement with a verdict on both responses, and what was asked."""
+    """A judgement with a verdict on both responses, and what was asked; `judgement` goes before a conversation."""
     asked: Comparison | Turns
     if "judgement" in record:
         texts = [record.get(name) for name in ("question", "response_a", "response_b")]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from rewards.chat import ChatTemplate, Turn
-from rewards.training.examples import mark_judgements, mark_signs, pair_ids
+from rewards.training.examples import asked_otherwise, mark_judgements, mark_signs, pair_ids
 from rewards.training.rows import Judgement, Signs, parse_preference
-from rewards.verdicts import Comparison, fill, parse
+from rewards.verdicts import DEFAULT_TEMPLATE, Comparison, fill, parse
 from tests.tiny import make_tokenizer
 
 LABELS = ("+", "-")
@@ -53,6 +53,30 @@ def test_a_judge_learns_all_that_it_writes_and_nothing_that_it_reads(template):
     assert example.positions.tolist() == list(range(len(asked.ids) - 1, len(example.ids)))
     ends = template.tokenizer.eos_token
     assert template.tokenizer.decode(example.targets).removesuffix(ends) in (written, written + ends)
+
+
+PROMPT = "Q: {question}\nA: {response_a}\nB: {response_b}\nWhich?"
+
+
+def asked(user: str, *head: Turn, prompt: str = PROMPT, system: str | None = None) -> str | None:
+    written = "<resp_a_judge>Correct</resp_a_judge><resp_b_judge>Correct</resp_b_judge>"
+    return asked_otherwise(Judgement((*head, Turn("user", user)), written, parse(written)), prompt, system)
+
+
+def test_a_conversation_made_with_the_prompt_is_known_from_others():
+    one = Comparison("2 + 2?", "4\nB: no", "{question} Which?")
+    assert asked(fill(PROMPT, one)) is None
+    assert asked(fill(DEFAULT_TEMPLATE, one), prompt=DEFAULT_TEMPLATE) is None
+    for other in (fill(DEFAULT_TEMPLATE, one), fill(PROMPT, one) + " Now", "Q: 2 + 2?\nA: 4\nB:\nWhich?", "Q: "):
+        assert asked(other) == "prompt"
+    assert asked("Q: Q", prompt="Q{question}Q{response_a}Q{response_b}Q") == "prompt"
+
+
+def test_a_conversation_with_another_system_turn_is_known():
+    user, system = fill(PROMPT, Comparison("q", "a", "b")), Turn("system", "Be fair.")
+    assert asked(user, system, system="Be fair.") is None
+    assert asked(user, system) == asked(user, system="Be fair.") == "system turn"
+    assert asked(user, system, system="Be quick.") == "system turn"
 
 
 def test_both_sides_of_a_pair_are_whole_conversations(template):
