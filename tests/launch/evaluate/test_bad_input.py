@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.launch.evaluate.commands import evaluate, figures
+
+
+def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
+    solutions.write_text('{"prompt": "cut sho\n' + solutions.read_text() + '{"prompt": "?", "answers": ["x"]}\n')
+    assert evaluate(solutions) == 0
+    assert figures(solutions)["problems"] == 9
+    said = capfd.readouterr().out
+    assert "solutions.jsonl, line 1: not valid JSON" in said
+    assert "solutions.jsonl, line 11: neither labels nor a reference answer" in said
+    rejects = (solutions.parent / "found" / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(one)["line"] for one in rejects] == [1, 11]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rewards=[omr]"], "did you mean orm"),
+        (['rewards=["verifier timeout=3"]'], "did you mean reward.timeout_s"),
+        (["rewards=[verifier,verifier]"], "rewards: verifier stands there twice"),
+        (["rewards=[armorm]", "+x=1"], "x is no such key"),
+        (["kind=best_of_m"], "did you mean best_of_n"),
+        (["n=[0]"], "n must be sizes of at least 1"),
+        (["level=2"], "level must lie in (0, 1)"),
+        (["threshold=7"], "threshold must lie in (0, 1], not 7"),
+        (["n=[8]"], "has that many responses, the most is 4; give smaller sizes as n=[1,4]"),
+        (["kind=process_bench"], "rewards is empty: name what is to score the steps"),
+        (["kind=process_bench", "rewards=[prm]"], "can be used for kind=process_bench: line 1: there is no problem"),
+        (["kind=reward_bench"], "rewards is empty: name what is to score the pairs"),
+        (["kind=reward_bench", "rewards=[verifier]"], "can be used for kind=reward_bench: line 1: there is no subset"),
+        (["input=null", "n=[2,8]", "rollout.responses=4"], "n=8: only rollout.responses=4 are drawn to each problem"),
+        (["input=nowhere.jsonl"], "input nowhere.jsonl: there is no such file"),
+        (["input=null", "kind=process_bench"], "kind=process_bench needs input=FILE"),
+        (["rewards=verifier"], "rewards: expected"),
+        (["-m", "seed=1,2"], "a sweep cannot write one folder"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solutions, capfd, words, message):
+    assert evaluate(solutions, *words) == 2
+    errors = capfd.readouterr().err.strip()
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert "\n" not in errors
+    assert not (solutions.parent / "found").exists()
+
+
+def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
+    assert evaluate(solutions) == 0
+    solutions.write_text(solutions.read_text() * 2)
+    assert evaluate(solutions) == 2
+    assert "holds another evaluation" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        ({"alpacaeval-easy": 97}, (), "subset alpacaeval-easy: an accuracy lies in [0, 1], not 97"),
+        ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "holds accuracies, no pairs that a reward could score"),
+    ],
+)
+def test_an_input_that_was_refused_can_be_mended_in_the_same_folder(tmp_path, capfd, content, words, message):
+    file = tmp_path / "accuracies.json"
+    file.write_text(json.dumps(content))
+    assert evaluate(file, "kind=reward_bench", *words) == 2
+    assert message in capfd.readouterr().err
+    file.write_text(json.dumps({"alpacaeval-easy": 0.97}))
+    assert evaluate(file, "kind=reward_bench") == 0
+
+
+def test_labels_of_one_class_are_warned_of_without_a_reward(tmp_path, capfd):
+    file = tmp_path / "solutions.jsonl"
+    file.write_text(json.dumps({"prompt": "?", "answers": ["A: 1", "A: 2"], "label": [0, 0]}) + "\n")
+    assert evaluate(file) == 0
+    assert "WARNING: there is no right response among these" in capfd.readouterr().out
+
+
+def test_rows_that_would_break_the_libraries_cost_only_themselves(solutions, capfd):
+    """Half an emoji reaches tokenizers and files, a huge integer and a deep nest stop the parser."""
+    row = json.loads(solutions.read_text().splitlines()[0])
+    cut = json.dumps(row | {"answers": ["cut \ud83d", "b", "c", "d"]})
+    huge = json.dumps(row | {"id": "?"}).replace('"?"', "9" * 5000)
+    deep = json.dumps(row | {"id": "?"}).replace('"?"', "[" * 5000 + "]" * 5000)
+    solutions.write_text("\n".join([cut, huge, deep]) + "\n" + solutions.read_text())
+    assert evaluate(solutions, "rewards=[verifier]") == 0
+    assert figures(solutions)["problems"] == 9
+    assert figures(solutions)["rejected"] == 3
+    said = capfd.readouterr().out
+    assert "3 rows could not be used: see rejects.jsonl" in said
+    rejects = (solutions.parent / "found" / "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(one)["line"] for one in rejects] == [1, 2, 3]
