@@ -27,7 +27,7 @@ from launch.evaluate.measure import Bench
 from launch.evaluate.rows import write_rejects
 from launch.evaluate.scores import Entry, entries
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
-from launch.nodes import ConfigurationError, build
+from launch.nodes import ConfigurationError, build, one_line
 from rewards.types import Reward
 from rl.settings import RolloutSettings
 from rl.tasks import Task
@@ -95,6 +95,10 @@ def check_drawing(settings: EvaluateSettings, rollout: RolloutSettings, task: Ta
         )
     if not getattr(task, "graded", True):
         raise ConfigurationError("task: its problems have no answers, so nothing says which samples are right")
+    try:
+        task.held_out_problems(settings.problems)
+    except ValueError as error:  # it names the key by which the training loop asks for them
+        raise ConfigurationError(one_line(error).replace("evaluate_problems", "problems")) from error
 
 
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:

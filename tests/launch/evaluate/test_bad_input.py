@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from launch.evaluate.__main__ import main
 from tests.launch.evaluate.commands import evaluate, figures
 
 
@@ -48,6 +49,23 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solution
     assert message in errors
     assert "\n" not in errors
     assert not (solutions.parent / "found").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["problems=5"], "task.held_out has 2: set problems=2 or less"),
+        (["problems=2", "task.answer=null"], "task: its problems have no answers"),
+    ],
+)
+def test_a_task_that_cannot_be_measured_on_is_refused_before_drawing(tmp_path, capfd, words, message):
+    for name in ("train", "held_out"):
+        rows = [{"problem": f"{name} {n}?", "answer": str(n)} for n in range(2)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [f"task.{name}={tmp_path / name}.jsonl" for name in ("train", "held_out")]
+    assert main([f"folder={tmp_path / 'found'}", "task=jsonl", *files, *words]) == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / "found").exists()
 
 
 def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
