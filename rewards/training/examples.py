@@ -6,7 +6,7 @@ step, every token of a judgement. Whatever is read has no loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,11 +22,17 @@ _HOLE = "\0"
 
 @dataclass(frozen=True)
 class Marked:
-    """One sequence: `targets[k]` (M,) is to be predicted at position `positions[k]` (M,) of `ids` (L,); all int32."""
+    """One sequence: `targets[k]` (M,) is to be predicted at position `positions[k]` (M,) of `ids` (L,); all int32.
+
+    With soft targets that is so with the probability `shares[k]` (M,), float32 in [0.5, 1], and with the rest of it
+    `others[k]` (M,), int32, is.
+    """
 
     ids: np.ndarray
     positions: np.ndarray
     targets: np.ndarray
+    others: np.ndarray | None = None
+    shares: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,8 +66,8 @@ def mark_signs(
     """Conversations of steps, their labels to be predicted where the assistant's turns begin; nothing else counts.
 
     `system` is the text of the system turn where a row brings none. What the model reads in earlier assistant turns
-    is the row's `labels`, as in plain fine-tuning, or always the `positive` label, as in scoring. Raises ValueError
-    where a label is not one token.
+    is the row's `labels`, as in plain fine-tuning, or always the `positive` label, as in scoring. To be predicted are a
+    row's shares where it has them, else its labels. Raises ValueError where a label is not one token.
     """
     numbers = dict(zip(labels, template.label_ids(labels), strict=True))
     conversations = []
@@ -76,9 +82,23 @@ def mark_signs(
         Marked(
             np.array(one.ids[: one.positions[-1] + 1], dtype=np.int32),
             np.array(one.positions, dtype=np.int32),
-            np.array([numbers[label] for label in row.labels], dtype=np.int32),
+            *_targets(row, numbers, labels),
         )
         for one, row in zip(template.render(conversations), rows, strict=True)
+    ]
+
+
+def _targets(row: Signs, numbers: Mapping[str, int], labels: Sequence[str]) -> list[np.ndarray]:
+    """The likelier labels' ids; for soft targets also the others' ids, and the probabilities of the likelier."""
+    if row.shares is None:
+        return [np.array([numbers[label] for label in row.labels], dtype=np.int32)]
+    positive, negative = (numbers[label] for label in labels)
+    shares = np.array(row.shares, dtype=np.float32)
+    likely = shares >= 0.5
+    return [
+        np.where(likely, positive, negative).astype(np.int32),
+        np.where(likely, negative, positive).astype(np.int32),
+        np.maximum(shares, 1 - shares),
     ]
 
 

@@ -2,7 +2,8 @@
 
 | kind          | a row                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
-| signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data)  |
+| signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data); |
+|               | for soft targets `values` too, a share in [0, 1] for each label (Math-Shepherd's soft estimation)  |
 | pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts beside a `prompt` |
 | objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null a objective (ArmoRM's data)         |
 | judgements    | `messages` that end with a judgement, or `question`, `response_a`, `response_b`, `judgement`       |
@@ -21,6 +22,7 @@ from rewards.chat import Turn
 from rewards.verdicts import Comparison, Verdict, parse
 
 SIGN_FIELDS = frozenset({"id", "conversations", "messages"})
+SOFT_SIGN_FIELDS = SIGN_FIELDS | {"values"}
 PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected"})
 JUDGEMENT_FIELDS = frozenset({"id", "messages", "conversations", "question", "response_a", "response_b", "judgement"})
 OBJECTIVE_FIELDS = frozenset({"id", "messages", "prompt", "response", "objectives"})
@@ -33,11 +35,15 @@ Turns = tuple[Turn, ...]
 
 @dataclass(frozen=True)
 class Signs:
-    """User turns, and the label that answers each of them; a system text or None."""
+    """User turns, and the label that answers each of them; a system text or None.
+
+    `shares` are the probabilities of the positive label after each turn, where they are to be learned instead.
+    """
 
     users: tuple[str, ...]
     labels: tuple[str, ...]
     system: str | None = None
+    shares: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,11 @@ class Judgement:
     verdict: Verdict
 
 
-def parse_signs(record: Mapping[str, Any], labels: Sequence[str]) -> Signs:
-    """A conversation of user turns, each answered with one of `labels`; a system turn may come first."""
+def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool = False) -> Signs:
+    """A conversation of user turns, each answered with one of `labels`; a system turn may come first.
+
+    With `soft` the row's `values` are its shares.
+    """
     turns = list(_messages(_either(record, "conversations", "messages"), "conversations"))
     system = turns.pop(0).content if turns and turns[0].role == "system" else None
     if not turns or len(turns) % 2:
@@ -79,9 +88,9 @@ def parse_signs(record: Mapping[str, Any], labels: Sequence[str]) -> Signs:
             raise ValueError(f"step {place // 2} is empty")
         if wanted == "assistant" and turn.content.strip() not in labels:
             raise ValueError(f"step {place // 2} is labelled {turn.content[:20]!r}: expected one of {list(labels)}")
-    return Signs(
-        tuple(turn.content for turn in turns[::2]), tuple(turn.content.strip() for turn in turns[1::2]), system
-    )
+    signs = tuple(turn.content.strip() for turn in turns[1::2])
+    shares = _shares(record.get("values"), len(signs)) if soft else None
+    return Signs(tuple(turn.content for turn in turns[::2]), signs, system, shares)
 
 
 def parse_preference(record: Mapping[str, Any]) -> Preference:
@@ -175,6 +184,18 @@ def _answered(value: Any, name: str) -> Turns:
     if not turns[-1].content.strip():
         raise ValueError(f"{name}: the response is empty")
     return turns
+
+
+def _shares(values: Any, steps: int) -> tuple[float, ...]:
+    if values is None:
+        raise ValueError("there are no values, which soft targets are: a share in [0, 1] for each step")
+    if not isinstance(values, list) or len(values) != steps:
+        found = f"{len(values)} of them" if isinstance(values, list) else type(values).__name__
+        raise ValueError(f"values must be a list of {steps} shares, one for each step, not {found}")
+    for place, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise ValueError(f"the value of step {place} must be a share in [0, 1]")
+    return tuple(map(float, values))
 
 
 def _number(value: Any, name: str) -> float:

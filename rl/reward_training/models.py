@@ -59,7 +59,10 @@ class PositionReader(nn.Module):
 
 
 class LabelTrainee:
-    """Cross-entropy at the marked positions, over the vocabulary or over the `candidates` (token ids) alone."""
+    """Cross-entropy at the marked positions, over the vocabulary or over the `candidates` (token ids) alone.
+
+    With soft targets it is the cross-entropy with both labels, each by its share.
+    """
 
     def __init__(
         self, path: str, dtype: Precision, strategy: DeviceStrategy, candidates: tuple[int, ...] | None
@@ -71,21 +74,32 @@ class LabelTrainee:
         self.candidates = None if candidates is None else torch.tensor(candidates)
 
     def losses(self, engine: nn.Module, items: Sequence[Marked], layout: Layout, device: str) -> tuple[Tensor, Tensor]:
-        """See Trainee; a term is right where its target has the highest logit."""
+        """See Trainee; a term is right where its target, of soft ones the likelier, has the highest logit."""
         ids, positions, starts = lay_out([item.ids for item in items], layout)
         rows = torch.cat([torch.full((item.counted,), row) for item, (row, _) in zip(items, starts, strict=True)])
         columns = torch.cat(
             [torch.as_tensor(item.positions).long() + start for item, (_, start) in zip(items, starts, strict=True)]
         )
-        targets = torch.cat([torch.as_tensor(item.targets).long() for item in items]).to(device)
         placed = [None if value is None else value.to(device) for value in (ids, positions, rows, columns)]
         logits = engine(*placed)
         if self.candidates is not None:
-            candidates = self.candidates.to(device)
-            logits = logits[:, candidates]
-            targets = (targets[:, None] == candidates).int().argmax(dim=1)
-        loss = nn.functional.cross_entropy(logits, targets, reduction="sum")
+            logits = logits[:, self.candidates.to(device)]
+        targets = self._places([item.targets for item in items], device)
+        if items[0].shares is None:
+            loss = nn.functional.cross_entropy(logits, targets, reduction="sum")
+        else:
+            shares = torch.cat([torch.as_tensor(item.shares) for item in items]).to(device)
+            others = self._places([item.others for item in items], device)
+            first, second = (nn.functional.cross_entropy(logits, ids, reduction="none") for ids in (targets, others))
+            loss = (shares * first + (1 - shares) * second).sum()
         return loss, (logits.argmax(dim=1) == targets).sum()
+
+    def _places(self, ids: Sequence[Any], device: str) -> Tensor:
+        """Token ids (N,), of all rows, as places among the logits."""
+        together = torch.cat([torch.as_tensor(some).long() for some in ids]).to(device)
+        if self.candidates is None:
+            return together
+        return (together[:, None] == self.candidates.to(device)).int().argmax(dim=1)
 
     def write(self, weights: dict[str, Tensor], source: str, folder: Path) -> None:
         """An ordinary causal language model's folder."""

@@ -21,11 +21,15 @@ from rl.settings import require
 
 
 class Recipe(Protocol):
-    """A kind of reward model. `fields` are the fields of a row that something reads."""
+    """A kind of reward model."""
 
-    fields: ClassVar[frozenset[str]]
     model: str
     training: TrainingSettings
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of a row that something reads."""
+        ...
 
     def parse(self, record: Mapping[str, Any]) -> Any:
         """A row of the file. Raises ValueError with the reason where it cannot be used."""
@@ -63,23 +67,37 @@ class Template:
 class SignModel(Template):
     """An outcome or process reward model in RLHFlow's form, from `conversations` whose assistant turns are labels.
 
-    One turn a conversation makes an outcome model, a turn a step a process model. Only the labels have a loss.
+    One turn a conversation makes an outcome model, a turn a step a process model. Only the labels have a loss: the
+    cross-entropy with the label, or for soft targets with the row's share of the positive label, Math-Shepherd's soft
+    estimation (arXiv 2312.08935, section 3.3.2).
     """
 
-    fields: ClassVar[frozenset[str]] = rows.SIGN_FIELDS
     model: str  # folder or hub name of a causal language model with tokenizer and chat template
     training: TrainingSettings
     labels: tuple[str, str] = ("+", "-")  # the positive one first
     system: str | None = None  # text of a system turn, where a row brings none; None: what the template does by itself
     history: History = "labels"  # what stands in earlier assistant turns: the labels, or always the positive one
     softmax: Literal["vocabulary", "labels"] = "vocabulary"  # what a label is told from
+    targets: Literal["hard", "soft"] = "hard"  # the labels, or the rows' `values`: shares of the positive one
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """See Recipe."""
+        return rows.SOFT_SIGN_FIELDS if self.targets == "soft" else rows.SIGN_FIELDS
 
     def parse(self, record: Mapping[str, Any]) -> Signs:
         """See Recipe."""
-        return rows.parse_signs(record, self.labels)
+        return rows.parse_signs(record, self.labels, soft=self.targets == "soft")
 
     def fault(self, found: Sequence[Signs]) -> str | None:
-        """A label that no row has."""
+        """A label that no row has, or one share that all steps have."""
+        if self.targets == "soft":
+            shares = {share for row in found for share in row.shares or ()}
+            return (
+                f"every step has the value {shares.pop():g}: there is nothing to tell apart"
+                if len(shares) == 1
+                else None
+            )
         missing = [label for label in self.labels if not any(label in row.labels for row in found)]
         return f"no step is labelled {missing[0]!r}: there is nothing to tell apart" if missing else None
 

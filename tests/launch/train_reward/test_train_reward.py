@@ -73,6 +73,21 @@ def test_a_class_whose_rows_are_all_too_long_is_missing(tmp_path, name, kind, sa
         read(recipe_of(f"{name}_tiny"), data)
 
 
+def test_soft_targets_need_values_that_differ(tmp_path):
+    rows = [{**row, "values": [1.0] * (len(row["conversations"]) // 2)} for row in draw_rows("prm", 4)]
+    path, soft = tmp_path / "rows.jsonl", recipe_of("prm_tiny", "recipe.targets=soft")
+    written(path, draw_rows("prm", 4))
+    with pytest.raises(ConfigurationError, match="line 1: there are no values"):
+        read(soft, path)
+    written(path, rows)
+    assert "fields that nothing reads: values (4 rows)" in "".join(read(recipe_of("prm_tiny"), path).notes())
+    with pytest.raises(ConfigurationError, match="every step has the value 1: there is nothing to tell apart"):
+        read(soft, path)
+    rows[0]["values"][0] = 0.5
+    written(path, rows)
+    assert read(soft, path).used == 4 and not list(read(soft, path).notes())
+
+
 def test_a_file_that_teaches_nothing_is_refused_before_anything_starts(tmp_path, capsys):
     turns = [{"role": "user", "content": "1 + 1 = 2"}, {"role": "assistant", "content": "+"}]
     data = written(tmp_path / "one.jsonl", [{"conversations": turns}] * 5)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from rewards.chat import ChatTemplate, Turn
@@ -34,6 +36,15 @@ def test_the_history_holds_the_labels_or_always_the_positive_one(template):
     after = labels.positions[0] + 1
     assert (labels.ids[after], positive.ids[after]) == (minus, plus)
     assert (labels.ids != positive.ids).sum() == 1
+
+
+def test_soft_targets_are_both_signs_by_their_shares(template):
+    plus, minus = template.label_ids(LABELS)
+    [soft] = mark_signs(template, [replace(ROW, shares=(0.25, 0.5))], LABELS, None, "labels")
+    [hard] = mark_signs(template, [ROW], LABELS, None, "labels")
+    assert (soft.targets.tolist(), soft.others.tolist()) == ([minus, plus], [plus, minus])
+    assert soft.shares.tolist() == [0.75, 0.5] and hard.shares is None
+    assert soft.ids.tolist() == hard.ids.tolist() and soft.positions.tolist() == hard.positions.tolist()
 
 
 def test_a_row_s_own_system_turn_goes_before_the_recipe_s(template):

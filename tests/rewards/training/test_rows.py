@@ -24,6 +24,29 @@ def test_a_system_turn_stays_with_its_row():
     assert row.system == "Be fair." and row.labels == ("-",)
 
 
+def test_values_are_read_as_shares_only_where_they_are_the_targets():
+    record = {"conversations": said("a", "+", "b", "-"), "values": [0.25, 0]}
+    assert parse_signs(record, LABELS, soft=True).shares == (0.25, 0.0)
+    assert parse_signs(record, LABELS).shares is None
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (None, "there are no values"),
+        ([1], "2 shares, one for each step, not 1 of them"),
+        ("many", "not str"),
+        ([0, 1.5], "value of step 1 must be a share"),
+        ([math.nan, 0], "value of step 0"),
+        ([True, 0], "value of step 0"),
+        ([10**400, 0], "value of step 0"),
+    ],
+)
+def test_values_that_are_no_shares_are_refused(values, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse_signs({"conversations": said("a", "+", "b", "-"), "values": values}, LABELS, soft=True)
+
+
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
