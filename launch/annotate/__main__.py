@@ -60,6 +60,9 @@ class Job:
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
         self.found = sources_of(settings, self.rollout, self.task, load_tokenizer(self.policy.path))
+        usable = len(self.found.rows)
+        self.found.rows = self.found.rows[: settings.problems]
+        self.left = usable - len(self.found.rows)
         self.folder = Path(settings.folder)
         self.logs = self.folder / "logs"
         claim(self.folder, settings, config, names)
@@ -70,6 +73,8 @@ class Job:
 
     def run(self, console: Console) -> None:
         """Annotate what is not annotated yet, and write everything else from it."""
+        left = [f"problems={self.settings.problems}: {self.left} more of the input's are left out"] if self.left else []
+        console.print(*left, sep="\n", end="\n" if left else "", markup=False, highlight=False)
         journal = self.folder / "annotated.jsonl"
         rate = self._label(journal, console)
         with journal.open(encoding="utf-8") as file:
@@ -84,7 +89,8 @@ class Job:
         report["rejects"] = len(self.found.rejects)
         (self.folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
         files = ", ".join(f"{self.folder / name} ({count})" for name, count in report["files"].items())
-        for line in [*self.found.notes(), *said, *rate, f"files: {files}"]:
+        rejected = [f"{report['rejects']} could not be used: see rejects.jsonl"] if report["rejects"] else []
+        for line in [*left, *self.found.notes(), *rejected, *said, *rate, f"files: {files}"]:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _label(self, journal: Path, console: Console) -> list[str]:

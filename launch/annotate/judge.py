@@ -29,10 +29,13 @@ Rights = Mapping[tuple[str, str], bool]
 
 
 class VerifiedJudge:
-    """A judge that knows: its verdicts are the reference answers', its text names each side's final answer."""
+    """A judge that knows: its verdicts are the reference answers', its text names each side's final answer.
 
-    def __init__(self, rights: Rights, template: str | None = None) -> None:
-        self.rights = rights
+    `rights` are to be set before it is asked.
+    """
+
+    def __init__(self, template: str | None = None) -> None:
+        self.rights: Rights = {}
         self.prompt, self.system = load_template(template), SYSTEM
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
@@ -88,7 +91,7 @@ def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeRe
 
 
 def rights_of(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
-    """Which solutions are right, by question and text."""
+    """Which solutions are right, by question and text; the records must have different questions."""
     return {
         (question_of(record), text): bool(label)
         for record in records
@@ -104,33 +107,52 @@ def judge_rows(
     folder: Path,
     console: Console,
 ) -> Iterator[dict[str, Any]]:
-    """A row for every judgement, of all problems: `conversations`, or `left_out` with the reason.
+    """A row for every judgement, of all problems: `conversations` and parts, or `left_out` with the reason.
 
     The judgements of a batch of problems are kept in `folder` as soon as they are made; those that are there are read.
     """
-    rights = rights_of(records)
+    verified = VerifiedJudge(settings.judge_template)
     if reward is None:
-        reward = PairJudgeReward(VerifiedJudge(rights, settings.judge_template), seed=settings.seed)
+        reward = PairJudgeReward(verified, seed=settings.seed)
     recorder = Recorder(reward.judge)
     prompt = getattr(reward.judge, "prompt", load_template(None))
     system = getattr(reward.judge, "system", SYSTEM)
     reward.judge = recorder
     journal = folder / f"judgements_{file_name(str(settings.judge))}.jsonl"
-    groups = [group for record in records if (group := _group(record)) is not None]
-    batches = [groups[start : start + batch] for start in range(0, len(groups), batch)]
+    compared = [record for record in records if _group(record) is not None]
+    batches = judged_together(compared, batch)
     done = whole_batches(journal, [1] * len(batches))
     with journal.open("a", encoding="utf-8") as file:
         for number in range(done, len(batches)):
             recorder.said.clear()
-            reward.score(batches[number])
+            rights = verified.rights = rights_of(batches[number])
+            reward.score([group for record in batches[number] if (group := _group(record)) is not None])
             said = [_record(one, verdict, rights) for one, verdict in recorder.said]
             file.write(json.dumps({"judgements": said}, ensure_ascii=False) + "\n")
             file.flush()
-            console.print(f"judged: {min((number + 1) * batch, len(groups))}/{len(groups)} problems", highlight=False)
+            judged = sum(map(len, batches[: number + 1]))
+            console.print(f"judged: {judged}/{len(compared)} problems", highlight=False)
     with journal.open(encoding="utf-8") as file:
         for line in file:
             for judgement in json.loads(line)["judgements"]:
                 yield _row(judgement, prompt, system)
+
+
+def judged_together(records: Sequence[Record], size: int) -> list[list[Record]]:
+    """The records in batches of at most `size`, in order, none with the same question twice.
+
+    A comparison says which question it is about, but not which of two reference answers to it holds.
+    """
+    batches: list[list[Record]] = []
+    asked: set[str] = set()
+    for record in records:
+        question = question_of(record)
+        if not batches or len(batches[-1]) == size or question in asked:
+            batches.append([])
+            asked = set()
+        batches[-1].append(record)
+        asked.add(question)
+    return batches
 
 
 def _group(record: Record) -> Group | None:
@@ -152,7 +174,7 @@ def _record(one: Comparison, verdict: Verdict, rights: Rights) -> dict[str, Any]
 
 
 def _row(judgement: Mapping[str, Any], prompt: str, system: str | None) -> dict[str, Any]:
-    """The conversation of a judgement, or why there is none."""
+    """A judgement as a conversation and by its parts, for a recipe with a prompt of its own; or why there is none."""
     if judgement["verdict"] is None:
         return {"left_out": judgement["reason"]}
     if judgement["verdict"] != judgement["truth"]:
@@ -163,4 +185,5 @@ def _row(judgement: Mapping[str, Any], prompt: str, system: str | None) -> dict[
     turns = [{"role": "system", "content": system}] if system else []
     turns.append({"role": "user", "content": fill(prompt, question)})
     turns.append({"role": "assistant", "content": judgement["text"]})
-    return {"conversations": turns}
+    parts = {"question": question.question, "response_a": question.a, "response_b": question.b}
+    return {"conversations": turns, **parts, "judgement": judgement["text"]}

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from launch.annotate.settings import AnnotateSettings
+from launch.annotate.settings import TASK_PROBLEMS, AnnotateSettings
 from launch.evaluate.rows import Reject, Rows, check_prompt, read_rows
 from launch.responses import SEVERAL, group_of
 from rewards.types import Problem
@@ -21,7 +21,7 @@ FIELDS = frozenset(
     {"id", "problem", "prompt", "question", "answers", "responses", "response", "steps", "answer", "solution"}
     | {"label", "labels", "step_labels"}
 )
-"""What a row may hold. Labels are not read: the reference answer grades solutions and continuations alike."""
+"""What a row may hold. Labels are only counted: the reference answer grades solutions and continuations alike."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ def parse_source(record: Mapping[str, Any], line: int) -> Source:
             raise ValueError(f"step {index} is empty")
     if given and not group.responses:
         raise ValueError("the list of answers is empty")
+    for name in ("label", "labels"):
+        if isinstance(record.get(name), list) and len(record[name]) != len(group.responses):
+            raise ValueError(f"{len(group.responses)} answers, but {len(record[name])} in {name}")
     return Source(line, problem, tuple(response.text for response in group.responses) if given else None)
 
 
 def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task | None, tokenizer: Any) -> Rows[Source]:
-    """The first `settings.problems` usable problems of the input or of the task's training split.
+    """Every usable problem of the input, or as many of the task's training split as are asked for.
 
     A prompt which the policy's template refuses, or too long to be answered, is set aside too.
     """
@@ -56,7 +59,7 @@ def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task 
         found = read_rows(Path(settings.input), parse_source, FIELDS)
     else:
         assert task is not None
-        drawn = islice(task.train_problems(settings.seed), settings.problems)
+        drawn = islice(task.train_problems(settings.seed), settings.problems or TASK_PROBLEMS)
         found = Rows(Path("task"), [Source(number, problem, None) for number, problem in enumerate(drawn, start=1)])
     kept = []
     for source in found.rows:
@@ -67,7 +70,7 @@ def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task 
             found.rejects.append(
                 Reject(source.line, reason, {"id": source.problem.id, "prompt": source.problem.prompt})
             )
-    found.rows = kept[: settings.problems]
+    found.rows = kept
     found.rejects.sort(key=lambda reject: reject.line)
     return found
 

@@ -11,6 +11,9 @@ from launch.nodes import ConfigurationError, checked, unknown_key
 from rewards.steps import Splitter, splitter
 from rl.settings import require
 
+TASK_PROBLEMS = 200
+"""How many of a task's problems are annotated where nothing is said: it has no end."""
+
 GROUPS = ("policy", "task", "rollout", "cluster")
 
 
@@ -20,7 +23,7 @@ class AnnotateSettings:
 
     folder: str
     input: str | None = None
-    problems: int = 200
+    problems: int | None = None
     seed: int = 1
     continuations: int = 8
     labels: Literal["hard", "soft"] = "hard"
@@ -32,8 +35,8 @@ class AnnotateSettings:
     judge_template: str | None = None
 
     def __post_init__(self) -> None:
-        for key in ("problems", "continuations"):
-            require(getattr(self, key) >= 1, f"{key} must be at least 1, not {getattr(self, key)}")
+        require(self.problems is None or self.problems >= 1, f"problems must be at least 1, not {self.problems}")
+        require(self.continuations >= 1, f"continuations must be at least 1, not {self.continuations}")
         require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
         require(self.input is None or Path(self.input).is_file(), f"input {self.input}: there is no such file")
         require(

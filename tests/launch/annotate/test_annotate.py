@@ -216,6 +216,7 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
         good | {"answer": [5]},
         good | {"colour": "red"},
         good | {"answers": ["so sure " * 900 + "\n\nA: 5"]},
+        good | {"label": [1, 0]},
     )
     folder = tmp_path / "found"
     assert main(words(folder, source, policy, "splitter=blank_line")) == 0
@@ -234,10 +235,20 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
     assert reasons[9] == "the list of answers is empty"
     assert "answer must be text or a number" in reasons[10]
     assert "do not fit into rollout.max_model_len" in reasons[12]
+    assert reasons[13] == "1 answers, but 2 in label"
     assert [record["line"] for record in rows_of(folder / "annotated.jsonl")] == [1, 6, 11, 12]
     assert len(rows_of(folder / "prm.jsonl")) == 3
     out = capfd.readouterr().out
+    assert f"{len(rejects)} could not be used: see rejects.jsonl" in out
     assert f"{source}, line 2: not valid JSON" in out and "fields that nothing reads: colour (1 rows)" in out
+
+
+def test_a_file_is_annotated_whole_and_what_problems_leaves_out_is_said(world, tmp_path, policy, capfd):
+    assert main(words(tmp_path / "few", many(tmp_path), policy, "problems=4")) == 0
+    out = capfd.readouterr().out
+    assert "annotated: 4/4 problems" in out
+    assert out.count("problems=4: 6 more of the input's are left out") == 2  # before the work, and after it
+    assert AnnotateSettings(folder="unused").problems is None
 
 
 def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsys):

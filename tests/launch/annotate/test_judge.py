@@ -9,6 +9,7 @@ from launch.annotate.judge import judge_rows, make_reward, rights_of, verified_t
 from launch.annotate.settings import AnnotateSettings
 from launch.nodes import ConfigurationError
 from rewards.pairjudge import PairJudgeReward
+from rewards.training.rows import parse_judgement
 from rewards.verdicts import Comparison, Verdict, parse
 
 VERIFIED = AnnotateSettings(folder="unused", judge="verified")
@@ -65,6 +66,21 @@ def test_verified_judgements_compare_distinct_answers_of_one_problem(tmp_path):
         assert len(shown) == 2
         verdict = parse(assistant["content"])
         assert sorted([verdict.a, verdict.b]) == sorted(rights["1 + 1?", text] for text in shown)
+
+
+def test_two_problems_with_one_question_and_different_answers_are_judged_each_by_its_own(tmp_path):
+    other = {**record(1, 2, 3), "id": "other", "answer": "3", "label": [0, 1]}
+    found = rows(tmp_path, [record(1, 2, 3), other, record(2, 3, 4)], batch=3)
+    assert len(found) == 3
+    for row, right in zip(found, ("2", "3", "3"), strict=True):
+        verdict = parse(row["judgement"])
+        assert verdict.a == row["response_a"].endswith(right) and verdict.b == row["response_b"].endswith(right)
+
+
+def test_a_judgement_brings_its_parts_for_a_recipe_with_a_prompt_of_its_own(tmp_path):
+    [row] = rows(tmp_path, [record(1, 2, 3)])
+    assert row["conversations"][-1]["content"] == row["judgement"]
+    assert parse_judgement(row).asked == Comparison(row["question"], row["response_a"], row["response_b"])
 
 
 def test_a_judgement_that_the_reference_answer_contradicts_is_left_out_with_its_reason(tmp_path):
