@@ -7,11 +7,11 @@ a list; or `response`, a text; or `steps`, one response in pieces, joined by bla
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.lines import lines_of
 from rewards.types import Group, Problem, Response, Score
 
 PROBLEM = ("problem", "prompt", "question")
@@ -21,19 +21,14 @@ SEVERAL = ("responses", "answers")
 def records(path: Path) -> Iterator[dict[str, Any]]:
     """Every record of a JSONL file, or of a JSON file that holds one list.
 
-    Raises ValueError, with the line number, for a line that is no JSON object.
+    Raises ValueError, with the line number, for a line that is no JSON object, or none that can be used.
     """
-    with path.open(encoding="utf-8") as file:
-        first = file.read(1)
-        file.seek(0)
-        if first == "[":
-            numbered: Iterator[tuple[int, Any]] = enumerate(_list(path, file.read()), start=1)
-        else:
-            numbered = ((number, _object(path, number, line)) for number, line in enumerate(file, 1) if line.strip())
-        for number, record in numbered:
-            if not isinstance(record, dict):
-                raise ValueError(f"{path}, line {number}: a record must be a JSON object with a problem and responses")
-            yield record
+    for line in lines_of(path):
+        if line.fault is not None:
+            raise ValueError(f"{path}, line {line.number}: {line.fault}")
+        if not isinstance(line.value, dict):
+            raise ValueError(f"{path}, line {line.number}: a record must be a JSON object with a problem and responses")
+        yield line.value
 
 
 def groups(path: Path) -> Iterator[tuple[dict[str, Any], Group]]:
@@ -81,17 +76,3 @@ def _texts(record: Mapping[str, Any]) -> list[Any]:
 
 def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((record[name] for name in names if name in record), None)
-
-
-def _object(path: Path, number: int, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {number}: not valid JSON ({error.msg})") from error
-
-
-def _list(path: Path, text: str) -> list[Any]:
-    try:
-        return list(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error

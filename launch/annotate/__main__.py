@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.annotate.report import add_left_out, figures, lines, write_data, write_rows
+from launch.annotate.report import add_left_out, figures, lines, rejected, write_data, write_rows
 from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
 from launch.command import Composed, carried_out, checked_first
 from launch.evaluate.rows import Rows, write_rejects
@@ -60,25 +60,23 @@ class Job:
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
         self.found = sources_of(settings, self.rollout, self.task, load_tokenizer(self.policy.path))
-        usable = len(self.found.rows)
-        self.found.rows = self.found.rows[: settings.problems]
-        self.left = usable - len(self.found.rows)
-        self.folder = Path(settings.folder)
-        self.logs = self.folder / "logs"
-        claim(self.folder, settings, config, names)
-        self.logs.mkdir(exist_ok=True)
-        write_rejects(self.folder / "rejects.jsonl", self.found)
         if not self.found.rows:
             raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
+        self.folder = Path(settings.folder)
+        self.logs = self.folder / "logs"
+        claim(self.folder, settings, config, names, len(self.found.rows))
+        self.logs.mkdir(exist_ok=True)
+        write_rejects(self.folder / "rejects.jsonl", self.found)
 
     def run(self, console: Console) -> None:
         """Annotate what is not annotated yet, and write everything else from it."""
-        left = [f"problems={self.settings.problems}: {self.left} more of the input's are left out"] if self.left else []
-        console.print(*left, sep="\n", end="\n" if left else "", markup=False, highlight=False)
+        for line in self.found.cut:  # before the hours, and at their end
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         journal = self.folder / "annotated.jsonl"
         rate = self._label(journal, console)
         with journal.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
+        notes, rows = list(self.found.notes()), len(self.found.rejects)
         add_left_out(self.found, records)
         write_rejects(self.folder / "rejects.jsonl", self.found)
         report = figures(records)
@@ -86,11 +84,11 @@ class Job:
         said = list(lines(report))
         if self.settings.judge is not None:
             said += self._judge(records, report, console)
-        report["rejects"] = len(self.found.rejects)
+        report["rejects"] = {"rows": rows, "solutions": len(self.found.rejects) - rows}
         (self.folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
         files = ", ".join(f"{self.folder / name} ({count})" for name, count in report["files"].items())
-        rejected = [f"{report['rejects']} could not be used: see rejects.jsonl"] if report["rejects"] else []
-        for line in [*left, *self.found.notes(), *rejected, *said, *rate, f"files: {files}"]:
+        said += [*rate, *self.found.cut, *rejected(**report["rejects"])]
+        for line in [*notes, *said, f"files: {files}"]:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _label(self, journal: Path, console: Console) -> list[str]:
@@ -171,13 +169,16 @@ class Pace:
         return 60 * (self.done - self.before) / (time.perf_counter() - self.started)
 
 
-def claim(folder: Path, settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str]) -> None:
+def claim(
+    folder: Path, settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str], problems: int
+) -> None:
     """Make the folder, or see that it holds this very annotation: same problems, solutions and continuations.
 
+    `problems` is how many there are, whatever they were asked for by: null, or a number.
     Raises ConfigurationError where it holds another.
     """
-    keys = ("problems", "seed", "continuations", "splitter", "pattern", "keep_duplicates")
-    made_from: dict[str, Any] = {key: getattr(settings, key) for key in keys}
+    keys = ("seed", "continuations", "splitter", "pattern", "keep_duplicates")
+    made_from: dict[str, Any] = {"problems": problems, **{key: getattr(settings, key) for key in keys}}
     made_from |= {name: config[name] for name in names if name != "cluster"}
     if settings.input is not None:
         made_from["input"] = hashlib.sha256(Path(settings.input).read_bytes()).hexdigest()

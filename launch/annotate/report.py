@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.annotate.formats import POSITIVE, Record, outcome_rows, process_rows, sign
-from launch.annotate.rows import Source
+from launch.annotate.rows import Sources
 from launch.annotate.settings import AnnotateSettings
-from launch.evaluate.rows import Reject, Rows
+from launch.evaluate.rows import Reject
 
 
 def write_data(folder: Path, records: Sequence[Record], settings: AnnotateSettings) -> dict[str, int]:
@@ -37,16 +37,25 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return count
 
 
-def add_left_out(found: Rows[Source], records: Sequence[Record]) -> None:
-    """Set aside, with the rows that could not be read, the file's solutions that could not be labelled."""
-    given = {source.line: source for source in found.rows if source.solutions is not None}
-    for record in records:
-        source = given.get(record["line"])
-        for one in record["left_out"] if source is not None else ():
-            assert source is not None and source.solutions is not None
+def add_left_out(found: Sources, records: Sequence[Record]) -> None:
+    """Set aside, with the rows that could not be read, the file's solutions that could not be labelled.
+
+    The records are those of `found.rows`, in their order: in a JSON list many rows may stand on one line.
+    """
+    for source, record in zip(found.rows, records, strict=True):
+        for one in record["left_out"] if source.solutions is not None else ():
+            assert source.solutions is not None
             reason = f"answer {one['answer']}: {one['reason']}"
-            found.rejects.append(Reject(record["line"], reason, source.solutions[one["answer"]]))
+            found.rejects.append(Reject(source.line, reason, source.solutions[one["answer"]]))
     found.rejects.sort(key=lambda reject: reject.line)
+
+
+def rejected(rows: int, solutions: int) -> Iterator[str]:
+    """How many rows, and solutions of the rows that were used, stand in rejects.jsonl."""
+    if rows:
+        yield f"{rows} {'row' if rows == 1 else 'rows'} could not be used: see rejects.jsonl"
+    if solutions:
+        yield f"{solutions} times a given solution, or a part of it, was left out: see rejects.jsonl"
 
 
 def figures(records: Sequence[Record]) -> dict[str, Any]:

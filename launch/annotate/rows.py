@@ -19,9 +19,8 @@ from rl.tasks.math import last_boxed
 
 FIELDS = frozenset(
     {"id", "problem", "prompt", "question", "answers", "responses", "response", "steps", "answer", "solution"}
-    | {"label", "labels", "step_labels"}
 )
-"""What a row may hold. Labels are only counted: the reference answer grades solutions and continuations alike."""
+"""What is read of a row. Labels are not: the reference answer grades solutions and continuations alike."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,21 @@ class Source:
     line: int
     problem: Problem
     solutions: tuple[str, ...] | None
+
+
+@dataclass
+class Sources(Rows[Source]):
+    """The problems to annotate, and how many there were before `problems` cut them."""
+
+    usable: int = 0
+
+    @property
+    def cut(self) -> list[str]:
+        """A line about a file of which not every usable problem is annotated."""
+        kept = len(self.rows)
+        if kept == self.usable:
+            return []
+        return [f"problems={kept}: {kept} of the {self.usable} usable problems of {self.path} are annotated"]
 
 
 def parse_source(record: Mapping[str, Any], line: int) -> Source:
@@ -44,23 +58,22 @@ def parse_source(record: Mapping[str, Any], line: int) -> Source:
             raise ValueError(f"step {index} is empty")
     if given and not group.responses:
         raise ValueError("the list of answers is empty")
-    for name in ("label", "labels"):
-        if isinstance(record.get(name), list) and len(record[name]) != len(group.responses):
-            raise ValueError(f"{len(group.responses)} answers, but {len(record[name])} in {name}")
+    if any(name in record for name in SEVERAL):
+        _check_labels(record, len(group.responses))
     return Source(line, problem, tuple(response.text for response in group.responses) if given else None)
 
 
-def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task | None, tokenizer: Any) -> Rows[Source]:
-    """Every usable problem of the input, or as many of the task's training split as are asked for.
+def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task | None, tokenizer: Any) -> Sources:
+    """The first `settings.problems` usable problems of the input (None: all), or of the task's training split.
 
     A prompt which the policy's template refuses, or too long to be answered, is set aside too.
     """
     if settings.input is not None:
-        found = read_rows(Path(settings.input), parse_source, FIELDS)
+        found = Sources(**vars(read_rows(Path(settings.input), parse_source, FIELDS)))
     else:
         assert task is not None
         drawn = islice(task.train_problems(settings.seed), settings.problems or TASK_PROBLEMS)
-        found = Rows(Path("task"), [Source(number, problem, None) for number, problem in enumerate(drawn, start=1)])
+        found = Sources(Path("task"), [Source(number, problem, None) for number, problem in enumerate(drawn, start=1)])
     kept = []
     for source in found.rows:
         reason = _unusable(source, rollout, tokenizer)
@@ -70,7 +83,7 @@ def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task 
             found.rejects.append(
                 Reject(source.line, reason, {"id": source.problem.id, "prompt": source.problem.prompt})
             )
-    found.rows = kept
+    found.rows, found.usable = kept[: settings.problems], len(kept)
     found.rejects.sort(key=lambda reject: reject.line)
     return found
 
@@ -87,6 +100,13 @@ def _unusable(source: Source, rollout: RolloutSettings, tokenizer: Any) -> str |
     if length > room:
         return f"the prompt has {length} tokens, but rollout.max_model_len - rollout.max_new_tokens leaves {room}"
     return None
+
+
+def _check_labels(record: Mapping[str, Any], answers: int) -> None:
+    """Raise ValueError where labels are not one for each answer: one of the two lists has lost something."""
+    for name in ("label", "labels"):
+        if isinstance(record.get(name), list) and len(record[name]) != answers:
+            raise ValueError(f"{answers} answers but {len(record[name])} labels")
 
 
 def _reference(record: Mapping[str, Any]) -> str:

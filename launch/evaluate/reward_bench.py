@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.evaluate.lines import json_value
 from launch.evaluate.report import Cell, Percent, Report, Table
 from launch.evaluate.rows import Pair
 from launch.evaluate.settings import EvaluateSettings
+from launch.lines import json_value
 from launch.nodes import ConfigurationError
 from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accuracy
 

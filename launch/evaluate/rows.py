@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from launch.evaluate.lines import lines_of
+from launch.lines import lines_of
 from launch.responses import group_of
 from rewards.types import Group, Problem, Response
 

@@ -54,6 +54,13 @@ def test_a_broken_line_is_named_by_its_number(tmp_path, text, line):
         list(records(file))
 
 
+def test_a_line_that_would_break_a_tokenizer_is_named_before_anything_is_scored(tmp_path):
+    file = tmp_path / "in.jsonl"
+    file.write_text('{"problem": "q", "response": "a"}\n{"problem": "q", "response": "\\ud83d"}\n')
+    with pytest.raises(ValueError, match="line 2: response: half a character"):
+        list(groups(file))
+
+
 def test_a_json_list_is_read_as_well_as_lines(tmp_path):
     file = tmp_path / "in.json"
     file.write_text('[\n {"a": 1},\n {"a": 2}]')

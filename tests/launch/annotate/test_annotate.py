@@ -217,6 +217,7 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
         good | {"colour": "red"},
         good | {"answers": ["so sure " * 900 + "\n\nA: 5"]},
         good | {"label": [1, 0]},
+        {"problem": "4 + 1?", "steps": ["so sure", "A: 5"], "labels": [1, 1], "answer": "5"},  # of the steps
     )
     folder = tmp_path / "found"
     assert main(words(folder, source, policy, "splitter=blank_line")) == 0
@@ -235,25 +236,53 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
     assert reasons[9] == "the list of answers is empty"
     assert "answer must be text or a number" in reasons[10]
     assert "do not fit into rollout.max_model_len" in reasons[12]
-    assert reasons[13] == "1 answers, but 2 in label"
-    assert [record["line"] for record in rows_of(folder / "annotated.jsonl")] == [1, 6, 11, 12]
-    assert len(rows_of(folder / "prm.jsonl")) == 3
+    assert reasons[13] == "1 answers but 2 labels"
+    assert [record["line"] for record in rows_of(folder / "annotated.jsonl")] == [1, 6, 11, 12, 14]
+    assert len(rows_of(folder / "prm.jsonl")) == 4
     out = capfd.readouterr().out
-    assert f"{len(rejects)} could not be used: see rejects.jsonl" in out
-    assert f"{source}, line 2: not valid JSON" in out and "fields that nothing reads: colour (1 rows)" in out
+    assert "9 rows could not be used: see rejects.jsonl" in out
+    assert "3 times a given solution, or a part of it, was left out: see rejects.jsonl" in out
+    assert json.loads((folder / "report.json").read_text())["rejects"] == {"rows": 9, "solutions": 3}
+    assert f"{source}, line 2: not valid JSON" in out
+    for name, line in (("colour", 11), ("label", 13), ("labels", 14)):
+        assert f"{name} (1 rows) first in line {line}" in out
+
+
+def test_rows_of_a_list_on_one_line_keep_their_own_solutions_apart(world, tmp_path, policy):
+    row = {"problem": "4 + 1?", "answers": ["so sure\n\nA: 5", ""], "answer": "5"}
+    source = tmp_path / "list.json"
+    source.write_text(json.dumps([row, {**row, "answers": ["A: 5"]}, {**row, "answers": ["A: 6", " "]}]))
+    folder = tmp_path / "found"
+    assert main(words(folder, source, policy, "splitter=blank_line")) == 0
+    assert [(one["line"], one["row"]) for one in rows_of(folder / "rejects.jsonl")] == [(1, ""), (1, " ")]
 
 
 def test_a_file_is_annotated_whole_and_what_problems_leaves_out_is_said(world, tmp_path, policy, capfd):
     assert main(words(tmp_path / "few", many(tmp_path), policy, "problems=4")) == 0
     out = capfd.readouterr().out
     assert "annotated: 4/4 problems" in out
-    assert out.count("problems=4: 6 more of the input's are left out") == 2  # before the work, and after it
-    assert AnnotateSettings(folder="unused").problems is None
+    cut = "problems=4: 4 of the 10 usable problems of"
+    assert out.index(cut) < out.index("annotated: 3/4") < out.rindex(cut)
+    assert main(words(tmp_path / "all", many(tmp_path), policy)) == 0
+    out = capfd.readouterr().out
+    assert "annotated: 10/10 problems" in out and "problems=" not in out
+
+
+def test_a_number_that_takes_the_same_problems_goes_on_in_the_folder_and_another_one_is_refused(
+    world, tmp_path, policy, capsys
+):
+    source, folder = many(tmp_path), tmp_path / "found"
+    assert main(words(folder, source, policy)) == 0
+    world.calls.clear()
+    assert main(words(folder, source, policy, "problems=200")) == 0 and world.calls == []
+    assert main(words(folder, source, policy, "problems=4")) == 2
+    assert "holds an annotation with another problems" in capsys.readouterr().err
 
 
 def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsys):
     assert main(words(tmp_path / "found", problems(tmp_path, {"problem": "1 + 1?"}), policy)) == 2
     assert "no problem that can be used: line 1: no reference answer" in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()  # so that the same command works when the file does
 
 
 @pytest.mark.parametrize(
