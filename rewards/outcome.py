@@ -32,6 +32,8 @@ class OutcomeReward(ResponseReward):
     Raises ValueError for a set-up that cannot work.
     """
 
+    part_names = frozenset[str]()
+
     def __init__(
         self,
         model: str,

@@ -30,6 +30,7 @@ class ProcessReward(ResponseReward):
     """
 
     has_steps = True
+    part_names = frozenset[str]()
 
     def __init__(
         self,

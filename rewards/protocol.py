@@ -16,7 +16,7 @@ class ResponseReward(ABC):
     has_steps = False
     has_matches = False
     compares_responses = False
-    part_names: frozenset[str] | None = frozenset()
+    part_names: frozenset[str] | None = None
 
     @abstractmethod
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:

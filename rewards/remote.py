@@ -31,7 +31,6 @@ class RemoteReward(ResponseReward):
 
     has_steps = False  # neither form carries them
     has_matches = False
-    part_names = None  # whatever the endpoint adds
 
     def __init__(
         self,

@@ -89,6 +89,8 @@ class ScalarReward(ResponseReward):
     Raises ValueError for a set-up that cannot work: a causal language model, several labels, a missing head.
     """
 
+    part_names = frozenset[str]()
+
     def __init__(
         self,
         model: str,
