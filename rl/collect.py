@@ -62,13 +62,13 @@ def collect(
     update: int,
     display: Display,
     watch: Stopwatch,
-) -> Collected:
-    """Draw and score the responses of one update.
+    collected: Collected,
+) -> None:
+    """Draw and score the responses of one update into `collected`, which keeps what was drawn if this raises.
 
-    Raises RuntimeError where `failed_scores` is `stop` and one failed, and where no score at all can be used.
+    Raises whatever the sampler or the reward raises. A rollout whose scoring raised has failed scores only.
     """
     wanted, extra = settings.rollout.problems, settings.algorithm.dynamic_sampling
-    collected = Collected()
     draws = 0
     while draws <= extra and len(collected.chosen) < wanted:
         problems = list(islice(stream, wanted - len(collected.chosen)))
@@ -83,7 +83,13 @@ def collect(
             )
         display.stage("score")
         with watch.stage("score"):
-            collected.add(rollout, reward.score(as_groups(rollout)))
+            try:
+                scores = reward.score(as_groups(rollout))
+            except BaseException as error:
+                reason = Score.failed(f"scoring stopped with {type(error).__name__}")
+                collected.add(rollout, [[reason] * len(samples) for samples in rollout.samples])
+                raise
+            collected.add(rollout, scores)
         collected.chosen = _chosen(collected.scores, settings) if extra else list(range(len(collected.scores)))
         draws += 1
     if extra:
@@ -93,7 +99,6 @@ def collect(
         if not kept:
             display.event(f"none of {drawn} groups has scores that differ: update {update} has nothing to learn from")
             collected.chosen = list(range(wanted))
-    return collected
 
 
 def sampling_seed(seed: int, update: int, draw: int) -> int:
@@ -102,6 +107,8 @@ def sampling_seed(seed: int, update: int, draw: int) -> int:
 
 
 def _chosen(scores: list[list[Score]], settings: RunSettings) -> list[int]:
-    """The groups that can teach something."""
+    """The groups that can teach something: all of them where a failed score stops the run, which the learner raises."""
+    if settings.loop.failed_scores == "stop" and failures(scores):
+        return list(range(len(scores)))
     values, mask = values_of(usable_scores(scores, settings.loop.failed_scores))
     return informative(values, mask).nonzero().flatten().tolist()

@@ -39,8 +39,12 @@ def evaluate(
     )
     sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
     alone = getattr(settings.reward, "compares_responses", False)
-    scores = None if alone else reward.score(as_groups(rollout))
-    verdicts = truth(settings.task, rollout)
+    scores, verdicts = None, None
+    try:
+        scores = None if alone else reward.score(as_groups(rollout))
+        verdicts = truth(settings.task, rollout)
+    finally:  # what was drawn is written, even if scoring or grading stops the run
+        run.log_samples(update, rollout, scores, verdicts, stage="evaluate")
     values = [score.value for group in scores or () for score in group if score.ok]
     failed = failures(scores or ())
     evaluation = Evaluation(
@@ -51,7 +55,6 @@ def evaluate(
         problems=len(held_out),
         failed=sum(failed.values()),
     )
-    run.log_samples(update, rollout, scores, verdicts, stage="evaluate")
     run.log_metrics(update, evaluation.metrics(), failed)
     display.evaluation(evaluation)
     return evaluation

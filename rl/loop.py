@@ -112,10 +112,14 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         state = LoopState.at_start(evaluation(0))
     stream = state.drawn(settings.task.train_problems(loop.seed))
     for update in range(state.update + 1, loop.updates + 1):
-        drawn = collect(settings, parts.sampler, parts.reward, stream, update, display, watch)
+        drawn, verdicts = Collected(), None
+        try:
+            collect(settings, parts.sampler, parts.reward, stream, update, display, watch, drawn)
+            verdicts = truth(settings.task, drawn.rollout)
+        finally:  # whatever stops the run from here on, its last responses are in samples.jsonl
+            run.log_samples(update, drawn.rollout, drawn.scores, verdicts)
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
-        verdicts = truth(settings.task, drawn.rollout)
         if update == 1 and verdicts is not None:
             report_trust(drawn.rollout, drawn.scores, verdicts, display)
         display.stage("learn")
@@ -127,7 +131,6 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         lap = watch.lap()
         metrics = rollout_metrics(drawn.rollout, drawn.scores, verdicts) | drawn.metrics | learned
         metrics |= throughput(drawn.rollout, lap["time/sample"]) | lap
-        run.log_samples(update, drawn.rollout, drawn.scores, verdicts)
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
         count_skipped(state, learned, drawn)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rewards.types import Group, Problem, Score
 from rl.algorithms.grpo import GRPO
-from rl.collect import collect, sampling_seed
+from rl.collect import Collected, collect, sampling_seed
 from rl.metrics import Stopwatch
 from rl.progress import Silent
 from rl.settings import LoopSettings, RolloutSettings
@@ -62,9 +63,15 @@ def settings(extra: int, problems: int = 3) -> SimpleNamespace:
     )
 
 
+def collected_by(*how: Any) -> Collected:
+    collected = Collected()
+    collect(*how, collected)
+    return collected
+
+
 def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
     sampler = Draws()
-    collected = collect(settings(0), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(0), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
     rollout, scores = collected.to_learn_from()
     assert [problem.id for problem in rollout.problems] == ["0", "1", "2"]
     assert len(scores) == 3 and len(sampler.seeds) == 1 and not collected.metrics
@@ -72,7 +79,7 @@ def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
 
 def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
     sampler = Draws()
-    collected = collect(settings(10), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(10), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
     rollout, _ = collected.to_learn_from()
     assert [problem.id for problem in rollout.problems] == ["2", "5", "8"]
     assert [samples[0].text for samples in rollout.samples] == ["2.0", "5.0", "8.0"]
@@ -84,14 +91,16 @@ def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
 
 def test_the_draws_are_bounded_and_what_is_missing_stays_missing() -> None:
     sampler = Draws()
-    collected = collect(settings(1), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(1), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
     assert sampler.sizes == [3, 2]
     assert [problem.id for problem in collected.to_learn_from()[0].problems] == ["2"]
 
 
 def test_where_no_group_teaches_anything_that_is_said() -> None:
     display = Listening()
-    collected = collect(settings(0 + 1, problems=1), Draws(), EveryThirdDiffers(), stream(), 1, display, Stopwatch())
+    collected = collected_by(
+        settings(0 + 1, problems=1), Draws(), EveryThirdDiffers(), stream(), 1, display, Stopwatch()
+    )
     assert len(collected.to_learn_from()[1]) == 1
     assert "none of 2 groups" in display.events[0]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from rl.progress import Silent, Summary
 from rl.run_folder import RunFolder
 from rl.settings import (
     ClusterSettings,
+    FailedScores,
     LearnerSettings,
     LoggerSettings,
     LoopSettings,
@@ -169,11 +171,13 @@ class Sampler:
 class Reward:
     """Scores the first of a group 1 and the others 0; fails in the rollouts `broken` (0 is the first evaluation)."""
 
-    def __init__(self, broken: Sequence[int]) -> None:
-        self.broken, self.asked = broken, -1
+    def __init__(self, broken: Sequence[int], raises: Mapping[int, BaseException] | None = None) -> None:
+        self.broken, self.asked, self.raises = broken, -1, raises or {}
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         self.asked += 1
+        if self.asked in self.raises:
+            raise self.raises[self.asked]
         failed = self.asked in self.broken
         return [
             [Score.failed("no answer") if failed else Score.of(float(not place)) for place in range(len(one.responses))]
@@ -181,28 +185,43 @@ class Reward:
         ]
 
 
-def run_through(folder: Path, broken: Sequence[int], updates: int, display: Listening) -> tuple[Summary, Learner]:
-    """A run of GRPO whose reward fails in these updates, without processes. Evaluated before and after only."""
+def run_through(
+    folder: Path,
+    broken: Sequence[int],
+    updates: int,
+    display: Listening,
+    *,
+    algorithm: GRPO | None = None,
+    failed_scores: FailedScores = "drop_sample",
+    change: Callable[[Parts], None] = lambda parts: None,
+    grade: Callable[[Problem, str], bool] | None = None,
+) -> tuple[Summary, Learner]:
+    """A run of GRPO whose reward fails in these updates, without processes. Evaluated before and after only.
+
+    `change` may break a part before the run starts.
+    """
     problems = [Problem(str(number), "?") for number in range(4)]
     task = SimpleNamespace(
-        graded=False,
+        graded=grade is not None,
+        grade=grade,
         held_out_problems=lambda count: problems[:2],
         train_problems=lambda seed: (problems[number % 4] for number in count()),
     )
     settings = RunSettings(
-        loop=LoopSettings(updates=updates, evaluate_every=0, checkpoint_every=0),
+        loop=LoopSettings(updates=updates, evaluate_every=0, checkpoint_every=0, failed_scores=failed_scores),
         policy=PolicySettings("p"),
         rollout=RolloutSettings(problems=2, responses=2),
         learner=LearnerSettings(),
         cluster=ClusterSettings(),
         logger=LoggerSettings(tensorboard=False),
-        algorithm=GRPO(),
+        algorithm=algorithm or GRPO(),
         task=task,
         reward=Reward([]),
         reward_config={},
     )
     learner = Learner()
     parts = Parts(Sampler(), learner, Reward(broken))  # type: ignore[arg-type]
+    change(parts)
     run = RunFolder(folder / "run", settings.logger)
     return _rounds(settings, parts, run, display, Stopwatch()), learner
 
@@ -224,3 +243,99 @@ def test_three_updates_in_a_row_without_a_score_stop_the_run_with_the_reason(tmp
 def test_a_run_in_which_nothing_was_ever_learnt_ends_with_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"nothing was learnt: 2 of 2 updates were skipped; 8 scores failed"):
         run_through(tmp_path, broken=range(20), updates=2, display=Listening())
+
+
+def raises(error: BaseException) -> Callable[..., Any]:
+    def call(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return call
+
+
+def in_update_2(method: Callable[..., Any], error: BaseException) -> Callable[..., Any]:
+    """The method, but its second call raises."""
+    calls = count(1)
+    return lambda *words, **names: raises(error)() if next(calls) == 2 else method(*words, **names)
+
+
+def samplers_weights_differ(parts: Parts) -> None:
+    load = parts.sampler.load_weights
+    parts.sampler.load_weights = lambda buckets, version, **how: load(buckets, version + 7, **how)  # type: ignore
+
+
+def probabilities_differ(parts: Parts) -> None:
+    parts.learner.off_by = 0.1  # type: ignore[attr-defined]
+
+
+def loss_is_not_finite(parts: Parts) -> None:
+    parts.learner.update = in_update_2(parts.learner.update, RuntimeError("loss is nan"))  # type: ignore
+
+
+def person_stops(parts: Parts) -> None:
+    parts.learner.update = in_update_2(parts.learner.update, KeyboardInterrupt())  # type: ignore
+
+
+def sync_fails(parts: Parts) -> None:
+    parts.sampler.load_weights = in_update_2(parts.sampler.load_weights, RuntimeError("engine died"))  # type: ignore
+
+
+def reward_gives_up(parts: Parts) -> None:
+    parts.reward.raises = {2: TimeoutError("too slow")}  # type: ignore[attr-defined]
+
+
+def reward_is_interrupted(parts: Parts) -> None:
+    parts.reward.raises = {2: KeyboardInterrupt()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dynamic_sampling", [0, 2])
+@pytest.mark.parametrize(
+    ("change", "last"),
+    [
+        (None, 2),
+        (samplers_weights_differ, 2),
+        (probabilities_differ, 1),
+        (loss_is_not_finite, 2),
+        (person_stops, 2),
+        (sync_fails, 2),
+        (reward_gives_up, 2),
+        (reward_is_interrupted, 2),
+    ],
+)
+def test_whatever_stops_a_run_its_last_responses_are_in_samples(tmp_path: Path, change, last, dynamic_sampling) -> None:
+    with pytest.raises(BaseException) as stop:
+        run_through(
+            tmp_path,
+            broken=[] if change else [2],
+            updates=3,
+            display=Listening(),
+            algorithm=GRPO(dynamic_sampling=dynamic_sampling),
+            failed_scores="stop",
+            change=change or (lambda parts: None),
+        )
+    assert isinstance(stop.value, RuntimeError | TimeoutError | KeyboardInterrupt)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    drawn = [row for row in rows if row["stage"] == "train"]
+    assert [row["update"] for row in drawn] == [update for update in range(1, last + 1) for _ in range(4)]
+    assert all(row["score"] is not None or row["failure"] for row in drawn)
+
+
+def test_a_grader_that_breaks_leaves_the_responses_it_broke_on(tmp_path: Path) -> None:
+    calls = count()
+
+    def grade(problem: Problem, text: str) -> bool:
+        return raises(ZeroDivisionError("in the grader"))() if next(calls) >= 2 + 4 else True
+
+    with pytest.raises(ZeroDivisionError):
+        run_through(tmp_path, broken=[], updates=3, display=Listening(), grade=grade)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert [row["right"] for row in rows if row["update"] == 2] == [None] * 4
+
+
+def test_an_evaluation_that_cannot_be_scored_leaves_its_responses(tmp_path: Path) -> None:
+    def change(parts: Parts) -> None:
+        parts.reward.raises = {0: TimeoutError("too slow")}  # type: ignore[attr-defined]
+
+    with pytest.raises(TimeoutError):
+        run_through(tmp_path, broken=[], updates=1, display=Listening(), change=change)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
+    assert [(row["update"], row["stage"], row["response"]) for row in rows] == [(0, "evaluate", "ab")] * 2
