@@ -87,7 +87,7 @@ class Job:
         started, before = time.perf_counter(), self.tally.responses
         config, replicas = self.config, self.config["replicas"]
         try:
-            reward = _replicas(config, self.cluster, self.output) if replicas else self.reward
+            reward = _replicas(config, self.cluster, self.output, console) if replicas else self.reward
             score_file(reward, self.input, self.output, self.done, config["batch"], self.total, self.tally, console)
         finally:
             if replicas:
@@ -185,8 +185,8 @@ def _check(config: Mapping[str, Any], source: str) -> tuple[Reward, ClusterSetti
     return reward, build(config["cluster"], "cluster", "configs/cluster")
 
 
-def _replicas(config: Mapping[str, Any], cluster: ClusterSettings, output: Path) -> Reward:
-    """The reward in Ray actors."""
+def _replicas(config: Mapping[str, Any], cluster: ClusterSettings, output: Path, console: Console) -> Reward:
+    """The reward in Ray actors; a replica that is replaced is shown on the console."""
     start_cluster(cluster, output.parent)
     return RewardGroup(
         config["reward"],
@@ -194,6 +194,7 @@ def _replicas(config: Mapping[str, Any], cluster: ClusterSettings, output: Path)
         ray_options=actor_options(cluster, "reward"),
         threads=cluster.threads if cluster.device == "cpu" else None,
         timeout_s=cluster.timeout_s,
+        event=lambda text: console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rewards in Ray actors: replicas that share a rollout by length, and are replaced when they die.
+"""Rewards in Ray actors: replicas that share a rollout by length, and are replaced, aloud, when they die.
 
 A replica is built from configuration, not shipped: each actor makes its own reward from `_target_` and arguments. A
 group always goes to one replica whole, since some rewards compare the responses of a group with each other.
@@ -6,16 +6,18 @@ group always goes to one replica whole, since some rewards compare the responses
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from rewards.types import Group, Reward, Score
+
+_logger = logging.getLogger(__name__)
 
 
 def build_reward(config: Mapping[str, Any]) -> Reward:
@@ -52,6 +54,11 @@ class RewardActor:
             torch.set_num_threads(threads)
         self.reward = build_reward(config)
 
+    def load_weights(self, loaded: None) -> None:
+        """Load the weights of a reward that has any (`load` of `rewards.types.Reward`)."""
+        if hasattr(self.reward, "load"):
+            self.reward.load()
+
     def score(self, groups: Sequence[Group], loaded: None) -> list[list[Score]]:
         """Scores of these groups; `loaded` is what `load` returned, so that its error is raised here."""
         return self.reward.score(groups)
@@ -72,7 +79,8 @@ class RewardGroup:
     threads: torch threads of each replica. timeout_s: longest a rollout may take; None waits for ever.
     log_folder: where each replica's output goes, `<log_folder>/reward-0.log` and so on; None leaves it to Ray.
     attempts: how many replicas may die over the same part of a rollout before that is an error.
-    `failures` counts failed scores by their reason, `replaced` the replicas that died, over the object's life.
+    event: told in one line of every replica that is replaced; None logs a warning.
+    `replaced` counts the replicas that were replaced, over the object's life.
     """
 
     def __init__(
@@ -85,15 +93,39 @@ class RewardGroup:
         timeout_s: float | None = None,
         log_folder: str | None = None,
         attempts: int = 3,
+        event: Callable[[str], None] | None = None,
     ) -> None:
         if replicas < 1:
             raise ValueError(f"reward_replicas must be at least 1, not {replicas}")
         self.config, self.threads, self.timeout_s, self.attempts = dict(config), threads, timeout_s, attempts
         self.log_folder = log_folder
-        self.failures: Counter[str] = Counter()
         self.replaced = 0
+        self._event = event or _logger.warning
         self._class = ray.remote(RewardActor).options(**(ray_options or {}))
         self._replicas = [self._start(number) for number in range(replicas)]
+
+    def wait(self) -> None:
+        """Return once every replica has made its reward and loaded its weights.
+
+        Raises what the reward itself raised, TimeoutError after `timeout_s`, and RuntimeError where a replica died.
+        """
+        waiting = {actor.load_weights.remote(loaded): number for number, (actor, loaded) in enumerate(self._replicas)}
+        done, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=self.timeout_s)
+        for one in done:
+            try:
+                ray.get(one)
+            except RayTaskError as error:
+                raise error.cause from None
+            except RayActorError as error:
+                number = waiting[one]
+                raise RuntimeError(
+                    f"reward replica {number} died while loading its model (out of memory?){self._see(number)}"
+                ) from error
+        if late:
+            numbers = ", ".join(str(waiting[one]) for one in late)
+            raise TimeoutError(
+                f"reward replica {numbers} did not load its model within {self.timeout_s:g} s: raise cluster.timeout_s"
+            )
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Scores in the order of the groups; the part of a replica that dies is scored again by its successor.
@@ -118,7 +150,7 @@ class RewardGroup:
             except RayTaskError as error:
                 raise error.cause from None
             except RayActorError as error:
-                self._replace(part.replica)
+                self._replace(part.replica, "died while scoring")
                 if part.attempt >= self.attempts:
                     raise RuntimeError(
                         f"{part.attempt} reward replicas in turn died over the same part of a rollout (out of memory? "
@@ -129,7 +161,6 @@ class RewardGroup:
                 continue
             for index, found in zip(part.share, scores, strict=True):
                 results[index] = found
-        self.failures.update(score.failure for scores in results for score in scores if score.failure is not None)
         return results
 
     def close(self) -> None:
@@ -148,8 +179,13 @@ class RewardGroup:
         actor, loaded = self._replicas[number]
         return actor.score.remote([groups[index] for index in share], loaded)
 
-    def _replace(self, number: int) -> None:
-        """A new actor in the place of one that died, or that cannot be reached and must not go on."""
+    def _see(self, number: int) -> str:
+        """Where a replica's output is, as the end of a sentence; nothing where it has no file of its own."""
+        return "" if self.log_folder is None else f"; see {os.path.join(self.log_folder, f'reward-{number}.log')}"
+
+    def _replace(self, number: int, why: str) -> None:
+        """A new actor in the place of one that died, or that does not answer and must not continue."""
+        self._event(f"reward replica {number} {why} and is replaced{self._see(number)}")
         ray.kill(self._replicas[number][0])
         self._replicas[number] = self._start(number)
         self.replaced += 1
@@ -158,7 +194,7 @@ class RewardGroup:
         """Replace the replicas that did not answer, so that the next rollout finds them free."""
         late = sorted(part.replica for part in parts)
         for number in late:
-            self._replace(number)
+            self._replace(number, f"did not answer within {self.timeout_s:g} s")
         return TimeoutError(
             f"reward replica {', '.join(map(str, late))} did not answer within {self.timeout_s:g} s: raise "
             "cluster.timeout_s, or take more replicas or a smaller rollout"

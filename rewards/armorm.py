@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class ArmoEngine(Protocol):
 
     def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:
         """The heads at each sequence's last token and its prompt's end, float32 on the CPU, in the order given."""
+        ...
+
+    def load(self) -> Any:
+        """Load the weights, unless they are loaded already."""
         ...
 
 
@@ -116,6 +120,10 @@ class ArmoRMReward(ResponseReward):
         self.columns = [f"{kind}/{name}" for kind in self.kinds for name in self.names]
         self.part_names = frozenset({"score", *self.columns})
         self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
+
+    def load(self) -> None:
+        """Load the weights, unless they are loaded already."""
+        self.engine.load()
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one, and an over-long one unless it may be cut, fail with a reason."""

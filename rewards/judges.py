@@ -88,6 +88,13 @@ class VllmJudge:
             return []
         from vllm import SamplingParams  # vLLM takes seconds to import
 
+        self.load()
+        sampling = [SamplingParams(temperature=0.0, max_tokens=limit, stop=[STOP]) for limit in limits]
+        outputs = self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False)
+        return [output.outputs[0].text for output in outputs]
+
+    def load(self) -> None:
+        """Start the engine, unless it runs already."""
         if self._llm is None:
             self._llm = start_llm(
                 self.model,
@@ -96,9 +103,6 @@ class VllmJudge:
                 gpu_memory=self.gpu_memory,
                 max_num_seqs=self.max_num_seqs,
             )
-        sampling = [SamplingParams(temperature=0.0, max_tokens=limit, stop=[STOP]) for limit in limits]
-        outputs = self._llm.generate([{"prompt_token_ids": ids} for ids in prompts], sampling, use_tqdm=False)
-        return [output.outputs[0].text for output in outputs]
 
 
 class EndpointJudge:

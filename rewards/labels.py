@@ -106,6 +106,13 @@ class LabelModel:
         )
         return [Rendered(one.ids[: one.positions[-1] + 1], one.positions) for one in rendered]
 
+    def load(self) -> None:
+        """Load the weights, unless they are loaded already."""
+        if isinstance(self.engine, TransformersEngine):
+            self.engine.load()
+        else:
+            self.engine.load(self.label_ids)  # type: ignore[attr-defined]
+
     def probabilities(self, rendered: Sequence[Rendered]) -> list[list[float]]:
         """P(positive) of each turn of each conversation."""
         return self.engine.label_probabilities(

@@ -88,6 +88,12 @@ class MixtureReward:
         self.combine = combine
         self.steps_from = steps_from
 
+    def load(self) -> None:
+        """Load the weights of every term that has any."""
+        for term in self.terms.values():
+            if hasattr(term.reward, "load"):
+                term.reward.load()
+
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score the groups with every term, each over the whole batch at once, and combine."""
         scored = {name: term.reward.score(groups) for name, term in self.terms.items()}

@@ -63,6 +63,10 @@ class OutcomeReward(ResponseReward):
             gpu_memory=gpu_memory,
         )
 
+    def load(self) -> None:
+        """Load the weights, unless they are loaded already."""
+        self.model.load()
+
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one fails, and a too long one unless it may be cut."""
         solutions = [response.text.replace(self.remove, "") if self.remove else response.text for _, response in pairs]

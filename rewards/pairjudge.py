@@ -70,6 +70,11 @@ class PairJudgeReward:
         self.both_orders, self.teams, self.seed = both_orders, teams, seed
         self.comparer = SymbolicComparer(timeout_s)
 
+    def load(self) -> None:
+        """Load the judge's weights, if it has any."""
+        if hasattr(self.judge, "load"):
+            self.judge.load()
+
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Play the tournaments of all groups together."""
         fields = [[place for place, one in enumerate(group.responses) if one.text.strip()] for group in groups]

@@ -67,6 +67,10 @@ class ProcessReward(ResponseReward):
             gpu_memory=gpu_memory,
         )
 
+    def load(self) -> None:
+        """Load the weights, unless they are loaded already."""
+        self.model.load()
+
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score with its steps for each response; one without steps, or too long, fails with its reason."""
         scores: list[Score | None] = [None] * len(pairs)

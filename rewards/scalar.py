@@ -45,6 +45,10 @@ class ScalarEngine(Protocol):
         """The head's output, computed in float32, at the last token of each sequence."""
         ...
 
+    def load(self) -> Any:
+        """Load the weights, unless they are loaded already."""
+        ...
+
 
 class TransformersScalarEngine:
     """A scalar model on transformers: length-sorted right-padded batches; the weights are loaded at the first call."""
@@ -115,6 +119,10 @@ class ScalarReward(ResponseReward):
         self.padding: int | None = config.get_text_config().pad_token_id
         self.max_tokens = longest_input(model, max_tokens, getattr(config, "max_position_embeddings", None))
         self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
+
+    def load(self) -> None:
+        """Load the weights, unless they are loaded already."""
+        self.engine.load()
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """A score for each response; an empty one and one that is too long fail with a reason."""

@@ -111,6 +111,11 @@ class ShapedReward:
         self.unfinished_penalty = unfinished_penalty
         self.length_unit, self.tokenizer = length_unit, tokenizer
 
+    def load(self) -> None:
+        """Load the wrapped reward's weights, if it has any."""
+        if hasattr(self.reward, "load"):
+            self.reward.load()
+
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score with the wrapped reward, then shape."""
         return [self._group(group, scores) for group, scores in zip(groups, self.reward.score(groups), strict=True)]

@@ -146,7 +146,8 @@ class Reward(Protocol):
     A reward may also say, before it scores anything, whether its scores have `steps` (`has_steps`) and `matches`
     (`has_matches`), each a bool, and which `parts` every score has that did not fail (`part_names`); one that does
     not say (None, or no such attribute) is found out when an algorithm asks for them. One whose value says how a
-    response stands among the others of its group sets `compares_responses`: a response alone has none.
+    response stands among the others of its group sets `compares_responses`: a response alone has none. One that has
+    weights loads them in `load()`, or else when it first scores.
     """
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:

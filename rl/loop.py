@@ -43,7 +43,7 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
     parts = None
     try:
         with watch.stage("start"):
-            parts = Parts.start(settings, run)
+            parts = Parts.start(settings, run, display)
         return _rounds(settings, parts, run, display, watch)
     finally:
         if parts is not None:
@@ -60,8 +60,8 @@ class Parts:
     reward: RewardGroup
 
     @classmethod
-    def start(cls, settings: RunSettings, run: RunFolder) -> Parts:
-        """Start all actors at the same time and wait until each is ready."""
+    def start(cls, settings: RunSettings, run: RunFolder, display: Display) -> Parts:
+        """Start all actors at the same time and wait until each is ready, reward models loaded."""
         sampler = SamplerGroup(settings.policy, settings.rollout, settings.cluster, log_folder=run.logs)
         learner = LearnerGroup(
             settings.policy,
@@ -82,9 +82,11 @@ class Parts:
             threads=settings.cluster.threads if settings.cluster.device == "cpu" else None,
             timeout_s=settings.cluster.timeout_s,
             log_folder=str(run.logs),
+            event=display.event,
         )
         sampler.wait()
         learner.wait()
+        reward.wait()
         return cls(sampler, learner, reward)
 
     def shutdown(self) -> None:
@@ -110,6 +112,7 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
             sync(parts.learner, parts.sampler, version=state.update)
     else:
         state = LoopState.at_start(evaluation(0))
+    counted = 0
     stream = state.drawn(settings.task.train_problems(loop.seed))
     for update in range(state.update + 1, loop.updates + 1):
         drawn, verdicts = Collected(), None
@@ -130,6 +133,8 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
             sync(parts.learner, parts.sampler, version=update)
         lap = watch.lap()
         metrics = rollout_metrics(drawn.rollout, drawn.scores, verdicts) | drawn.metrics | learned
+        metrics["reward/replaced"] = float(parts.reward.replaced - counted)
+        counted = parts.reward.replaced
         metrics |= throughput(drawn.rollout, lap["time/sample"]) | lap
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)

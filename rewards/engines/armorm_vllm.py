@@ -83,8 +83,8 @@ class VllmArmoEngine:
         self.path, self.dtype, self.max_tokens, self.gpu_memory = model, dtype, max_tokens, gpu_memory
         self._llm: Any = None
 
-    def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:
-        """The heads at each sequence's last token and its prompt's end, float32 on the CPU."""
+    def load(self) -> Any:
+        """The engine, started once."""
         if self._llm is None:
             ModelRegistry.register_model(ARCHITECTURE, ArmoForVllm)
             self._llm = start_llm(
@@ -95,7 +95,11 @@ class VllmArmoEngine:
                 runner="pooling",
                 enable_prefix_caching=False,
             )
-        answers = self._llm.encode(
+        return self._llm
+
+    def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:
+        """The heads at each sequence's last token and its prompt's end, float32 on the CPU."""
+        answers = self.load().encode(
             [{"prompt_token_ids": list(ids)} for ids in sequences],
             pooling_params=PoolingParams(use_activation=False),
             pooling_task="token_classify",

@@ -19,10 +19,8 @@ class VllmScalarEngine:
         self.path, self.dtype, self.max_tokens, self.gpu_memory = model, dtype, max_tokens, gpu_memory
         self._llm: Any = None
 
-    def values(self, sequences: Sequence[Sequence[int]]) -> list[float]:
-        """The head's output, computed in float32, at the last token of each sequence."""
-        from vllm import PoolingParams
-
+    def load(self) -> Any:
+        """The engine, started once."""
         if self._llm is None:
             self._llm = start_llm(
                 self.path,
@@ -34,7 +32,13 @@ class VllmScalarEngine:
                 hf_overrides={"head_dtype": "float32"},
                 enable_prefix_caching=False,
             )
-        answers = self._llm.encode(
+        return self._llm
+
+    def values(self, sequences: Sequence[Sequence[int]]) -> list[float]:
+        """The head's output, computed in float32, at the last token of each sequence."""
+        from vllm import PoolingParams
+
+        answers = self.load().encode(
             [{"prompt_token_ids": list(ids)} for ids in sequences],
             pooling_params=PoolingParams(use_activation=False),  # the raw number, not its sigmoid
             pooling_task="classify",

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
@@ -10,7 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.actors import RewardGroup, build_reward, share_out
+from rewards.mixture import MixtureReward, Term
+from rewards.pairjudge import PairJudgeReward
+from rewards.shaping import ShapedReward
 from rewards.types import Group, Problem, Response, Score
+from rewards.verifier import VerifierReward
 from tests.rewards.solutions import rollout
 
 
@@ -59,7 +65,11 @@ def make(cluster):
         root = str(Path(__file__).parents[2])
         options = {"num_cpus": 0.1, "runtime_env": {"env_vars": {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"}}}
         config["_target_"] = target
-        made.append(RewardGroup(config, replicas=replicas, ray_options=options, timeout_s=timeout_s))
+        events: list[str] = []
+        made.append(
+            RewardGroup(config, replicas=replicas, ray_options=options, timeout_s=timeout_s, event=events.append)
+        )
+        made[-1].events = events
         return made[-1]
 
     yield start
@@ -67,22 +77,25 @@ def make(cluster):
         group.close()
 
 
-def test_scores_come_back_in_order_and_failures_are_counted(make):
+def test_scores_come_back_in_order(make):
     reward = make(replicas=2, offset=0.5)
     assert values(reward.score(groups("a", "bbb", "", "cc", ""))) == [1.5, 3.5, None, 2.5, None]
-    assert reward.failures == {"the response is empty": 2}
+    assert (reward.replaced, reward.events) == (0, [])
 
 
 def test_a_replica_that_dies_is_replaced_and_its_part_scored_once_again(make, tmp_path):
     reward = make(replicas=2, record=str(tmp_path / "died"))
     assert values(reward.score(groups("die once", "aa", "", "bbb"))) == [8, 2, None, 3]
     assert reward.replaced == 1
-    assert reward.failures == {"the response is empty": 1}
+    [event] = reward.events
+    assert re.fullmatch(r"reward replica [01] died while scoring and is replaced", event)
 
 
 def test_replicas_that_die_again_and_again_are_an_error(make):
+    reward = make()
     with pytest.raises(RuntimeError, match="3 reward replicas in turn died"):
-        make().score(groups("die always"))
+        reward.score(groups("die always"))
+    assert (len(reward.events), reward.replaced) == (3, 3), "each of them is told, even those before an error"
 
 
 def test_a_fault_of_the_set_up_is_raised_as_it_is(make):
@@ -90,10 +103,63 @@ def test_a_fault_of_the_set_up_is_raised_as_it_is(make):
         make(offset=-1.0).score(groups("a"))
 
 
+class Loads(Lengths):
+    """A reward with weights, whose loading may fail in several ways."""
+
+    def __init__(self, fails: str = "") -> None:
+        super().__init__()
+        self.fails, self.loaded = fails, False
+
+    def load(self) -> None:
+        if self.fails == "error":
+            raise ValueError("model.safetensors is cut short")
+        if self.fails == "death":
+            os._exit(1)
+        if self.fails == "sleep":
+            time.sleep(60)
+        self.loaded = True
+
+    def score(self, groups):
+        assert self.loaded
+        return super().score(groups)
+
+
+LOADS = "tests.rewards.test_actors.Loads"
+
+
+def test_to_wait_is_to_have_every_replicas_weights_loaded(make):
+    reward = make(replicas=2, target=LOADS)
+    reward.wait()
+    assert values(reward.score(groups("a", "bb"))) == [1, 2]
+    make().wait()  # a reward without weights is ready as soon as it is made
+
+
+@pytest.mark.parametrize(
+    ("fails", "kind", "message"),
+    [
+        ("error", ValueError, "model.safetensors is cut short"),
+        ("death", RuntimeError, "reward replica 0 died while loading its model"),
+        ("sleep", TimeoutError, "reward replica 0 did not load its model within 4 s"),
+    ],
+)
+def test_a_model_that_does_not_load_is_an_error_before_anything_is_scored(make, fails, kind, message):
+    with pytest.raises(kind, match=message):
+        make(target=LOADS, fails=fails, timeout_s=4 if fails == "sleep" else 60).wait()
+
+
+def test_wrapped_rewards_load_the_weights_inside_them():
+    inner = [Loads() for _ in range(3)]
+    mixture = MixtureReward({"a": Term(inner[0]), "b": Term(ShapedReward(inner[1])), "c": Term(VerifierReward())})
+    mixture.load()
+    PairJudgeReward(judge=SimpleNamespace(judge=None, load=inner[2].load)).load()
+    assert all(one.loaded for one in inner)
+
+
 def test_a_hung_replica_is_given_up_and_replaced(make):
     reward = make(timeout_s=4)
     with pytest.raises(TimeoutError, match="did not answer within 4 s: raise cluster"):
         reward.score(groups("sleep"))
+    assert reward.events == ["reward replica 0 did not answer within 4 s and is replaced"]
     reward.timeout_s = 60
     assert values(reward.score(groups("a"))) == [1]
 

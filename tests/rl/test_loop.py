@@ -173,6 +173,7 @@ class Reward:
 
     def __init__(self, broken: Sequence[int], raises: Mapping[int, BaseException] | None = None) -> None:
         self.broken, self.asked, self.raises = broken, -1, raises or {}
+        self.replaced = 0
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         self.asked += 1
@@ -339,3 +340,18 @@ def test_an_evaluation_that_cannot_be_scored_leaves_its_responses(tmp_path: Path
         run_through(tmp_path, broken=[], updates=1, display=Listening(), change=change)
     rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     assert [(row["update"], row["stage"], row["response"]) for row in rows] == [(0, "evaluate", "ab")] * 2
+
+
+def test_a_replica_that_was_replaced_is_counted_in_the_update_in_which_it_was(tmp_path: Path) -> None:
+    def change(parts: Parts) -> None:
+        score = parts.reward.score
+
+        def dying(groups: Sequence[Group]) -> list[list[Score]]:
+            parts.reward.replaced += parts.reward.asked == 1  # in update 2; 0 is the evaluation's call
+            return score(groups)
+
+        parts.reward.score = dying  # type: ignore[method-assign]
+
+    run_through(tmp_path, broken=[], updates=3, display=Listening(), change=change)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["reward/replaced"] for row in rows if "reward/mean" in row] == [0, 1, 0]
