@@ -17,8 +17,8 @@ from rich.console import Console
 
 from launch.composition import compose, parse_words, register_resolvers
 from launch.configuration import plain
-from launch.nodes import ConfigurationError, one_line
 from launch.output import quiet
+from rewards.builder import ConfigurationError, one_line
 from rl.stopping import exit_code, heed_termination, told_by
 
 Checked = TypeVar("Checked")

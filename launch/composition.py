@@ -30,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.nodes import ConfigurationError, elsewhere, nearest, one_line
+from rewards.builder import ConfigurationError, elsewhere, nearest, one_line
 
 CONFIG_PACKAGE = "pkg://configs"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "rl" / "tasks" / "arithmetic" / "models"

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
-from launch.nodes import ConfigurationError, build, checked, find, one_line, unknown_key, verify
 from launch.plan.models import nodes_with_models, place_of
+from rewards.builder import ConfigurationError, build, checked, find, one_line, unknown_key, verify
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic

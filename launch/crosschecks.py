@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from launch.nodes import nearest
 from launch.plan.hours import learned_rows
+from rewards.builder import nearest
 from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.learner.losses import PreferenceLossSettings

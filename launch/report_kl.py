@@ -16,7 +16,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from launch.nodes import build
+from rewards.builder import build
 from rl.policy import load_tokenizer, prompt_ids
 
 SEED = 1

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from launch.nodes import ConfigurationError, one_line
+from rewards.builder import ConfigurationError, one_line
 from rl import checkpoint
 from rl.origin import origin
 from rl.settings import RunSettings

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from launch.command import Composed, carried_out, checked_first
-from launch.nodes import ConfigurationError, build, checked
 from launch.responses import groups, records, score_record
 from rewards.actors import RewardGroup
+from rewards.builder import ConfigurationError, build, checked
 from rewards.types import Group, Reward
 from rl.cluster import actor_options, start_cluster, stop_cluster
 from rl.settings import ClusterSettings

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from launch import configuration, resume
 from launch.composition import CONFIG_PACKAGE, compose, parse_words, register_resolvers
-from launch.nodes import ConfigurationError, one_line
 from launch.output import quiet
 from launch.plan.plan import plan
 from launch.terminal import make_display
+from rewards.builder import ConfigurationError, one_line
 from rl.checkpoint import latest, update_of
 from rl.run_folder import RunFolder, require_unused
 from rl.settings import RunSettings

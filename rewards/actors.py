@@ -15,28 +15,10 @@ from typing import Any, NamedTuple
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rewards.types import Group, Reward, Score
+from rewards.builder import build_reward
+from rewards.types import Group, Score
 
 _logger = logging.getLogger(__name__)
-
-
-def build_reward(config: Mapping[str, Any]) -> Reward:
-    """The reward that a configuration node describes: `_target_` and keyword arguments, nested nodes alike.
-
-    Raises ValueError, in one line, for a node that does not make a reward; errors of the reward's set-up pass through.
-    """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    try:
-        reward = instantiate(dict(config), _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError | OSError):
-            raise error.__cause__ from None
-        raise ValueError(f"reward: {str(error).splitlines()[0]}") from error
-    if not isinstance(reward, Reward):
-        raise ValueError(f"reward._target_ {config.get('_target_')} makes no reward: it has no method score")
-    return reward
 
 
 class RewardActor:

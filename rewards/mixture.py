@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from rewards.types import Group, Reward, Score
 
 
+@dataclass(frozen=True)
 class Term:
     """One reward of a mixture.
 
@@ -22,20 +24,11 @@ class Term:
     term) it counts only for responses whose value of that term is above `above`; elsewhere it counts as `otherwise`.
     """
 
-    # Not a dataclass: Hydra would turn one inside `terms` back into a config.
-    def __init__(
-        self,
-        reward: Reward,
-        weight: float = 1.0,
-        only_where: str | None = None,
-        above: float = 0.5,
-        otherwise: float = 0.0,
-    ) -> None:
-        self.reward = reward
-        self.weight = weight
-        self.only_where = only_where
-        self.above = above
-        self.otherwise = otherwise
+    reward: Reward
+    weight: float = 1.0
+    only_where: str | None = None
+    above: float = 0.5
+    otherwise: float = 0.0
 
 
 class MixtureReward:

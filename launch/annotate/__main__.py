@@ -28,7 +28,7 @@ from launch.annotate.report import add_left_out, figures, lines, rejected, write
 from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
 from launch.command import Composed, carried_out, checked_first
 from launch.evaluate.rows import Rows, write_rejects
-from launch.nodes import ConfigurationError, build
+from rewards.builder import ConfigurationError, build
 from rewards.types import Problem
 
 

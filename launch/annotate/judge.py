@@ -18,7 +18,7 @@ from launch.annotate.formats import Record, question_of
 from launch.annotate.settings import AnnotateSettings
 from launch.evaluate.draw import whole_batches
 from launch.evaluate.scores import entries, file_name
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rewards.pairjudge import PairJudgeReward
 from rewards.types import Group, Problem, Response
 from rewards.verdicts import SYSTEM, Comparison, Judge, Verdict, fill, load_template

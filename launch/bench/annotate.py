@@ -24,8 +24,8 @@ from launch.annotate.settings import settings_of
 from launch.bench.timing import once
 from launch.composition import compose, register_resolvers
 from launch.configuration import plain
-from launch.nodes import build, one_line
 from launch.output import quiet
+from rewards.builder import build, one_line
 from rewards.engines.transformers import pick_device
 from rewards.engines.vllm_start import start_llm
 from rewards.types import Problem

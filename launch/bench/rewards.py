@@ -25,9 +25,9 @@ from launch.bench.memory import flops, memory_line
 from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
 from launch.bench.subjects import Options, make_armorm, make_groups, make_model, options_of
 from launch.bench.timing import median, once, row
-from launch.nodes import ConfigurationError
 from launch.output import quiet
 from rewards.armorm import ArmoRMReward
+from rewards.builder import ConfigurationError
 from rewards.engines.transformers import default_batch_tokens, pick_device
 from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward

@@ -27,7 +27,7 @@ from launch.evaluate.measure import Bench
 from launch.evaluate.rows import write_rejects
 from launch.evaluate.scores import Entry, entries
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
-from launch.nodes import ConfigurationError, build, one_line
+from rewards.builder import ConfigurationError, build, one_line
 from rewards.types import Reward
 from rl.settings import RolloutSettings
 from rl.tasks import Task

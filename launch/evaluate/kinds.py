@@ -29,7 +29,7 @@ from launch.evaluate.rows import (
     read_rows,
 )
 from launch.evaluate.settings import EvaluateSettings
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 
 
 def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:

@@ -13,7 +13,7 @@ from launch.evaluate.report import Cell, Percent, Report, Table
 from launch.evaluate.rows import Pair
 from launch.evaluate.settings import EvaluateSettings
 from launch.lines import json_value
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accuracy
 
 Margins = Sequence[float]

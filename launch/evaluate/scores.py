@@ -20,9 +20,9 @@ from rich.console import Console
 
 from launch.composition import compose
 from launch.evaluate.rows import STEP_END
-from launch.nodes import ConfigurationError, build, find
 from launch.responses import records
 from rewards.aggregate import AGGREGATES
+from rewards.builder import ConfigurationError, build, find
 from rewards.types import Group, Reward
 
 Record = Mapping[str, Any]

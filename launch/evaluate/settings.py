@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from launch.nodes import ConfigurationError, checked, unknown_key
+from rewards.builder import ConfigurationError, checked, unknown_key
 from rewards.evaluation.best_of_n import Ties
 from rewards.evaluation.intervals import Bootstrap
 from rl.settings import require

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from launch.evaluate.rows import Rows
-from launch.nodes import ConfigurationError
 from launch.train_reward.data import Data, Lined, read_lined, set_aside
+from rewards.builder import ConfigurationError
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.training import rows
 from rewards.training.armorm import PUBLISHED_PENALTY

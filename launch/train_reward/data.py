@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from launch.evaluate.rows import Reject, Rows, read_rows
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 
 Item = TypeVar("Item")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from launch.nodes import ConfigurationError, build, checked, unknown_key
 from launch.train_reward.states import file_digest
+from rewards.builder import ConfigurationError, build, checked, unknown_key
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 

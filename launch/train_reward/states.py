@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rewards.training import armorm_fit
 
 MARK = "embedded_from.json"

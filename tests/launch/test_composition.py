@@ -4,7 +4,7 @@ import pytest
 
 from launch.composition import SHIPPED_MODELS, compose
 from launch.configuration import plain
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 
 
 def complaint(*words):

@@ -13,7 +13,7 @@ import configs
 from launch import configuration
 from launch.composition import compose
 from launch.configuration import METHODS, SETTINGS
-from launch.nodes import verify
+from rewards.builder import verify
 from rl.settings import LoopSettings
 
 FOLDER = Path(configs.__file__).parent

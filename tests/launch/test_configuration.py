@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from launch import configuration, crosschecks
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rl.settings import LearnerSettings, LoopSettings, RolloutSettings
 
 

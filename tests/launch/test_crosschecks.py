@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from launch import configuration
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rewards.mixture import MixtureReward, Term
 from rewards.shaping import ShapedReward
 from rewards.verifier import VerifierReward

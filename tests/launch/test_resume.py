@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import launch.train
-from launch.nodes import ConfigurationError
 from launch.resume import configuration_of, other_code
+from rewards.builder import ConfigurationError
 from rl.checkpoint import Checkpoints, LoopState
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation

@@ -11,11 +11,12 @@ import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.actors import RewardGroup, build_reward, share_out
+from rewards.actors import RewardActor, RewardGroup, share_out
+from rewards.builder import build_reward
 from rewards.mixture import MixtureReward, Term
 from rewards.pairjudge import PairJudgeReward
 from rewards.shaping import ShapedReward
-from rewards.types import Group, Problem, Response, Score
+from rewards.types import Group, Problem, Response, Reward, Score
 from rewards.verifier import VerifierReward
 from tests.rewards.solutions import rollout
 
@@ -25,7 +26,7 @@ class Lengths:
 
     def __init__(self, record: str = "", offset: float = 0.0) -> None:
         if offset < 0:
-            raise ValueError("reward.offset must not be negative")
+            raise ValueError("offset must not be negative")
         self.record, self.offset = record, offset
 
     def score(self, groups):
@@ -99,7 +100,7 @@ def test_replicas_that_die_again_and_again_are_an_error(make):
 
 
 def test_a_fault_of_the_set_up_is_raised_as_it_is(make):
-    with pytest.raises(ValueError, match="offset must not be negative"):
+    with pytest.raises(ValueError, match=r"^reward.offset must not be negative"):
         make(offset=-1.0).score(groups("a"))
 
 
@@ -172,6 +173,35 @@ def test_a_reward_model_scores_in_an_actor_as_here(make, llama31):
         assert [score.steps for score in one] == [pytest.approx(score.steps, abs=1e-5) for score in other]
 
 
+class Typed:
+    """A reward that keeps its arguments as they come."""
+
+    def __init__(self, pair: tuple[float, ...], scale: float, inner: Reward | None = None) -> None:
+        self.pair, self.scale, self.inner = pair, scale, inner
+
+    def score(self, groups):
+        return []
+
+    def arguments(self) -> list:
+        own = [self.pair, self.scale, type(self.scale)]
+        return own + (self.inner.arguments() if self.inner else [])
+
+
+def test_an_actor_builds_the_very_reward_that_the_driver_checked():
+    node = {"_target_": "tests.rewards.test_actors.Typed", "pair": [1, 2.5], "scale": 3}
+    node |= {"inner": {**node, "scale": 4}}
+    actor = RewardActor()
+    actor.load(node, None, None)
+    assert actor.reward.arguments() == build_reward(node).arguments()
+    assert actor.reward.arguments() == [(1.0, 2.5), 3.0, float, (1.0, 2.5), 4.0, float]
+
+
+def test_an_actor_refuses_what_the_driver_refuses():
+    node = {"_target_": "tests.rewards.test_actors.Typed", "pair": [1, 2.5], "scale": "3"}
+    with pytest.raises(ValueError, match=r"^reward.scale: expected float, got '3'"):
+        RewardActor().load(node, None, None)
+
+
 def test_no_groups_need_no_replica(make):
     assert make().score([]) == []
 
@@ -188,7 +218,7 @@ def test_shares_hold_every_index_once_and_differ_by_at_most_one_group(lengths, s
     ("config", "message"),
     [
         ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "there is no such folder"),
-        ({"_target_": "collections.Counter"}, "makes no reward: it has no method score"),
+        ({"_target_": "collections.Counter"}, "is not a reward: it has no method score"),
         ({"_target_": "rewards.nowhere.Reward"}, "rewards.nowhere"),
     ],
 )

@@ -9,8 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import configs
-from launch import nodes
-from rewards.actors import build_reward
+from rewards.builder import build_reward
 from rewards.types import Reward
 from tests.rewards.armorm_tiny import make_armorm
 from tests.tiny import make_llama, make_tokenizer
@@ -40,5 +39,4 @@ def test_a_reward_option_builds_its_reward(option, models):
     with initialize_config_dir(str(Path(configs.__file__).parent), version_base="1.3"):
         config = compose("train", [f"reward={option}", *words.get(option, [])]).reward
     plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(nodes.build(plain, "reward"), Reward)
     assert isinstance(build_reward(plain), Reward)

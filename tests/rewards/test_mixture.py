@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from hydra.utils import instantiate
 
+from rewards.builder import build_reward
 from rewards.mixture import MixtureReward, Term, normalised
 from rewards.shaping import ShapedReward
 from rewards.types import Group, Problem, Response, Reward, Score
@@ -154,7 +154,7 @@ def test_options_that_cannot_work_are_refused_by_name(terms, options, message):
 
 def test_a_mixture_is_built_from_nested_targets():
     target = "tests.rewards.test_mixture.Fixed"
-    reward = instantiate(
+    reward = build_reward(
         {
             "_target_": "rewards.mixture.MixtureReward",
             "terms": {

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from launch.annotate.judge import judge_rows, make_reward, rights_of, verified_text
 from launch.annotate.settings import AnnotateSettings
-from launch.nodes import ConfigurationError
+from rewards.builder import ConfigurationError
 from rewards.pairjudge import PairJudgeReward
 from rewards.training.rows import parse_judgement
 from rewards.verdicts import Comparison, Verdict, parse

@@ -9,8 +9,8 @@ from launch.bench.judge import judgements, match_by_match
 from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
 from launch.bench.rewards import measure
 from launch.bench.subjects import Options, make_armorm, make_groups, make_model, make_rollout, options_of
-from launch.nodes import ConfigurationError
 from rewards.armorm import ArmoRMReward
+from rewards.builder import ConfigurationError
 from rewards.outcome import OutcomeReward
 from rewards.pairjudge import PairJudgeReward
 from rewards.process import ProcessReward

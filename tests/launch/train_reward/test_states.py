@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from launch.nodes import ConfigurationError
 from launch.train_reward.states import check_states, embedded_from, mark_states
+from rewards.builder import ConfigurationError
 from rewards.training import armorm_fit
 
 

@@ -1,7 +1,11 @@
 """From a configuration node to an object: the class that `_target_` names, its keys checked by name and by type.
 
-Every key is a keyword argument of that class, so its signature is the one description of what may be set. Checks are
-strict: text is no number and a number is no text, though a whole number is a float and a list may be a tuple.
+Every key is a keyword argument of that class, so its signature is the only description of what may be set. Checks are
+strict: text is not a number and a number is not text, but a whole number is a float and a list may become a tuple.
+
+The command line and the Ray actors build by this same code, so what was checked is what runs. A constructor that
+refuses a value raises ValueError in one line that begins with the option's bare name ("labels must be two texts"); the
+builder puts the node's path in front ("reward.terms.orm.labels must be two texts").
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import functools
 import importlib
 import inspect
 import json
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -18,18 +23,19 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
+from rewards.types import Reward
+
 
 class ConfigurationError(ValueError):
     """A configuration that cannot work; its text is one line that names the key and says what to do."""
 
 
 def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
-    """Check a node and the nodes inside it without making anything.
+    """Check a node and the nodes inside it without building anything.
 
     `node` is plain data (mappings, lists, scalars) with `_target_`, the dotted name of a class or function. `key` is
-    the node's place in the configuration, `source` the file it comes from; both stand in messages. Raises
-    ConfigurationError for a target that cannot be found, a key it does not know, one it lacks, and a value of another
-    type.
+    the node's path in the configuration, `source` the file it comes from; both appear in messages. Raises
+    ConfigurationError for a target that cannot be found, an unknown key, a missing key and a value of the wrong type.
     """
     target = find(node, key, source)
     given = _given(node)
@@ -39,7 +45,7 @@ def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
             if name not in parameters:
                 raise ConfigurationError(unknown_key(name, key, parameters, source))
     for name, parameter in parameters.items():
-        optional = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) or node.get("_partial_", False)
+        optional = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if name not in given and parameter.default is parameter.empty and not optional:
             raise ConfigurationError(f"{key}.{name} is missing{_in(source)}: {node['_target_']} needs it")
     for name, value in given.items():
@@ -53,21 +59,34 @@ def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
 def build(node: Mapping[str, Any], key: str, source: str = "") -> Any:
     """The object a node describes, nested nodes first, after `verify`.
 
-    With `_partial_: true` the result is the target with the given arguments bound. Raises ConfigurationError as
-    `verify` does, and for the target's own ValueError, TypeError or OSError (a missing file).
+    Raises ConfigurationError as `verify` does, and for the target's own ValueError, TypeError or OSError (a missing
+    file), with the node's path in front of its message.
     """
     verify(node, key, source)
+    return _built(node, key, source)
+
+
+def build_reward(node: Mapping[str, Any], key: str = "reward", source: str = "") -> Reward:
+    """The reward a node describes, in the driver, in an actor or from Python. Raises ConfigurationError as `build`."""
+    reward = build(node, key, source)
+    if not isinstance(reward, Reward):
+        raise ConfigurationError(
+            f"{key}._target_ {node['_target_']} is not a reward{_in(source)}: it has no method score"
+        )
+    return reward
+
+
+def _built(node: Mapping[str, Any], key: str, source: str) -> Any:
+    """What a verified node describes."""
     target = find(node, key, source)
-    _, hints = _signature(target, key)
+    parameters, hints = _signature(target, key)
     arguments = {
         name: _argument(value, hints.get(name, Any), f"{key}.{name}", source) for name, value in _given(node).items()
     }
-    if node.get("_partial_", False):
-        return functools.partial(target, **arguments)
     try:
         return target(**arguments)
     except (ValueError, TypeError, OSError) as error:
-        raise ConfigurationError(named(one_line(error), key)) from error
+        raise ConfigurationError(placed(one_line(error), key, parameters)) from error
 
 
 def find(node: Mapping[str, Any], key: str, source: str = "") -> Callable[..., Any]:
@@ -158,14 +177,20 @@ def one_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def named(message: str, key: str) -> str:
-    """The message with its key in front, unless it names the key itself."""
-    return message if key.split(".")[0] + "." in message else f"{key}: {message}"
+def placed(message: str, key: str, options: Collection[str]) -> str:
+    """A constructor's message with the node's path in front.
+
+    `key.option ...` where the message begins with the name of one of the constructor's `options`, else `key: ...`.
+    """
+    if message.startswith(f"{key.split('.')[0]}."):
+        return message  # it spells its own path
+    word = re.match(r"\w+", message)
+    return f"{key}.{message}" if word is not None and word.group() in options else f"{key}: {message}"
 
 
 def _given(node: Mapping[str, Any]) -> dict[str, Any]:
     """The keyword arguments of a node."""
-    return {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+    return {name: value for name, value in node.items() if name != "_target_"}
 
 
 def _argument(value: Any, annotation: Any, key: str, source: str) -> Any:
@@ -195,7 +220,7 @@ def _build_inside(value: Any, key: str, source: str) -> Any:
     """The value with every node in it built."""
     if isinstance(value, Mapping):
         if "_target_" in value:
-            return build(value, key, source)
+            return _built(value, key, source)
         return {name: _build_inside(item, f"{key}.{name}", source) for name, item in value.items()}
     if isinstance(value, list):
         return [_build_inside(item, f"{key}[{index}]", source) for index, item in enumerate(value)]

@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import pytest
 
-from launch.nodes import ConfigurationError, build, checked, described
+from rewards.builder import ConfigurationError, build, checked, described
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ class Car:
         horn: str | Callable[[], str] = "beep",
     ) -> None:
         if weight <= 0:
-            raise ValueError(f"car.weight must be above 0, not {weight}")
+            raise ValueError(f"weight must be above 0, not {weight}")
         self.__dict__.update(locals())
 
 
@@ -45,7 +45,11 @@ def lorry(load: float, name: str = "x") -> tuple[float, str]:
     return load, name
 
 
-HERE = "tests.launch.test_nodes"
+def broken(weight: float = 1.0) -> None:
+    raise ValueError("out of order")
+
+
+HERE = "tests.rewards.test_builder"
 ENGINE = {"_target_": f"{HERE}.Diesel"}
 CAR = {"_target_": f"{HERE}.Car", "engine": ENGINE}
 
@@ -64,11 +68,8 @@ def test_nested_nodes_are_built_and_lists_become_tuples():
     assert car.extras == ["radio"] and car.spare == {"a": Diesel()}
 
 
-def test_functions_and_partials_are_targets_too():
-    node = {"_target_": f"{HERE}.lorry", "load": 3.0}
-    assert build(node, "lorry") == (3.0, "x")
-    waiting = build({"_target_": f"{HERE}.lorry", "_partial_": True, "name": "y"}, "lorry")
-    assert waiting(load=1.0) == (1.0, "y")
+def test_a_function_is_a_target_too():
+    assert build({"_target_": f"{HERE}.lorry", "load": 3.0}, "lorry") == (3.0, "x")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,8 @@ def test_functions_and_partials_are_targets_too():
         ({"engine": {"_target_": f"{HERE}.lorry", "load": 1.0}}, ["car.engine", "expected Engine", "tuple"]),
         ({"spare": {"a": {**ENGINE, "power": "x"}}}, ["car.spare.a.power", "expected int"]),
         ({"weight": -1.0}, ["car.weight must be above 0"]),
+        ({"spare": {"a": {"_target_": f"{HERE}.Car", "engine": ENGINE, "weight": -1.0}}}, ["car.spare.a.weight must"]),
+        ({"spare": {"a": {"_target_": f"{HERE}.broken"}}}, ["car.spare.a: out of order"]),
         ({"_target_": f"{HERE}.Cra"}, ["car._target_", "no Cra", "did you mean Car?"]),
         ({"_target_": "tests.nowhere.Car"}, ["car._target_", "cannot be imported"]),
         ({"_target_": 3}, ["car._target_", "must name a class"]),
