@@ -8,7 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from rewards.conversation import Message, messages_of
+
+__all__ = ["FinishReason", "Group", "Message", "Problem", "Response", "Reward", "Score", "Span"]
 
 FinishReason = Literal["stop", "length", "abort"]
 """`stop`: the policy ended its turn. `length`: it was cut at the token limit. `abort`: the engine gave up."""
@@ -17,25 +21,23 @@ Span = tuple[int, int]
 """Half-open range `[start, end)` in characters of a response's text."""
 
 
-class Message(TypedDict):
-    """One chat turn."""
-
-    role: str
-    content: str
-
-
 @dataclass(frozen=True)
 class Problem:
     """A question put to the policy.
 
-    `prompt` is the user's text, or a tuple of chat messages ending with the user's turn. `answer` is the reference
-    answer, None where there is none (a verifier then fails the score; a reward model does not need it).
+    `prompt` is the user's text, or chat messages ending with the user's turn, kept as a tuple with the text parts of
+    each content joined. `answer` is the reference answer, None where there is none (a verifier then fails the score; a
+    reward model does not need it). Raises ValueError for messages that `rewards.conversation.messages_of` refuses.
     """
 
     id: str
     prompt: str | tuple[Message, ...]
     answer: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            object.__setattr__(self, "prompt", messages_of(self.prompt))
 
     @property
     def text(self) -> str:

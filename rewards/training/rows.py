@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.chat import Turn
+from rewards.conversation import messages_of
 from rewards.verdicts import Comparison, Verdict, parse
 
 SIGN_FIELDS = frozenset({"id", "conversations", "messages"})
@@ -170,10 +171,10 @@ def _prompt(record: Mapping[str, Any]) -> list[Any]:
 def _messages(value: Any, name: str) -> Turns:
     if not isinstance(value, list) or not value:
         raise ValueError(f"{name} must be a list of messages that is not empty")
-    for message in value:
-        if not (isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))):
-            raise ValueError(f"{name}: every message needs role and content, both texts")
-    return tuple(Turn(message["role"], message["content"]) for message in value)
+    try:
+        return tuple(Turn(message["role"], message["content"]) for message in messages_of(value))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 def _answered(value: Any, name: str) -> Turns:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from rewards.types import Message, Problem
+from rewards.conversation import Message, messages_of, with_system
+from rewards.types import Problem
 from rewards.verifier import grade
 
 
@@ -20,9 +21,9 @@ class JsonlTask:
 
     `problem` names the field with the question: text, or a list of chat messages (`role`, `content`) that ends with the
     user's turn. `answer` names the field with the reference answer: text or a number; None for prompts without answers,
-    of which no accuracy is reported. `system` is put before every
-    question as a system message. `overlap` says what to do with a training problem that is also held out, word for
-    word: "stop" (an error) or "drop" (left out of training; `dropped` counts them).
+    of which no accuracy is reported. `system` is put before every question as a system message, except before one that
+    has its own (`rewards.conversation.with_system`). `overlap` says what to do with a training problem that is also
+    held out, word for word: "stop" (an error) or "drop" (left out of training; `dropped` counts them).
 
     Raises FileNotFoundError for a missing file, and ValueError naming file and line for a line that is not a JSON
     object, lacks a field, or has an empty problem or answer.
@@ -108,16 +109,16 @@ class JsonlTask:
 
     def _messages(self, fields: Mapping[str, Any]) -> tuple[Message, ...]:
         """The prompt's chat turns, the system message first if there is one."""
-        system: tuple[Message, ...] = ({"role": "system", "content": self._system},) if self._system else ()
         prompt = fields.get(self._problem)
         if not isinstance(prompt, list):
-            return (*system, {"role": "user", "content": _text(fields, self._problem)})
-        if not all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in prompt):
-            raise ValueError(f"{self._problem!r} is a list, but not of messages with role and content")
-        turns: tuple[Message, ...] = tuple({"role": turn["role"], "content": turn["content"]} for turn in prompt)
-        if not turns or turns[-1]["role"] != "user" or not str(turns[-1]["content"]).strip():
+            return with_system([{"role": "user", "content": _text(fields, self._problem)}], self._system)
+        try:
+            turns = messages_of(prompt)
+        except ValueError as error:
+            raise ValueError(f"field {self._problem!r}: {error}") from error
+        if not turns or turns[-1]["role"] != "user" or not turns[-1]["content"].strip():
             raise ValueError(f"the messages of {self._problem!r} must end with a user turn that is not empty")
-        return system + turns
+        return with_system(turns, self._system)
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -50,7 +50,7 @@ def test_both_names_of_the_labels_are_read(tmp_path, name):
         (GOOD | {"answers": [], "label": []}, "the list of answers is empty"),
         (GOOD | {"answers": ["A: 2", None]}, "every response must be a text"),
         (GOOD | {"prompt": " "}, "the prompt is empty"),
-        (GOOD | {"prompt": [{"role": "user"}]}, "not of messages with role and content"),
+        (GOOD | {"prompt": [{"role": "user"}]}, "must be an object with role and content"),
         ({"answers": ["A: 2"], "label": [1]}, "there is no problem"),
         (GOOD | {"step_labels": [[1]]}, "step_labels must hold a list for each answer"),
     ],

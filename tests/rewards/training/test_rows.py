@@ -53,7 +53,7 @@ def test_values_that_are_no_shares_are_refused(values, reason):
         ({}, "there is no conversation"),
         ({"conversations": said("a", "+"), "messages": said("a", "+")}, "both given"),
         ({"conversations": []}, "list of messages that is not empty"),
-        ({"conversations": [{"from": "human", "value": "a"}]}, "needs role and content"),
+        ({"conversations": [{"from": "human", "value": "a"}]}, "must be an object with role and content"),
         ({"conversations": said("a", "+", "b")}, "pairs of user and assistant turns"),
         ({"conversations": said("+", "a", first="assistant")}, "turn 0 is the assistant's"),
         ({"conversations": said("a", "+", " \n", "-")}, "step 1 is empty"),

@@ -66,6 +66,16 @@ def test_a_system_message_goes_before_every_question(files):
     assert problem.text == "What is 7 + 7?"
 
 
+def test_a_question_with_a_system_message_of_its_own_keeps_it_and_gets_no_second_one(tmp_path, files):
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "2+2?"}]},
+    ]
+    own = write(tmp_path / "own.jsonl", {"problem": turns, "answer": 4})
+    problem = JsonlTask(files[0], own, system="Think.").held_out_problems(1)[0]
+    assert problem.messages == [turns[0], {"role": "user", "content": "2+2?"}]
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
@@ -76,6 +86,7 @@ def test_a_system_message_goes_before_every_question(files):
         ('{"problem": "x", "answer": ""}', "'answer' is empty"),
         ('{"problem": "x", "answer": null}', "must hold text"),
         ('{"problem": [{"role": "user"}], "answer": "1"}', "role and content"),
+        ('{"problem": [{"role": "user", "content": [{"type": "image"}]}], "answer": "1"}', "not text but 'image'"),
         ('{"problem": [{"role": "assistant", "content": "x"}], "answer": "1"}', "end with a user turn"),
     ],
 )

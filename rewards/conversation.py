@@ -1,0 +1,83 @@
+"""What a message is: a role and a text. The one place that reads messages and the parts of their contents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+_ROLE = re.compile(r"\w[\w.-]*")
+_UNREAD = ("tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking", "images")
+"""Fields that change what a conversation says and that no format here has."""
+
+
+class Message(TypedDict):
+    """One chat turn."""
+
+    role: str
+    content: str
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: a string as it is, text parts (`{"type": "text", "text": ...}`) joined.
+
+    Parts are joined with nothing between them, as published chat templates write them. Raises ValueError for any other
+    content: a part that is not text, an empty list of parts, null.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise ValueError(f"a message's content must be text or a list of text parts, not {_kind(content)}")
+    if not content:
+        raise ValueError("a message's content is a list without parts")
+    return "".join(_part(part, place) for place, part in enumerate(content))
+
+
+def messages_of(messages: Iterable[Any]) -> tuple[Message, ...]:
+    """Messages with a role and a text each; content parts are joined (see `text_of`).
+
+    Fields besides role and content are left out. Raises ValueError, naming the message by its place from 0, for one
+    without role or content, a role that is not a word, content that is not text, and a field with content that would
+    be lost (`tool_calls`, `reasoning_content` and the like).
+    """
+    return tuple(_message(message, place) for place, message in enumerate(messages))
+
+
+def with_system(messages: Iterable[Message], system: str | None) -> tuple[Message, ...]:
+    """The messages with a system turn of this text first, unless they bring their own, which takes its place.
+
+    The one rule for two system turns: what a row says about itself goes before what a setting says about all rows.
+    An empty `system`, or None, adds nothing.
+    """
+    messages = tuple(messages)
+    if not system or any(message["role"] == "system" for message in messages):
+        return messages
+    return ({"role": "system", "content": system}, *messages)
+
+
+def _message(message: Any, place: int) -> Message:
+    if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
+        raise ValueError(f"message {place} must be an object with role and content")
+    role = message["role"]
+    if not isinstance(role, str) or not _ROLE.fullmatch(role):
+        raise ValueError(f"message {place}: the role must be one word, not {str(role)[:40]!r}")
+    lost = [name for name in _UNREAD if message.get(name)]
+    if lost:
+        raise ValueError(f"message {place} has {lost[0]}, which is not supported: only role and content are read")
+    try:
+        return {"role": role, "content": text_of(message["content"])}
+    except ValueError as error:
+        raise ValueError(f"message {place} ({role}): {error}") from error
+
+
+def _part(part: Any, place: int) -> str:
+    if not isinstance(part, Mapping) or part.get("type") != "text":
+        kind = part.get("type") if isinstance(part, Mapping) else _kind(part)
+        raise ValueError(f"content part {place} is not text but {kind!r}: only text can be read")
+    if not isinstance(part.get("text"), str):
+        raise ValueError(f"content part {place} has no text")
+    return str(part["text"])
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
