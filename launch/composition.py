@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,7 +96,9 @@ def _compose_all(hydra: Hydra, name: str, words: list[str], multirun: bool) -> l
     if not multirun and how.mode != RunMode.MULTIRUN:
         if len(plain) < len(overrides):
             swept = next(_word(override) for override in overrides if override.is_sweep_override())
-            raise ConfigurationError(f"{swept} is a sweep over several values: add -m to run it for each of them")
+            quoted = _quoted(parser, swept)
+            hint = f", or quote the value if it is one text: {quoted}" if quoted else ""
+            raise ConfigurationError(f"{swept} is a sweep over several values: add -m to run each of them{hint}")
         return [_composed(hydra, name, plain)]
     if how.sweeper._target_ != f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         return [_composed(hydra, name, plain)]  # other sweepers choose their points as they go
@@ -131,9 +134,27 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
     try:
         return parser.parse_overrides([word])[0]
     except HydraException as error:
-        raise ConfigurationError(
-            f"cannot read {word!r}: an override is written key=value ({one_line(error)})"
-        ) from error
+        key, given, _ = word.partition("=")
+        quoted = _quoted(parser, word)
+        hint = f"quote the value: {quoted}" if quoted else "an override is written key=value"
+        what = f"the value of {key}" if given and quoted else repr(word)
+        raise ConfigurationError(f"cannot read {what} ({one_line(error)}): {hint}") from error
+
+
+def _quoted(parser: OverridesParser, word: str) -> str | None:
+    """The word as a shell takes it, its value quoted so that Hydra reads it as text; None where that does not help."""
+    key, _, value = word.partition("=")
+    if not value or "${" in value:  # quotes do not keep OmegaConf from replacing ${...}
+        return None
+    for mark in ("'", '"'):
+        quoted = f"{key}={mark}{value}{mark}"
+        try:
+            [override] = parser.parse_overrides([quoted])
+            if mark not in value and override.value() == value:
+                return f'"{quoted}"' if mark == "'" and not set('"$`\\!') & set(value) else shlex.quote(quoted)
+        except HydraException:
+            continue
+    return None
 
 
 def _word(override: Override) -> str:

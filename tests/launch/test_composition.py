@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
+from omegaconf import OmegaConf
 
 from launch.composition import SHIPPED_MODELS, compose
 from launch.configuration import plain
@@ -51,6 +55,36 @@ def test_a_key_of_the_row_that_a_sweep_of_experiments_chooses_is_known():
         compose([*words, "experiment/row=orm,prm", "reward.model=mine"])
     with pytest.raises(ConfigurationError, match=r"did you mean reward.model\?"):
         compose([*words, "experiment/row=orm", "reward.modle=mine"])
+
+
+@pytest.mark.parametrize(
+    ("command", "key", "value"),
+    [
+        ("train", "reward.model", "/ckpt/step=10-loss=0.5.ckpt"),
+        ("train", "reward.model", "/models/a (copy)"),
+        ("train", "reward.model", "/models/{a}"),
+        ("train", "reward.model", "/models/[1]"),
+        ("train", "reward.model", "/models/a#b"),
+        ("train", "reward.model", "/models/a,b"),
+        ("train", "reward.model", "/models/it's"),
+        ("train", "reward.model", '/models/a "b" = c'),
+        ("train", "reward.model", "/models/$a=b"),
+        ("train", "run_dir", "/ckpt/epoch=3"),
+        ("score", "input", "/ckpt/epoch=3"),
+        ("evaluate", "folder", "~/models/a!b=c"),
+        ("annotate", "folder", "/ckpt/epoch=3"),
+        ("train_reward", "folder", "/ckpt/epoch=3"),
+    ],
+)
+def test_a_value_that_needs_quotes_is_refused_with_the_quoting_that_works(command, key, value):
+    chosen = {"train": ["reward=orm"], "train_reward": ["recipe=orm_tiny"]}.get(command, [])
+    with pytest.raises(ConfigurationError) as caught:
+        compose([*chosen, f"{key}={value}"], command)
+    text = str(caught.value)
+    assert key in text and "\n" not in text
+    quoted = re.search(r"(quote the value|if it is one text): (.*)$", text)[2]
+    (run,) = compose([*chosen, *shlex.split(quoted)], command)
+    assert OmegaConf.select(run.config, key) == value
 
 
 def test_debug_goes_over_everything_and_a_typed_key_over_debug():
