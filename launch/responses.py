@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.lines import lines_of
-from rewards.types import Group, Problem, Response, Score
+from rewards.types import Group, Problem, Response
 
 PROBLEM = ("problem", "prompt", "question")
 SEVERAL = ("responses", "answers")
@@ -53,14 +53,6 @@ def group_of(record: Mapping[str, Any], number: int) -> Group:
     if not all(isinstance(text, str) for text in texts):
         raise ValueError("every response must be a text")
     return Group(problem, tuple(Response(text) for text in texts))
-
-
-def score_record(score: Score) -> dict[str, Any]:
-    """A score as JSON: `value`, and `steps`, `spans` and `parts` where there are any; or `failure`."""
-    if score.failure is not None:
-        return {"failure": score.failure}
-    fields = {"value": score.value, "steps": score.steps, "spans": score.spans, "parts": dict(score.parts) or None}
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _texts(record: Mapping[str, Any]) -> list[Any]:

@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from launch.command import Composed, carried_out, checked_first
-from launch.responses import groups, records, score_record
+from launch.responses import groups, records
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, checked
-from rewards.types import Group, Reward
+from rewards.records import failures, score_from_json, score_to_json
+from rewards.types import Group, Reward, Score
 from rl.cluster import actor_options, start_cluster, stop_cluster
 from rl.settings import ClusterSettings
 
@@ -36,15 +37,13 @@ class Tally:
     cuts: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
-    def add(self, scores: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, scores: Sequence[Score]) -> None:
         """Count the scores of one record."""
         self.responses += len(scores)
-        for score in scores:
-            if "failure" in score:
-                self.failures[score["failure"]] += 1
-            else:
-                self.total += score["value"]
-                self.cuts += "cut" in score.get("parts", {})
+        self.failures += failures([scores])
+        good = [score for score in scores if score.ok]
+        self.total += sum(score.value for score in good)
+        self.cuts += sum("cut" in score.parts for score in good)
 
     def lines(self, scored_now: int, seconds: float) -> Iterator[str]:
         """The end of a run in plain sentences."""
@@ -118,7 +117,7 @@ def resume(output: Path, config: Mapping[str, Any]) -> tuple[int, Tally]:
         output.write_bytes(whole)
     done = 0
     for record in records(output):
-        tally.add(record["scores"])
+        tally.add([score_from_json(score) for score in record["scores"]])
         done += 1
     return done, tally
 
@@ -140,9 +139,9 @@ def score_file(
         for chunk in _chunks(groups(source), done, batch):
             scores = reward.score([group for _, group in chunk])
             for (record, _), found in zip(chunk, scores, strict=True):
-                record["scores"] = [score_record(score) for score in found]
+                record["scores"] = [score_to_json(score) for score in found]
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
-                tally.add(record["scores"])
+                tally.add(found)
             file.flush()
             now = time.perf_counter()
             rate = (tally.responses - before) / (now - started)

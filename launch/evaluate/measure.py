@@ -16,8 +16,6 @@ from launch.evaluate.process_bench import StepScores, group_of_steps
 from launch.evaluate.rows import Pair, Steps
 from launch.evaluate.scores import (
     Entry,
-    Record,
-    failures,
     field_groups,
     fields_of,
     file_name,
@@ -28,7 +26,8 @@ from launch.evaluate.scores import (
 )
 from launch.evaluate.settings import EvaluateSettings
 from rewards.aggregate import AGGREGATES
-from rewards.types import Group, Reward
+from rewards.records import failures
+from rewards.types import Group, Reward, Score
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -44,12 +43,12 @@ class Bench:
     console: Console
     notes: list[str]
 
-    def scores(self, groups: Sequence[Group]) -> Iterator[tuple[Entry, list[list[Record]]]]:
+    def scores(self, groups: Sequence[Group]) -> Iterator[tuple[Entry, list[list[Score]]]]:
         """Every reward's scores of the groups."""
         for entry, reward in self.rewards:
             yield entry, self.score(entry, reward, groups, entry.label)
 
-    def score(self, entry: Entry, reward: Reward, groups: Sequence[Group], name: str) -> list[list[Record]]:
+    def score(self, entry: Entry, reward: Reward, groups: Sequence[Group], name: str) -> list[list[Score]]:
         """One reward's scores of the groups, in the file `name`; failures are noted by reason."""
         found = score(entry, reward, groups, file_name(name), self.folder, self.settings.batch, self.console)
         for reason, count in failures(found).most_common(3):
@@ -122,7 +121,7 @@ class Bench:
                 of = rights[field.row][list(field.places)]
                 won[field.row].append(float(of.mean() if place is None else of[place]))
             columns.append([fmean(one) for one in won])
-            judgements = [next((one["parts"]["judgements"] for one in row if "parts" in one), 0.0) for row in scores]
+            judgements = [next((one.parts["judgements"] for one in row if one.parts), 0.0) for row in scores]
             self.notes.append(f"{entry.label}: {fmean(judgements):.1f} judgements a tournament of {size}")
             if all(len(group.responses) == size for group in groups):
                 own = [np.empty(size) for _ in groups]
@@ -132,5 +131,5 @@ class Bench:
         measured.chosen[entry.label] = np.array(columns).T
 
 
-def _steps(record: Record) -> tuple[float, ...] | None:
-    return tuple(record["steps"]) if record.get("steps") else None
+def _steps(score: Score) -> tuple[float, ...] | None:
+    return score.steps or None

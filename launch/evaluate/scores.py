@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,8 @@ from launch.evaluate.rows import STEP_END
 from launch.responses import records
 from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
-from rewards.types import Group, Reward
-
-Record = Mapping[str, Any]
-"""A score as launch.score writes it: `value`, perhaps `steps`, `spans`, `parts`; or `failure`."""
+from rewards.records import score_from_json
+from rewards.types import Group, Reward, Score
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def file_name(label: str) -> str:
 
 def score(
     entry: Entry, reward: Reward, groups: Sequence[Group], name: str, folder: Path, batch: int, console: Console
-) -> list[list[Record]]:
+) -> list[list[Score]]:
     """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
     from launch.score import resume, score_file  # Ray takes a second to import
 
@@ -115,7 +113,7 @@ def score(
         console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
         score_file(reward, source, output, done, batch, total, tally, console)
     source.unlink()
-    return [record["scores"] for record in records(output)]
+    return [[score_from_json(one) for one in record["scores"]] for record in records(output)]
 
 
 def _check_kept(output: Path, groups: Sequence[Group]) -> None:
@@ -128,27 +126,22 @@ def _check_kept(output: Path, groups: Sequence[Group]) -> None:
             raise ValueError(f"{output} holds scores of other responses (row {number}): delete it to score these")
 
 
-def has_steps(scores: Sequence[Sequence[Record]]) -> bool:
+def has_steps(scores: Sequence[Sequence[Score]]) -> bool:
     """Whether these scores come with step values."""
-    return any("steps" in score for row in scores for score in row)
+    return any(score.steps is not None for row in scores for score in row)
 
 
-def values(scores: Sequence[Sequence[Record]], aggregation: str | None = None) -> list[NDArray[np.float64]]:
-    """The values, an (N,) array a problem, NaN for a failed score; with an aggregation, made anew from the steps."""
+def values(scores: Sequence[Sequence[Score]], aggregation: str | None = None) -> list[NDArray[np.float64]]:
+    """The values, one (N,) array per problem, NaN for a failed score; `aggregation` recomputes them from the steps."""
 
-    def value(score: Record) -> float:
-        if "failure" in score:
+    def value(score: Score) -> float:
+        if not score.ok:
             return float("nan")
         if aggregation is None:
-            return float(score["value"])
-        return float(AGGREGATES[aggregation](score["steps"])) if score.get("steps") else float("nan")
+            return score.value
+        return float(AGGREGATES[aggregation](score.steps)) if score.steps else float("nan")
 
     return [np.array([value(score) for score in row]) for row in scores]
-
-
-def failures(scores: Sequence[Sequence[Record]]) -> Counter[str]:
-    """How many scores failed for each reason."""
-    return Counter(score["failure"] for row in scores for score in row if "failure" in score)
 
 
 @dataclass(frozen=True)
@@ -177,9 +170,9 @@ def field_groups(groups: Sequence[Group], fields: Sequence[Field]) -> Iterator[G
         yield Group(group.problem, tuple(group.responses[place] for place in field.places))
 
 
-def winner(scores: Sequence[Record]) -> int | None:
+def winner(scores: Sequence[Score]) -> int | None:
     """The place of the tournament's choice; None where it could not be played."""
-    return next((place for place, one in enumerate(scores) if one.get("parts", {}).get("winner")), None)
+    return next((place for place, one in enumerate(scores) if one.parts.get("winner")), None)
 
 
 def _record(group: Group) -> dict[str, Any]:

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from launch.responses import group_of, groups, records, score_record
-from rewards.types import Score
+from launch.responses import group_of, groups, records
 
 
 @pytest.mark.parametrize(
@@ -65,11 +64,3 @@ def test_a_json_list_is_read_as_well_as_lines(tmp_path):
     file = tmp_path / "in.json"
     file.write_text('[\n {"a": 1},\n {"a": 2}]')
     assert list(records(file)) == [{"a": 1}, {"a": 2}]
-
-
-def test_scores_are_written_with_what_they_have():
-    stepped = Score.of(0.5, steps=[0.5], spans=[(0, 3)], parts={"cut": 1})
-    expected = {"value": 0.5, "steps": [0.5], "spans": [[0, 3]], "parts": {"cut": 1}}
-    assert json.loads(json.dumps(score_record(stepped))) == expected
-    assert score_record(Score.of(1)) == {"value": 1.0}
-    assert score_record(Score.failed("why")) == {"failure": "why"}
