@@ -15,7 +15,6 @@ from rewards.process import ProcessReward
 from rewards.types import Group
 from rl.cluster import start_cluster, stop_cluster
 from rl.sampler import SamplerGroup
-from rl.scoring import as_groups
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask, judge_quality, quality
 
@@ -65,7 +64,8 @@ def draw(policy: Path, task: ArithmeticTask, problems: int, responses: int) -> l
         sampler = SamplerGroup(PolicySettings(str(policy)), RolloutSettings(), cluster, log_folder=logs)
         try:
             held_out = task.held_out_problems(problems)
-            return as_groups(sampler.sample(held_out, responses, temperature=1.0, seed=SAMPLING_SEED))
+            drawn = sampler.sample(held_out, responses, temperature=1.0, seed=SAMPLING_SEED)
+            return [group.for_reward() for group in drawn]
         finally:
             sampler.shutdown()
     finally:

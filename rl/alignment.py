@@ -15,7 +15,7 @@ from tokenizers.decoders import DecodeStream
 
 from rewards.types import Span
 from rl.policy import decode
-from rl.types import Rollout, Sample, TrainBatch
+from rl.types import AnswerGroup, Sample, TrainBatch
 
 
 def token_ends(tokenizer: Any, ids: Sequence[int]) -> list[int]:
@@ -50,12 +50,12 @@ def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]
     return tokens
 
 
-def pad_rollout(rollout: Rollout, pad_id: int) -> TrainBatch:
-    """All samples of a rollout, problem by problem, as one right-padded batch: (B, L) with B samples, L the longest.
+def pad_rollout(groups: Iterable[AnswerGroup], pad_id: int) -> TrainBatch:
+    """All samples of a rollout, group by group, as one right-padded batch: (B, L) with B samples, L the longest.
 
     `advantages` and the learner's own log-probabilities are left empty. Raises ValueError where there are no samples.
     """
-    samples = [sample for group in rollout.samples for sample in group]
+    samples = [sample for group in groups for sample in group.samples]
     if not samples:
         raise ValueError("the rollout has no samples")
     length = max(len(sample.prompt_ids) + len(sample.response_ids) for sample in samples)

@@ -15,43 +15,26 @@ from itertools import islice
 
 from rewards.types import Problem, Reward, Score
 from rl.credit.groups import informative, values_of
-from rl.metrics import Metrics, Stopwatch, failures
+from rl.metrics import Metrics, Stopwatch
 from rl.progress import Display
 from rl.sampler import SamplerGroup
-from rl.scoring import as_groups, usable_scores
+from rl.scoring import failed_scores, graded, scored, usable
 from rl.settings import RunSettings
-from rl.types import Rollout
+from rl.types import AnswerGroup
 
 
 @dataclass
 class Collected:
-    """All that was drawn for an update, and which of it is learnt from.
+    """Everything that was drawn for an update, and the groups of it that are learnt from (`kept`)."""
 
-    `scores[i][j]` belongs to response j to problem i of the `rollout`; `chosen` are indices of groups.
-    """
-
-    rollout: Rollout = field(default_factory=lambda: Rollout([], []))
-    scores: list[list[Score]] = field(default_factory=list)
-    chosen: list[int] = field(default_factory=list)
+    groups: list[AnswerGroup] = field(default_factory=list)
+    kept: list[AnswerGroup] = field(default_factory=list)
     metrics: Metrics = field(default_factory=dict)
-
-    def add(self, rollout: Rollout, scores: list[list[Score]]) -> None:
-        """Put further groups beside those that are there; they are not chosen yet."""
-        self.rollout = Rollout(self.rollout.problems + rollout.problems, self.rollout.samples + rollout.samples)
-        self.scores = self.scores + scores
 
     @property
     def reasons(self) -> Counter[str]:
         """How many scores failed for each reason."""
-        return failures(self.scores)
-
-    def to_learn_from(self) -> tuple[Rollout, list[list[Score]]]:
-        """The chosen groups."""
-        if len(self.chosen) == len(self.scores):
-            return self.rollout, self.scores
-        problems = [self.rollout.problems[group] for group in self.chosen]
-        samples = [self.rollout.samples[group] for group in self.chosen]
-        return Rollout(problems, samples), [self.scores[group] for group in self.chosen]
+        return failed_scores(self.groups)
 
 
 def collect(
@@ -70,11 +53,12 @@ def collect(
     """
     wanted, extra = settings.rollout.problems, settings.algorithm.dynamic_sampling
     draws = 0
-    while draws <= extra and len(collected.chosen) < wanted:
-        problems = list(islice(stream, wanted - len(collected.chosen)))
+    while draws <= extra and len(collected.kept) < wanted:
+        problems = list(islice(stream, wanted - len(collected.kept)))
+        before = collected.groups
         display.stage("sample")
         with watch.stage("sample"):
-            rollout = sampler.sample(
+            drawn = sampler.sample(
                 problems,
                 settings.rollout.responses,
                 temperature=settings.rollout.temperature,
@@ -84,21 +68,24 @@ def collect(
         display.stage("score")
         with watch.stage("score"):
             try:
-                scores = reward.score(as_groups(rollout))
+                drawn = scored(drawn, reward)
             except BaseException as error:
                 reason = Score.failed(f"scoring stopped with {type(error).__name__}")
-                collected.add(rollout, [[reason] * len(samples) for samples in rollout.samples])
+                collected.groups = before + [group.with_scores([reason] * len(group.answers)) for group in drawn]
                 raise
-            collected.add(rollout, scores)
-        collected.chosen = _chosen(collected.scores, settings) if extra else list(range(len(collected.scores)))
+        collected.groups = before + drawn
+        collected.groups = before + graded(drawn, settings.task)
+        collected.kept = _instructive(collected.groups, settings) if extra else collected.groups
         draws += 1
     if extra:
-        drawn, kept = len(collected.scores), len(collected.chosen)
-        collected.metrics = {"collect/groups_drawn": float(drawn), "collect/groups_kept": float(kept)}
+        drawn_groups, kept = len(collected.groups), len(collected.kept)
+        collected.metrics = {"collect/groups_drawn": float(drawn_groups), "collect/groups_kept": float(kept)}
         collected.metrics["collect/draws"] = float(draws)
         if not kept:
-            display.event(f"none of {drawn} groups has scores that differ: update {update} has nothing to learn from")
-            collected.chosen = list(range(wanted))
+            display.event(
+                f"none of {drawn_groups} groups has scores that differ: update {update} has nothing to learn from"
+            )
+            collected.kept = collected.groups[:wanted]
 
 
 def sampling_seed(seed: int, update: int, draw: int) -> int:
@@ -106,9 +93,9 @@ def sampling_seed(seed: int, update: int, draw: int) -> int:
     return seed * 1_000_003 + update + draw * 97_000_037
 
 
-def _chosen(scores: list[list[Score]], settings: RunSettings) -> list[int]:
-    """The groups that can teach something: all of them where a failed score stops the run, which the learner raises."""
-    if settings.loop.failed_scores == "stop" and failures(scores):
-        return list(range(len(scores)))
-    values, mask = values_of(usable_scores(scores, settings.loop.failed_scores))
-    return informative(values, mask).nonzero().flatten().tolist()
+def _instructive(groups: list[AnswerGroup], settings: RunSettings) -> list[AnswerGroup]:
+    """The groups whose scores differ; all of them where a failed score stops the run, which `learn` raises."""
+    if settings.loop.failed_scores == "stop" and failed_scores(groups):
+        return groups
+    values, mask = values_of([group.scores for group in usable(groups, settings.loop.failed_scores)])
+    return [group for group, differs in zip(groups, informative(values, mask).tolist(), strict=True) if differs]

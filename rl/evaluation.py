@@ -1,4 +1,4 @@
-"""The policy on held-out problems: how often it is right, and what the reward makes of the same responses."""
+"""The policy on held-out problems: how often it is correct, and what the reward makes of the same responses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from rewards.types import Problem, Reward
-from rl.metrics import failures
 from rl.progress import Display, Evaluation
 from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
-from rl.scoring import as_groups, truth
+from rl.scoring import failed_scores, graded, scored
 from rl.settings import RunSettings
 
 EVALUATION_SEED = 7
@@ -28,9 +27,9 @@ def evaluate(
 ) -> Evaluation:
     """One response to every held-out problem at the training temperature, written to the run folder and shown.
 
-    A reward that compares responses is not asked: one response a problem has nothing to be compared with.
+    A reward that compares responses is not asked: a single response has nothing to be compared with.
     """
-    rollout = sampler.sample(
+    groups = sampler.sample(
         held_out,
         1,
         temperature=settings.rollout.temperature,
@@ -39,19 +38,20 @@ def evaluate(
     )
     sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
     alone = getattr(settings.reward, "compares_responses", False)
-    scores, verdicts = None, None
     try:
-        scores = None if alone else reward.score(as_groups(rollout))
-        verdicts = truth(settings.task, rollout)
+        groups = groups if alone else scored(groups, reward)
+        groups = graded(groups, settings.task)
     finally:  # what was drawn is written, even if scoring or grading stops the run
-        run.log_samples(update, rollout, scores, verdicts, stage="evaluate")
-    values = [score.value for group in scores or () for score in group if score.ok]
-    failed = failures(scores or ())
+        run.log_samples(update, groups, stage="evaluate")
+    answers = [answer for group in groups for answer in group.answers]
+    values = [answer.score.value for answer in answers if answer.score is not None and answer.score.ok]
+    grades = [answer.correct for answer in answers if answer.correct is not None]
+    failed = failed_scores(groups)
     evaluation = Evaluation(
         update=update,
-        accuracy=None if verdicts is None else fmean(float(right) for group in verdicts for right in group),
+        accuracy=fmean(map(float, grades)) if grades else None,
         reward=fmean(values) if values else None,
-        tokens=fmean(len(sample.response_ids) for group in rollout.samples for sample in group),
+        tokens=fmean(len(answer.sample.response_ids) for answer in answers),
         problems=len(held_out),
         failed=sum(failed.values()),
     )

@@ -8,6 +8,7 @@ without anything to learn from is skipped, counted and said; a run of nothing el
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.actors import RewardGroup
@@ -21,10 +22,10 @@ from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
-from rl.scoring import describe, report_failures, truth, usable_scores
+from rl.scoring import describe, report_failures, usable
 from rl.settings import RunSettings
 from rl.trust import report_trust
-from rl.types import Preferences, Rollout, Scored
+from rl.types import AnswerGroup, Preferences, Scored
 from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
 
 MOST_SCORELESS = 3
@@ -115,16 +116,15 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
     counted = 0
     stream = state.drawn(settings.task.train_problems(loop.seed))
     for update in range(state.update + 1, loop.updates + 1):
-        drawn, verdicts = Collected(), None
+        drawn = Collected()
         try:
             collect(settings, parts.sampler, parts.reward, stream, update, display, watch, drawn)
-            verdicts = truth(settings.task, drawn.rollout)
         finally:  # whatever stops the run from here on, its last responses are in samples.jsonl
-            run.log_samples(update, drawn.rollout, drawn.scores, verdicts)
+            run.log_samples(update, drawn.groups)
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
-        if update == 1 and verdicts is not None:
-            report_trust(drawn.rollout, drawn.scores, verdicts, display)
+        if update == 1:
+            report_trust(drawn.groups, display)
         display.stage("learn")
         with watch.stage("learn"):
             learned = learn(settings, parts, drawn, update, display)
@@ -132,10 +132,10 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
         with watch.stage("sync"):
             sync(parts.learner, parts.sampler, version=update)
         lap = watch.lap()
-        metrics = rollout_metrics(drawn.rollout, drawn.scores, verdicts) | drawn.metrics | learned
+        metrics = rollout_metrics(drawn.groups) | drawn.metrics | learned
         metrics["reward/replaced"] = float(parts.reward.replaced - counted)
         counted = parts.reward.replaced
-        metrics |= throughput(drawn.rollout, lap["time/sample"]) | lap
+        metrics |= throughput(drawn.groups, lap["time/sample"]) | lap
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
         count_skipped(state, learned, drawn)
@@ -179,22 +179,24 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
     `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises WeightsDidNotArrive
     where the weights differ.
     """
-    rollout, scores = drawn.to_learn_from()
-    check_versions(rollout, update - 1)
-    usable = usable_scores(scores, settings.loop.failed_scores)
+    check_versions(drawn.kept, update - 1)
+    groups = usable(drawn.kept, settings.loop.failed_scores)
     algorithm, learner = settings.algorithm, parts.learner
     if algorithm.refresh_every and update > 1 and (update - 1) % algorithm.refresh_every == 0:
         learner.refresh_reference()
-    counted = {"reward/usable": float(sum(score.ok for group in usable for score in group)), "learner/skipped": 1.0}
+    counted = {
+        "reward/usable": float(sum(score.ok for group in groups for score in group.scores)),
+        "learner/skipped": 1.0,
+    }
     if not counted["reward/usable"]:
         display.event(f"update {update} is skipped: none of its scores can be used")
         return counted
-    batch = pad_rollout(rollout, pad_id=0)
+    batch = pad_rollout(groups, pad_id=0)
     logprobs = learner.logprobs(batch)
     measured = gap(batch, logprobs.policy)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     batch.old_logprobs, batch.reference_logprobs, batch.values = logprobs.policy, logprobs.reference, logprobs.values
-    prepared = algorithm.prepare(Scored(rollout, usable, batch, parts.sampler.tokenizer))
+    prepared = algorithm.prepare(Scored(groups, batch, parts.sampler.tokenizer))
     rows = len(prepared.data)
     metrics = counted | {
         "sync/gap_mean": measured["mean"],
@@ -217,8 +219,8 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
     return metrics | learned
 
 
-def check_versions(rollout: Rollout, expected: int) -> None:
+def check_versions(groups: Sequence[AnswerGroup], expected: int) -> None:
     """Raise WeightsDidNotArrive unless every sample was drawn with the weights of the last sync."""
-    versions = {sample.weight_version for samples in rollout.samples for sample in samples}
+    versions = {sample.weight_version for group in groups for sample in group.samples}
     if versions - {expected}:
         raise WeightsDidNotArrive(f"samples were drawn with weights {sorted(versions)}, expected version {expected}")

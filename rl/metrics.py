@@ -15,27 +15,27 @@ from statistics import fmean, pstdev
 import numpy as np
 
 from rewards.evaluation.ranking import auc
-from rewards.types import Score
-from rl.types import Rollout
+from rl.types import AnswerGroup
 
 Metrics = dict[str, float]
 
 
-def reward_metrics(scores: Sequence[Sequence[Score]]) -> Metrics:
-    """Metrics of the scores of a rollout, `scores[i][j]` for response j to problem i.
+def reward_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
+    """Metrics of the scores of a rollout.
 
     `reward/mean` and `reward/std` over the scores that are ok, `reward/group_std` the mean over groups of the standard
     deviation inside one, `reward/flat_groups` the share of groups in which all values are equal (such a group teaches a
     group-relative algorithm nothing), `reward/failed` the number of failed scores, `reward/part/NAME` the mean of a
     named part.
     """
-    groups = [[score.value for score in group if score.ok] for group in scores]
-    values = [value for group in groups for value in group]
+    scores = [group.scores for group in groups]
+    by_group = [[score.value for score in group if score.ok] for group in scores]
+    values = [value for group in by_group for value in group]
     metrics: Metrics = {"reward/failed": float(sum(not score.ok for group in scores for score in group))}
     if values:
         metrics["reward/mean"] = fmean(values)
         metrics["reward/std"] = pstdev(values)
-    spreads = [pstdev(group) for group in groups if len(group) > 1]
+    spreads = [pstdev(group) for group in by_group if len(group) > 1]
     if spreads:
         metrics["reward/group_std"] = fmean(spreads)
         metrics["reward/flat_groups"] = fmean(float(spread < 1e-8) for spread in spreads)
@@ -47,44 +47,37 @@ def reward_metrics(scores: Sequence[Sequence[Score]]) -> Metrics:
     return metrics | {f"reward/part/{name}": fmean(of_part) for name, of_part in parts.items()}
 
 
-def failures(scores: Sequence[Sequence[Score]]) -> Counter[str]:
-    """How many scores failed for each reason."""
-    return Counter(score.failure for group in scores for score in group if score.failure is not None)
+def correctness_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
+    """The reward against the task's grades; empty where the task gives none.
 
-
-def verdict_metrics(scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequence[bool]]) -> Metrics:
-    """The reward against the truth: `verdicts[i][j]` says whether response j to problem i is right.
-
-    `accuracy/rollout` is the share of right responses. `reward/right` and `reward/wrong` are the mean rewards of right
-    and of wrong responses, and `reward/auc` in [0, 1] is the chance that a right response of the rollout is scored
-    above a wrong one (ties count half): it falls towards 0.5 while a reward is being hacked.
+    `accuracy/rollout` is the share of correct answers. `reward/right` and `reward/wrong` are the mean rewards of
+    correct and of incorrect answers, and `reward/auc` in [0, 1] is the chance that a correct answer of the rollout
+    scores above an incorrect one (ties count half): it falls towards 0.5 while the policy exploits the reward.
     """
-    pairs = [
-        (score, right)
-        for group, truth in zip(scores, verdicts, strict=True)
-        for score, right in zip(group, truth, strict=True)
-    ]
+    graded = [answer for group in groups for answer in group.answers if answer.correct is not None]
     metrics: Metrics = {}
-    if pairs:
-        metrics["accuracy/rollout"] = fmean(float(right) for _, right in pairs)
-    right_values = [score.value for score, right in pairs if score.ok and right]
-    wrong_values = [score.value for score, right in pairs if score.ok and not right]
-    if right_values:
-        metrics["reward/right"] = fmean(right_values)
-    if wrong_values:
-        metrics["reward/wrong"] = fmean(wrong_values)
-    scored = [(score.value, right) for score, right in pairs if score.ok]
-    chance = auc(np.array([value for value, _ in scored]), np.array([right for _, right in scored], dtype=bool))
+    if graded:
+        metrics["accuracy/rollout"] = fmean(float(bool(answer.correct)) for answer in graded)
+    scored = [
+        (answer.score.value, bool(answer.correct)) for answer in graded if answer.score is not None and answer.score.ok
+    ]
+    of_correct = [value for value, correct in scored if correct]
+    of_incorrect = [value for value, correct in scored if not correct]
+    if of_correct:
+        metrics["reward/right"] = fmean(of_correct)
+    if of_incorrect:
+        metrics["reward/wrong"] = fmean(of_incorrect)
+    chance = auc(np.array([value for value, _ in scored]), np.array([correct for _, correct in scored], dtype=bool))
     if chance is not None:
         metrics["reward/auc"] = chance
     return metrics
 
 
-def response_metrics(rollout: Rollout) -> Metrics:
+def response_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
     """`response/count`, `response/tokens` (mean length in tokens), and the shares that ended by themselves
     (`response/stop`), were cut at the limit (`response/length`), were given up by the engine (`response/abort`), or are
     empty (`response/empty`)."""
-    samples = [sample for group in rollout.samples for sample in group]
+    samples = [sample for group in groups for sample in group.samples]
     if not samples:
         return {}
     reasons = Counter(sample.finish_reason for sample in samples)
@@ -96,12 +89,9 @@ def response_metrics(rollout: Rollout) -> Metrics:
     }
 
 
-def rollout_metrics(
-    rollout: Rollout, scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequence[bool]] | None
-) -> Metrics:
-    """All metrics of one rollout: reward, truth and responses together."""
-    against_truth = {} if verdicts is None else verdict_metrics(scores, verdicts)
-    return reward_metrics(scores) | against_truth | response_metrics(rollout)
+def rollout_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
+    """All metrics of one rollout: its rewards, how they compare with the task's grades, and its responses."""
+    return reward_metrics(groups) | correctness_metrics(groups) | response_metrics(groups)
 
 
 class Stopwatch:
@@ -152,7 +142,7 @@ class Stopwatch:
         return time.perf_counter() - self._start
 
 
-def throughput(rollout: Rollout, seconds: float) -> Metrics:
+def throughput(groups: Sequence[AnswerGroup], seconds: float) -> Metrics:
     """`rate/tokens_per_second`: response tokens drawn per second of sampling. `seconds` must be positive."""
-    tokens = sum(len(sample.response_ids) for group in rollout.samples for sample in group)
+    tokens = sum(len(sample.response_ids) for group in groups for sample in group.samples)
     return {"rate/tokens_per_second": tokens / seconds}

@@ -3,8 +3,8 @@
 config.yaml       the resolved configuration
 origin.json       command line, git commit and whether the tree was dirty, package versions, machine
 status.json       running, finished or failed, with the reason
-metrics.jsonl     one line an update: numbers, and failed scores by reason
-samples.jsonl     one line a response: text, score, step scores, verdict, weight version
+metrics.jsonl     one line per update: numbers, and failed scores by reason
+samples.jsonl     one line per response: text, score (as in rewards/records.py), whether it is correct, weight version
 tensorboard/      the same numbers as events
 logs/             what the processes printed, and the traceback of a run that broke
 checkpoints/      what a run that stopped goes on from
@@ -23,13 +23,13 @@ from typing import Any, TextIO
 
 import yaml
 
-from rewards.types import Score
+from rewards.records import score_to_json
 from rl.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.origin import origin, this_process
 from rl.progress import Summary
 from rl.settings import LoggerSettings
 from rl.stopping import told_by
-from rl.types import Rollout
+from rl.types import AnswerGroup
 
 
 class RunFolder:
@@ -87,37 +87,32 @@ class RunFolder:
     def log_samples(
         self,
         update: int,
-        rollout: Rollout,
-        scores: Sequence[Sequence[Score]] | None,
-        verdicts: Sequence[Sequence[bool]] | None,
+        groups: Sequence[AnswerGroup],
         stage: str = "train",
     ) -> None:
-        """Append a line a response, as `logger.samples` says: all, those of the first problem (some), or none.
+        """Append one line per response, as `logger.samples` says: all, those of the first problem (some), or none.
 
-        `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i; without verdicts `right` is null, and
-        where nothing was scored (None) so is `score`. `stage` says what they were drawn for ("train" or "evaluate").
+        `correct` is null where the task has no grade, `score` is null where no reward was asked; otherwise it is an
+        object as `rewards.records` writes it. `stage` says what they were drawn for ("train" or "evaluate").
         """
         if self._settings.samples == "none":
             return
-        unknown = [[None] * len(samples) for samples in rollout.samples]
-        known: Sequence[Sequence[bool | None]] = unknown if verdicts is None else verdicts
-        scored: Sequence[Sequence[Score | None]] = unknown if scores is None else scores
-        rows = list(zip(rollout.problems, rollout.samples, scored, known, strict=True))
-        for problem, samples, group, truth in rows if self._settings.samples == "all" else rows[:1]:
-            for sample, score, right in zip(samples, group, truth, strict=True):
+        for group in groups if self._settings.samples == "all" else groups[:1]:
+            for answer in group.answers:
+                sample = answer.sample
                 self._samples.append(
                     {
                         "update": update,
                         "stage": stage,
-                        "problem_id": problem.id,
-                        "problem": problem.text,
-                        "answer": problem.answer,
+                        "problem_id": group.problem.id,
+                        "problem": group.problem.text,
+                        "answer": group.problem.answer,
                         "response": sample.text,
                         "finish_reason": sample.finish_reason,
                         "tokens": len(sample.response_ids),
                         "weight_version": sample.weight_version,
-                        "right": None if right is None else bool(right),
-                        **({"score": None} if score is None else score_fields(score)),
+                        "correct": None if answer.correct is None else bool(answer.correct),
+                        "score": None if answer.score is None else score_to_json(answer.score),
                     },
                     flush=False,
                 )
@@ -171,18 +166,6 @@ def require_unused(path: Path) -> None:
     """Raise FileExistsError where a run's folder would hold something already."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"run_dir: {path} is not empty: choose another run_dir, or null for a new one")
-
-
-def score_fields(score: Score) -> dict[str, Any]:
-    """A score as fields of a JSON line: `score` or `failure`, with `steps`, `spans` and `parts` where there are any."""
-    fields: dict[str, Any] = {"score": score.value if score.ok else None}
-    if score.failure is not None:
-        fields["failure"] = score.failure
-    if score.steps is not None and score.spans is not None:
-        fields |= {"steps": list(score.steps), "spans": [list(span) for span in score.spans]}
-    if score.parts:
-        fields["parts"] = dict(score.parts)
-    return fields
 
 
 def reason_of(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from rewards.types import FinishReason, Problem
 from rl.cluster import actor_options, call, end, redirect_output
 from rl.policy import check_policy, decode, load_tokenizer, prompt_ids
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings, require
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 
 _KV_BLOCK = 32
 """Tokens in a block of the KV cache on CPU. vLLM's default there, 128, is longer than most prompts, which then are not
@@ -189,7 +189,7 @@ class SamplerGroup:
         max_new_tokens: int | None = None,
         seed: int | None = None,
         greedy: bool = False,
-    ) -> Rollout:
+    ) -> list[AnswerGroup]:
         """Draw `n` responses for each problem, in their order.
 
         `max_new_tokens` defaults to the settings'. With a `seed` the same weights give the same responses. Greedy
@@ -198,7 +198,8 @@ class SamplerGroup:
         """
         drawing = Drawing(n, temperature, top_p, max_new_tokens or self.settings.max_new_tokens, greedy)
         prompts = [self._prompt(problem, drawing.max_new_tokens) for problem in problems]
-        return Rollout(problems=list(problems), samples=self._draw(prompts, drawing, seed))
+        drawn = self._draw(prompts, drawing, seed)
+        return [AnswerGroup.drawn(problem, samples) for problem, samples in zip(problems, drawn, strict=True)]
 
     def continue_from(
         self,

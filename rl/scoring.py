@@ -1,55 +1,67 @@
-"""Rollouts and what is said of them: as rewards know them, what is true of them, which of their scores can be used."""
+"""Score and grade the answers of a rollout, and decide which of them can be learnt from."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from rewards.types import Group, Response, Score
-from rl.metrics import failures
+from rewards.records import failures
+from rewards.types import Reward, Score
 from rl.progress import Display
 from rl.settings import FailedScores
 from rl.tasks import Task
-from rl.types import Rollout
+from rl.types import AnswerGroup
 
 
-def as_groups(rollout: Rollout) -> list[Group]:
-    """The rollout as rewards know it: problems with the texts of their responses."""
-    return [
-        Group(problem, tuple(Response(sample.text, sample.finish_reason) for sample in samples))
-        for problem, samples in zip(rollout.problems, rollout.samples, strict=True)
-    ]
+def scored(groups: Sequence[AnswerGroup], reward: Reward) -> list[AnswerGroup]:
+    """The groups with the reward's scores. Raises what the reward raises, and ValueError for missing scores."""
+    found = reward.score([group.for_reward() for group in groups])
+    return [group.with_scores(scores) for group, scores in zip(groups, found, strict=True)]
 
 
-def truth(task: Task, rollout: Rollout) -> list[list[bool]] | None:
-    """The task's verdict on every response: what is true, whatever the reward says. None where it has none."""
+def graded(groups: Sequence[AnswerGroup], task: Task) -> list[AnswerGroup]:
+    """The groups with the task's grades, whatever the reward says; unchanged where the task has no answers."""
     if not getattr(task, "graded", True):
-        return None
+        return list(groups)
     return [
-        [task.grade(problem, sample.text) for sample in samples]
-        for problem, samples in zip(rollout.problems, rollout.samples, strict=True)
+        replace(
+            group,
+            answers=tuple(
+                replace(answer, correct=bool(task.grade(group.problem, answer.sample.text))) for answer in group.answers
+            ),
+        )
+        for group in groups
     ]
 
 
-def usable_scores(scores: Sequence[Sequence[Score]], failed_scores: FailedScores) -> list[list[Score]]:
-    """The scores to learn from: with `drop_group`, one failure fails its whole group. There may be none left.
+def failed_scores(groups: Sequence[AnswerGroup]) -> Counter[str]:
+    """How many scores failed for each reason; answers without a score do not count."""
+    return failures([[answer.score for answer in group.answers if answer.score is not None] for group in groups])
 
-    Raises RuntimeError when the choice is `stop` and one failed.
+
+def usable(groups: Sequence[AnswerGroup], failed: FailedScores) -> list[AnswerGroup]:
+    """The groups to learn from: with `drop_group`, one failed score fails its whole group. There may be none left.
+
+    Raises RuntimeError if the choice is `stop` and a score failed.
     """
-    reasons = failures(scores)
-    if reasons and failed_scores == "stop":
+    reasons = failed_scores(groups)
+    if reasons and failed == "stop":
         raise RuntimeError(f"failed_scores=stop: {describe(reasons)}")
-    if failed_scores == "drop_group":
-        dropped = Score.failed("another response of the group could not be scored")
-        return [list(group) if all(score.ok for score in group) else [dropped] * len(group) for group in scores]
-    return [list(group) for group in scores]
+    if failed != "drop_group":
+        return list(groups)
+    dropped = Score.failed("another response of the group could not be scored")
+    return [
+        group if all(score.ok for score in group.scores) else group.with_scores([dropped] * len(group.answers))
+        for group in groups
+    ]
 
 
-def report_failures(reasons: Counter[str], failed_scores: FailedScores, display: Display) -> None:
-    """Say on the display which scores failed, and what becomes of them."""
+def report_failures(reasons: Counter[str], failed: FailedScores, display: Display) -> None:
+    """Say on the display which scores failed, and what happens to their responses."""
     if reasons:
         fate = {"drop_sample": "left out", "drop_group": "left out with their groups", "stop": "the run stops"}
-        display.event(f"{describe(reasons)}: {fate[failed_scores]}")
+        display.event(f"{describe(reasons)}: {fate[failed]}")
 
 
 def describe(reasons: Counter[str]) -> str:

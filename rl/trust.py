@@ -11,23 +11,22 @@ import numpy as np
 
 from rewards.evaluation.intervals import Bootstrap
 from rewards.evaluation.trust import concerns, in_one_line, trust
-from rewards.types import Score
 from rl.progress import Display
-from rl.types import Rollout
+from rl.types import AnswerGroup
 
 
-def report_trust(
-    rollout: Rollout, scores: Sequence[Sequence[Score]], verdicts: Sequence[Sequence[bool]], display: Display
-) -> None:
-    """Say on the display, in one line, how the scores stand to the truth; and in one more, if the reward may not help.
+def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
+    """Say on the display, in one line, how the scores compare with the grades; in another, if the reward may not help.
 
-    `scores[i][j]` and `verdicts[i][j]` belong to response j to problem i.
+    Says nothing where the task gives no grades.
     """
+    if any(answer.correct is None for group in groups for answer in group.answers):
+        return
     report = trust(
-        [np.array([score.value if score.ok else np.nan for score in group]) for group in scores],
-        [np.array(group, dtype=bool) for group in verdicts],
-        [np.array([len(sample.text) for sample in group], dtype=np.float64) for group in rollout.samples],
-        Bootstrap(len(scores), resamples=500),
+        [np.array([score.value if score.ok else np.nan for score in group.scores]) for group in groups],
+        [np.array([answer.correct for answer in group.answers], dtype=bool) for group in groups],
+        [np.array([len(sample.text) for sample in group.samples], dtype=np.float64) for group in groups],
+        Bootstrap(len(groups), resamples=500),
     )
     display.event(f"reward on the first rollout: {in_one_line(report)}")
     if against := concerns(report):

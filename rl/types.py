@@ -1,4 +1,4 @@
-"""What the loop passes along: samples as drawn, the batch a learner trains on, log-probabilities.
+"""What the loop passes along: answers in their groups, the batch a learner trains on, log-probabilities.
 
 All batch tensors are token-aligned: column t of a (B, L) tensor speaks of `input_ids[:, t]`, so the log-probability of
 token t given the tokens before it stands in column t (column 0 is always 0). Sequences are prompt then response, padded
@@ -7,13 +7,14 @@ on the right.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewards.types import FinishReason, Problem, Score
+from rewards.types import FinishReason, Group, Problem, Response, Score
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,51 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """Problems with the samples drawn for each: `samples[i]` belongs to `problems[i]`."""
+class Answer:
+    """One response: how it was drawn, what the reward says of it, and whether it is correct.
 
-    problems: list[Problem]
-    samples: list[list[Sample]]
+    `score` is None until the response is scored, and where no reward was asked. `correct` is the task's grade: None
+    until it is given, and where the task has no reference answers.
+    """
+
+    sample: Sample
+    score: Score | None = None
+    correct: bool | None = None
+
+
+@dataclass(frozen=True)
+class AnswerGroup:
+    """A problem with the answers drawn for it. A rollout is a list of these."""
+
+    problem: Problem
+    answers: tuple[Answer, ...]
+
+    @classmethod
+    def drawn(cls, problem: Problem, samples: Sequence[Sample]) -> AnswerGroup:
+        """A group as it comes from the sampler: neither scored nor graded."""
+        return cls(problem, tuple(Answer(sample) for sample in samples))
+
+    @property
+    def samples(self) -> list[Sample]:
+        """How each answer was drawn."""
+        return [answer.sample for answer in self.answers]
+
+    @property
+    def scores(self) -> list[Score]:
+        """The score of each answer. Raises ValueError where one was never scored (a failed score is a score)."""
+        scores = [answer.score for answer in self.answers if answer.score is not None]
+        if len(scores) < len(self.answers):
+            raise ValueError(f"problem {self.problem.id}: an answer was not scored")
+        return scores
+
+    def for_reward(self) -> Group:
+        """The group as rewards know it: the problem and the texts of the responses."""
+        return Group(self.problem, tuple(Response(sample.text, sample.finish_reason) for sample in self.samples))
+
+    def with_scores(self, scores: Sequence[Score]) -> AnswerGroup:
+        """The same answers with these scores. Raises ValueError for another number of them."""
+        pairs = zip(self.answers, scores, strict=True)
+        return replace(self, answers=tuple(replace(answer, score=score) for answer, score in pairs))
 
 
 @dataclass
@@ -83,16 +124,20 @@ class Preferences:
 
 @dataclass
 class Scored:
-    """A rollout with what is known of it, all in one order: row i * n + j of the batch is response j of group i.
+    """Scored groups with their batch: its rows are the answers, group by group.
 
-    `scores` hold failures too (`Score.ok` is False); `batch` has `old_logprobs`, `reference_logprobs` where the
-    algorithm needs a reference, and `values` where it has a critic. `tokenizer` is the policy's.
+    Scores may be failures (`Score.ok` is False). `batch` has `old_logprobs`, `reference_logprobs` where the algorithm
+    needs a reference, and `values` where it has a critic. `tokenizer` is the policy's.
     """
 
-    rollout: Rollout
-    scores: list[list[Score]]
+    groups: list[AnswerGroup]
     batch: TrainBatch
     tokenizer: Any
+
+    @property
+    def scores(self) -> list[list[Score]]:
+        """The scores, group by group."""
+        return [group.scores for group in self.groups]
 
 
 @dataclass

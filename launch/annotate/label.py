@@ -100,7 +100,7 @@ class Labeller:
                 temperature=self.rollout.temperature,
                 top_p=self.rollout.top_p,
                 seed=seed,
-            ).samples
+            )
             if drawn
             else []
         )
@@ -109,7 +109,7 @@ class Labeller:
             if source.solutions is not None:
                 solutions: list[tuple[str, str]] = [(text, "stop") for text in source.solutions]
             else:
-                solutions = [(sample.text, sample.finish_reason) for sample in next(samples)]
+                solutions = [(sample.text, sample.finish_reason) for sample in next(samples).samples]
             found.append(self._usable(source, solutions))
         return found
 

@@ -31,7 +31,7 @@ from rewards.engines.vllm_start import start_llm
 from rewards.types import Problem
 from rl.policy import decode, load_tokenizer, prompt_ids
 from rl.settings import PolicySettings, RolloutSettings
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 
 WAYS: dict[str, tuple[str, bool]] = {
     "a call for every continuation, no prefix cache": ("continuation", False),
@@ -58,10 +58,11 @@ class InProcess:
         self.tokenizer, self.rollout = load_tokenizer(policy.path), rollout
         self.way, self.cached = "batch", True
 
-    def sample(self, problems: Sequence[Problem], n: int, **options: Any) -> Rollout:
+    def sample(self, problems: Sequence[Problem], n: int, **options: Any) -> list[AnswerGroup]:
         """`n` solutions of each problem."""
         prompts = [prompt_ids(self.tokenizer, problem) for problem in problems]
-        return Rollout(list(problems), self.continue_from(prompts, n, **options))
+        drawn = self.continue_from(prompts, n, **options)
+        return [AnswerGroup.drawn(problem, samples) for problem, samples in zip(problems, drawn, strict=True)]
 
     def continue_from(
         self, beginnings: Sequence[tuple[int, ...]], n: int, *, temperature: float, top_p: float, seed: int

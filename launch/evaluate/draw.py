@@ -14,12 +14,11 @@ from typing import Any
 from rich.console import Console
 
 from launch.evaluate.settings import EvaluateSettings
-from rewards.types import Problem
 from rl.cluster import start_cluster, stop_cluster
 from rl.sampler import SamplerGroup
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks import Task
-from rl.types import Sample
+from rl.types import AnswerGroup
 
 
 def draw(
@@ -51,7 +50,7 @@ def draw(
                         top_p=rollout.top_p,
                         seed=settings.seed * 1_000_003 + number,
                     )
-                    for record in _records(task, drawn.problems, drawn.samples):
+                    for record in _records(task, drawn):
                         file.write(json.dumps(record, ensure_ascii=False) + "\n")
                     file.flush()
                     sampled = sum(len(batch) for batch in batches[: number + 1])
@@ -62,18 +61,19 @@ def draw(
         stop_cluster()
 
 
-def _records(task: Task, problems: Sequence[Problem], samples: Sequence[Sequence[Sample]]) -> Iterator[dict[str, Any]]:
+def _records(task: Task, groups: Sequence[AnswerGroup]) -> Iterator[dict[str, Any]]:
     grade_steps = getattr(task, "grade_steps", None)
-    for problem, group in zip(problems, samples, strict=True):
+    for group in groups:
+        problem, samples = group.problem, group.samples
         record: dict[str, Any] = {
             "id": problem.id,
             "prompt": problem.prompt,
-            "answers": [sample.text for sample in group],
-            "label": [int(task.grade(problem, sample.text)) for sample in group],
+            "answers": [sample.text for sample in samples],
+            "label": [int(task.grade(problem, sample.text)) for sample in samples],
             "answer": problem.answer,
         }
         if grade_steps is not None:
-            record["step_labels"] = [[int(right) for right in grade_steps(problem, sample.text)] for sample in group]
+            record["step_labels"] = [[int(right) for right in grade_steps(problem, sample.text)] for sample in samples]
         yield record
 
 

@@ -64,16 +64,13 @@ def step_rewards(scored: Scored) -> StepRewards:
     of a reward without steps (an empty list of them is none to place, and counted), for spans that do not fit the text,
     and for steps that are not in the order of the text.
     """
-    samples = [sample for group in scored.rollout.samples for sample in group]
-    scores = [score for group in scored.scores for score in group]
-    names = [
-        problem.id
-        for problem, group in zip(scored.rollout.problems, scored.rollout.samples, strict=True)
-        for _ in group
-    ]
+    scores = [score for group in scored.groups for score in group.scores]
     places = [
-        _step_columns(scored.tokenizer, sample, score, name) if score.ok else []
-        for sample, score, name in zip(samples, scores, names, strict=True)
+        _step_columns(scored.tokenizer, answer.sample, answer.score, group.problem.id)
+        if answer.score is not None and answer.score.ok
+        else []
+        for group in scored.groups
+        for answer in group.answers
     ]
     shape = (len(places), max((1, *map(len, places))))
     steps = StepRewards(torch.zeros(shape), torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool))

@@ -41,7 +41,7 @@ def test_a_run_with_a_process_reward_learns_reports_and_leaves_everything_behind
     samples = lines(folder / "samples.jsonl")
     trained = [row for row in samples if row["stage"] == "train"]
     assert {row["weight_version"] for row in trained} == {0, 1}
-    assert all(len(row["steps"]) >= 1 for row in trained if row.get("steps") is not None)
+    assert all(len(row["score"]["steps"]) >= 1 for row in trained if "value" in row["score"])
     assert yaml.safe_load((folder / "config.yaml").read_text())["updates"] == 2
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     assert list((folder / "tensorboard").iterdir())

@@ -11,7 +11,7 @@ from rewards.types import Problem
 from rl import alignment
 from rl.alignment import last_token_of_spans, pad_rollout, token_ends
 from rl.policy import decode
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 from tests.tiny import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -95,8 +95,8 @@ def test_a_rollout_becomes_right_padded_token_aligned_rows() -> None:
         Sample((1, 2, 3), (), (), "", "abort", 0),
         Sample((1,), (7,), (-1.0,), "c", "length", 0),
     ]
-    problems = [Problem("p", "p"), Problem("q", "q")]
-    batch = pad_rollout(Rollout(problems, [samples[:2], samples[2:]]), pad_id=9)
+    groups = [AnswerGroup.drawn(Problem("p", "p"), samples[:2]), AnswerGroup.drawn(Problem("q", "q"), samples[2:])]
+    batch = pad_rollout(groups, pad_id=9)
     assert batch.input_ids.tolist() == [[1, 2, 3, 4, 5], [1, 2, 3, 9, 9], [1, 7, 9, 9, 9]]
     assert batch.attention_mask.sum(dim=1).tolist() == [5, 3, 2]
     assert batch.response_mask.nonzero().tolist() == [[0, 3], [0, 4], [2, 1]]
@@ -106,4 +106,4 @@ def test_a_rollout_becomes_right_padded_token_aligned_rows() -> None:
 
 def test_a_rollout_without_samples_is_refused() -> None:
     with pytest.raises(ValueError, match="no samples"):
-        pad_rollout(Rollout([], []), pad_id=0)
+        pad_rollout([], pad_id=0)

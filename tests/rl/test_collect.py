@@ -15,7 +15,7 @@ from rl.collect import Collected, collect, sampling_seed
 from rl.metrics import Stopwatch
 from rl.progress import Silent
 from rl.settings import LoopSettings, RolloutSettings
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 
 
 @dataclass
@@ -25,12 +25,15 @@ class Draws:
     seeds: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
-    def sample(self, problems: list[Problem], n: int, *, temperature: float, top_p: float, seed: int) -> Rollout:
+    def sample(
+        self, problems: list[Problem], n: int, *, temperature: float, top_p: float, seed: int
+    ) -> list[AnswerGroup]:
         self.seeds.append(seed)
         self.sizes.append(len(problems))
-        return Rollout(
-            problems, [[Sample((1,), (2,), (0.0,), f"{p.id}.{j}", "stop", 0) for j in range(n)] for p in problems]
-        )
+        return [
+            AnswerGroup.drawn(p, [Sample((1,), (2,), (0.0,), f"{p.id}.{j}", "stop", 0) for j in range(n)])
+            for p in problems
+        ]
 
 
 class EveryThirdDiffers:
@@ -60,6 +63,7 @@ def settings(extra: int, problems: int = 3) -> SimpleNamespace:
         loop=LoopSettings(seed=4),
         rollout=RolloutSettings(problems=problems, responses=2),
         algorithm=replace(GRPO(), dynamic_sampling=extra),
+        task=SimpleNamespace(graded=False),
     )
 
 
@@ -72,28 +76,26 @@ def collected_by(*how: Any) -> Collected:
 def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
     sampler = Draws()
     collected = collected_by(settings(0), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
-    rollout, scores = collected.to_learn_from()
-    assert [problem.id for problem in rollout.problems] == ["0", "1", "2"]
-    assert len(scores) == 3 and len(sampler.seeds) == 1 and not collected.metrics
+    assert [group.problem.id for group in collected.kept] == ["0", "1", "2"]
+    assert len(sampler.seeds) == 1 and not collected.metrics
 
 
 def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
     sampler = Draws()
     collected = collected_by(settings(10), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
-    rollout, _ = collected.to_learn_from()
-    assert [problem.id for problem in rollout.problems] == ["2", "5", "8"]
-    assert [samples[0].text for samples in rollout.samples] == ["2.0", "5.0", "8.0"]
+    assert [group.problem.id for group in collected.kept] == ["2", "5", "8"]
+    assert [group.samples[0].text for group in collected.kept] == ["2.0", "5.0", "8.0"]
     assert sampler.sizes == [3, 2, 2, 1, 1], "problems 0-2, 3-4, 5-6, 7, 8"
     assert len(set(sampler.seeds)) == 5
     assert collected.metrics == {"collect/groups_drawn": 9, "collect/groups_kept": 3, "collect/draws": 5}
-    assert len(collected.rollout.problems) == len(collected.scores) == 9, "what was drawn is reported whole"
+    assert len(collected.groups) == 9, "what was drawn is reported whole"
 
 
 def test_the_draws_are_bounded_and_what_is_missing_stays_missing() -> None:
     sampler = Draws()
     collected = collected_by(settings(1), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
     assert sampler.sizes == [3, 2]
-    assert [problem.id for problem in collected.to_learn_from()[0].problems] == ["2"]
+    assert [group.problem.id for group in collected.kept] == ["2"]
 
 
 def test_where_no_group_teaches_anything_that_is_said() -> None:
@@ -101,7 +103,7 @@ def test_where_no_group_teaches_anything_that_is_said() -> None:
     collected = collected_by(
         settings(0 + 1, problems=1), Draws(), EveryThirdDiffers(), stream(), 1, display, Stopwatch()
     )
-    assert len(collected.to_learn_from()[1]) == 1
+    assert len(collected.kept) == 1
     assert "none of 2 groups" in display.events[0]
 
 

@@ -20,7 +20,7 @@ from rl.evaluation import evaluate
 from rl.progress import Evaluation, Silent
 from rl.run_folder import RunFolder
 from rl.settings import LoggerSettings, RolloutSettings
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 
 PROBLEMS = [Problem(str(number), f"{number}?", answer=str(number)) for number in range(4)]
 
@@ -28,9 +28,10 @@ PROBLEMS = [Problem(str(number), f"{number}?", answer=str(number)) for number in
 class Sampler:
     """Answers every problem with its number, but the last with another's."""
 
-    def sample(self, problems: Sequence[Problem], n: int, **how: Any) -> Rollout:
+    def sample(self, problems: Sequence[Problem], n: int, **how: Any) -> list[AnswerGroup]:
         texts = [problem.id for problem in problems[:-1]] + ["7"]
-        return Rollout(list(problems), [[Sample((1,), (2,), (0.0,), text, "stop", 0)] for text in texts])
+        drawn = [Sample((1,), (2,), (0.0,), text, "stop", 0) for text in texts]
+        return [AnswerGroup.drawn(problem, [sample]) for problem, sample in zip(problems, drawn, strict=True)]
 
     def forget_prefixes(self) -> None:
         pass
@@ -69,7 +70,7 @@ def test_a_reward_that_compares_responses_is_not_asked_about_one_and_nothing_cou
     found, (metrics,), samples = evaluated(PairJudgeReward(Judge()), tmp_path)
     assert (found.accuracy, found.reward, found.failed) == (0.75, None, 0)
     assert "failures" not in metrics and "reward/held_out" not in metrics
-    assert len(samples) == 4 and all(row["score"] is None and "failure" not in row for row in samples)
+    assert len(samples) == 4 and all(row["score"] is None for row in samples)
 
 
 @pytest.mark.parametrize(("good", "mean"), [(1, 0.5), (0, None)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,7 +32,7 @@ from rl.settings import (
     RolloutSettings,
     RunSettings,
 )
-from rl.types import LogProbs, Preferences, Rollout, Sample, TrainBatch, UpdateReport
+from rl.types import AnswerGroup, LogProbs, Preferences, Sample, TrainBatch, UpdateReport
 from rl.weights import WeightsDidNotArrive
 from tests.rl.algorithms.scored import scored_batch
 
@@ -90,10 +91,13 @@ def learnt(
         learner=LearnerSettings(minibatches=minibatches),
     )
     parts = SimpleNamespace(learner=learner, sampler=SimpleNamespace(tokenizer=scored.tokenizer))
-    for samples in scored.rollout.samples:
-        for place, sample in enumerate(samples):
-            samples[place] = type(sample)(**{**vars(sample), "weight_version": update - 1})
-    drawn = Collected(scored.rollout, scored.scores, list(range(len(values))))
+    groups = [
+        AnswerGroup.drawn(
+            group.problem, [replace(sample, weight_version=update - 1) for sample in group.samples]
+        ).with_scores(group.scores)
+        for group in scored.groups
+    ]
+    drawn = Collected(groups, groups)
     return learn(settings, parts, drawn, update, display or Silent()), learner
 
 
@@ -157,9 +161,9 @@ class Sampler:
     def __init__(self) -> None:
         self.version = 0
 
-    def sample(self, problems: Sequence[Problem], n: int, **how: Any) -> Rollout:
-        drawn = [[Sample((1,), (7, 8), (0.0, 0.0), "ab", "stop", self.version)] * n for _ in problems]
-        return Rollout(list(problems), drawn)
+    def sample(self, problems: Sequence[Problem], n: int, **how: Any) -> list[AnswerGroup]:
+        drawn = [Sample((1,), (7, 8), (0.0, 0.0), "ab", "stop", self.version)] * n
+        return [AnswerGroup.drawn(problem, drawn) for problem in problems]
 
     def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> None:
         self.version = version
@@ -317,7 +321,7 @@ def test_whatever_stops_a_run_its_last_responses_are_in_samples(tmp_path: Path, 
     rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
     drawn = [row for row in rows if row["stage"] == "train"]
     assert [row["update"] for row in drawn] == [update for update in range(1, last + 1) for _ in range(4)]
-    assert all(row["score"] is not None or row["failure"] for row in drawn)
+    assert all("value" in row["score"] or row["score"]["failure"] for row in drawn)
 
 
 def test_a_grader_that_breaks_leaves_the_responses_it_broke_on(tmp_path: Path) -> None:
@@ -329,7 +333,7 @@ def test_a_grader_that_breaks_leaves_the_responses_it_broke_on(tmp_path: Path) -
     with pytest.raises(ZeroDivisionError):
         run_through(tmp_path, broken=[], updates=3, display=Listening(), grade=grade)
     rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").read_text().splitlines()]
-    assert [row["right"] for row in rows if row["update"] == 2] == [None] * 4
+    assert [row["correct"] for row in rows if row["update"] == 2] == [None] * 4
 
 
 def test_an_evaluation_that_cannot_be_scored_leaves_its_responses(tmp_path: Path) -> None:

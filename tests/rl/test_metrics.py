@@ -5,59 +5,61 @@ import pytest
 from rewards.types import Problem, Score
 from rl.metrics import (
     Stopwatch,
-    failures,
+    correctness_metrics,
     response_metrics,
     reward_metrics,
     rollout_metrics,
     throughput,
-    verdict_metrics,
 )
-from rl.types import Rollout, Sample
+from rl.types import Answer, AnswerGroup, Sample
 
 
 def sample(tokens: int, text: str = "x", reason: str = "stop") -> Sample:
     return Sample((1, 2), (5,) * tokens, (-0.1,) * tokens, text, reason, 0)  # type: ignore[arg-type]
 
 
-ROLLOUT = Rollout([Problem("a", "1+1?", "2")], [[sample(4), sample(2, "", "length")]])
+def group(*answers: tuple[Score, bool | None]) -> AnswerGroup:
+    drawn = [sample(4), sample(2, "", "length")]
+    return AnswerGroup(
+        Problem("a", "1+1?", "2"),
+        tuple(Answer(one, score, correct) for one, (score, correct) in zip(drawn, answers, strict=False)),
+    )
+
+
+def scored(*scores: Score) -> AnswerGroup:
+    return group(*((score, None) for score in scores))
+
+
+GOOD, BAD = Score.of(1.0), Score.of(0.0)
+ROLLOUT = [group((GOOD, True), (BAD, False))]
 
 
 def test_a_failed_score_is_counted_and_enters_no_mean():
-    metrics = reward_metrics([[Score.of(1.0), Score.failed("no steps")], [Score.of(0.5), Score.of(0.5)]])
+    metrics = reward_metrics([scored(GOOD, Score.failed("no steps")), scored(Score.of(0.5), Score.of(0.5))])
     assert metrics["reward/mean"] == pytest.approx(2 / 3)
     assert metrics["reward/failed"] == 1
     assert metrics["reward/flat_groups"] == 1.0
 
 
 def test_without_a_single_score_there_is_no_mean():
-    metrics = reward_metrics([[Score.failed("broken")]])
+    metrics = reward_metrics([scored(Score.failed("broken"))])
     assert metrics == {"reward/failed": 1.0}
 
 
 def test_parts_are_averaged_by_name():
-    scores = [[Score.of(1.0, parts={"verbosity": 0.2}), Score.of(2.0, parts={"verbosity": 0.4, "safety": 1.0})]]
+    scores = [scored(Score.of(1.0, parts={"verbosity": 0.2}), Score.of(2.0, parts={"verbosity": 0.4, "safety": 1.0}))]
     metrics = reward_metrics(scores)
     assert metrics["reward/part/verbosity"] == pytest.approx(0.3)
     assert metrics["reward/part/safety"] == 1.0
 
 
-def test_failures_are_counted_by_reason():
-    scores = [[Score.failed("no steps"), Score.of(1.0)], [Score.failed("no steps"), Score.failed("too long")]]
-    assert failures(scores) == {"no steps": 2, "too long": 1}
-
-
-def test_the_truth_stands_beside_the_reward():
-    scores = [[Score.of(0.9), Score.of(0.4)], [Score.of(0.6), Score.failed("x")]]
-    metrics = verdict_metrics(scores, [[True, False], [False, True]])
+def test_the_reward_is_compared_with_the_grades():
+    first = group((Score.of(0.9), True), (Score.of(0.4), False))
+    metrics = correctness_metrics([first, group((Score.of(0.6), False), (Score.failed("x"), True))])
     assert metrics["accuracy/rollout"] == 0.5
     assert metrics["reward/right"] == pytest.approx(0.9)
     assert metrics["reward/wrong"] == pytest.approx(0.5)
     assert metrics["reward/auc"] == 1.0
-
-
-def test_scores_and_verdicts_of_different_length_are_refused():
-    with pytest.raises(ValueError):
-        verdict_metrics([[Score.of(1.0)]], [[True, False]])
 
 
 def test_response_lengths_and_reasons_to_end():
@@ -67,13 +69,13 @@ def test_response_lengths_and_reasons_to_end():
     assert metrics["response/abort"] == 0
 
 
-def test_rollout_metrics_hold_reward_truth_and_responses():
-    metrics = rollout_metrics(ROLLOUT, [[Score.of(1.0), Score.of(0.0)]], [[True, False]])
+def test_rollout_metrics_hold_reward_accuracy_and_responses():
+    metrics = rollout_metrics(ROLLOUT)
     assert {"reward/mean", "accuracy/rollout", "response/tokens"} <= metrics.keys()
 
 
-def test_without_a_truth_the_reward_stands_alone():
-    metrics = rollout_metrics(Rollout([], []), [[Score.of(0.5)]], None)
+def test_without_grades_there_is_the_reward_alone():
+    metrics = rollout_metrics([scored(Score.of(0.5))])
     assert metrics["reward/mean"] == 0.5 and "accuracy/rollout" not in metrics
 
 

@@ -5,13 +5,14 @@ import json
 import pytest
 import yaml
 
+from rewards.records import score_from_json
 from rewards.types import Problem, Score
 from rl.origin import origin
 from rl.progress import Evaluation, Summary
 from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
 from rl.stopping import Terminated
-from rl.types import Rollout, Sample
+from rl.types import Answer, AnswerGroup, Sample
 
 QUIET = LoggerSettings(tensorboard=False)
 
@@ -24,10 +25,11 @@ def sample(text: str) -> Sample:
     return Sample((1,), (2, 3), (-0.5, -0.5), text, "stop", 4)
 
 
-ROLLOUT = Rollout(
-    [Problem("a", "1 + 1?", "2"), Problem("b", "2 + 2?", "4")], [[sample("The answer is: 2")], [sample("vier")]]
-)
-SCORES = [[Score.of(0.5, steps=[0.5], spans=[(0, 16)], parts={"gate": 1.0})], [Score.failed("no step")]]
+SCORE = Score.of(0.5, steps=[0.5], spans=[(0, 16)], parts={"gate": 1.0}, matches={1: 0.5})
+GROUPS = [
+    AnswerGroup(Problem("a", "1 + 1?", "2"), (Answer(sample("The answer is: 2"), SCORE, True),)),
+    AnswerGroup(Problem("b", "2 + 2?", "4"), (Answer(sample("vier"), Score.failed("no step"), False),)),
+]
 
 
 def test_what_was_asked_and_where_it_comes_from_is_written_down(tmp_path):
@@ -60,19 +62,19 @@ def test_a_number_that_is_not_finite_is_written_by_name(tmp_path):
     assert rows(run.path / "metrics.jsonl")[0]["grad_norm"] == "nan"
 
 
-def test_samples_hold_text_score_steps_and_verdict(tmp_path):
+def test_samples_hold_text_whole_score_and_whether_they_are_correct(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
-    run.log_samples(3, ROLLOUT, SCORES, [[True], [False]])
+    run.log_samples(3, GROUPS)
     good, bad = rows(run.path / "samples.jsonl")
-    assert good["score"] == 0.5 and good["steps"] == [0.5] and good["spans"] == [[0, 16]] and good["right"] is True
-    assert good["problem"] == "1 + 1?" and good["weight_version"] == 4 and good["parts"] == {"gate": 1.0}
-    assert bad["score"] is None and bad["failure"] == "no step" and bad["right"] is False
+    assert score_from_json(good["score"]) == SCORE and good["correct"] is True
+    assert good["problem"] == "1 + 1?" and good["weight_version"] == 4
+    assert bad["score"] == {"failure": "no step"} and bad["correct"] is False
 
 
 @pytest.mark.parametrize(("how_many", "lines"), [("some", 1), ("none", 0)])
 def test_fewer_samples_are_kept_on_request(tmp_path, how_many, lines):
     run = RunFolder(tmp_path / "run", LoggerSettings(tensorboard=False, samples=how_many))
-    run.log_samples(1, ROLLOUT, SCORES, [[True], [False]])
+    run.log_samples(1, GROUPS)
     file = run.path / "samples.jsonl"
     assert (len(rows(file)) if file.exists() else 0) == lines
 
@@ -120,7 +122,8 @@ def test_an_error_without_words_is_named_by_its_kind():
     assert reason_of(Terminated()) == "stopped by SIGTERM"
 
 
-def test_without_a_truth_samples_are_neither_right_nor_wrong(tmp_path):
+def test_what_is_not_known_of_a_sample_is_null(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
-    run.log_samples(1, ROLLOUT, SCORES, None)
-    assert [row["right"] for row in rows(run.path / "samples.jsonl")] == [None, None]
+    run.log_samples(1, [AnswerGroup.drawn(Problem("a", "1 + 1?"), [sample("2")])])
+    (row,) = rows(run.path / "samples.jsonl")
+    assert row["correct"] is None and row["score"] is None

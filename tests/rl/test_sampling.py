@@ -19,7 +19,7 @@ from rl.learner.losses import PolicyLossSettings
 from rl.policy import decode
 from rl.sampler import SamplerGroup
 from rl.settings import ClusterSettings, LearnerSettings, PolicySettings, RolloutSettings
-from rl.types import Rollout, TrainBatch
+from rl.types import AnswerGroup, TrainBatch
 from rl.weights import Bucket, WeightsDidNotArrive, check_gap, gap, sync, unpack
 from tests.tiny import make_llama, make_tokenizer
 
@@ -67,7 +67,7 @@ def pair(cluster: ClusterSettings, policy_folder: Path, tmp_path_factory: pytest
         group.shutdown()
 
 
-def draw(sampler: SamplerGroup, seed: int) -> Rollout:
+def draw(sampler: SamplerGroup, seed: int) -> list[AnswerGroup]:
     return sampler.sample(PROBLEMS, 4, temperature=TEMPERATURE, seed=seed)
 
 
@@ -81,10 +81,10 @@ def batch_of(pair: Pair, seed: int) -> tuple[TrainBatch, dict[str, float]]:
 
 
 def test_samples_are_what_the_engine_drew(pair: Pair) -> None:
-    rollout = draw(pair.sampler, seed=1)
-    assert [problem.id for problem in rollout.problems] == [problem.id for problem in PROBLEMS]
+    groups = draw(pair.sampler, seed=1)
+    assert [group.problem for group in groups] == PROBLEMS
     eos = pair.sampler.tokenizer.eos_token_id
-    for sample in (sample for group in rollout.samples for sample in group):
+    for sample in (sample for group in groups for sample in group.samples):
         assert len(sample.response_ids) == len(sample.logprobs) <= ROLLOUT.max_new_tokens
         assert sample.text == decode(pair.sampler.tokenizer, sample.response_ids)
         assert sample.weight_version == 0
@@ -98,18 +98,19 @@ def test_samples_are_what_the_engine_drew(pair: Pair) -> None:
 
 def test_a_seed_repeats_the_samples_and_another_draws_others(pair: Pair) -> None:
     def drawn(seed: int) -> list[tuple[int, ...]]:
-        return [sample.response_ids for group in draw(pair.sampler, seed).samples for sample in group]
+        return [sample.response_ids for group in draw(pair.sampler, seed) for sample in group.samples]
 
     assert drawn(5) == drawn(5)
     assert drawn(5) != drawn(6)
 
 
 def test_greedy_takes_the_likeliest_token_each_time(pair: Pair, policy_folder: Path) -> None:
-    (group,) = pair.sampler.sample(PROBLEMS[:1], 1, greedy=True, max_new_tokens=8).samples
+    (group,) = pair.sampler.sample(PROBLEMS[:1], 1, greedy=True, max_new_tokens=8)
+    (sample,) = group.samples
     model = AutoModelForCausalLM.from_pretrained(policy_folder, dtype=torch.float32)
-    prompt = torch.tensor([group[0].prompt_ids])
+    prompt = torch.tensor([sample.prompt_ids])
     expected = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=8)
-    assert tuple(expected[0, prompt.shape[1] :].tolist()) == group[0].response_ids
+    assert tuple(expected[0, prompt.shape[1] :].tolist()) == sample.response_ids
 
 
 def test_a_prompt_the_engine_has_no_room_for_is_refused_by_its_problem_id(pair: Pair) -> None:
@@ -127,7 +128,7 @@ def test_after_a_sync_sampler_and_learner_agree(pair: Pair) -> None:
     batch, measured = batch_of(pair, seed=2)
     assert measured["max"] < 1e-4
     check_gap(measured, "fp32")
-    assert draw(pair.sampler, seed=3).samples[0][0].weight_version == 1
+    assert draw(pair.sampler, seed=3)[0].samples[0].weight_version == 1
 
 
 def test_a_skipped_sync_is_caught(pair: Pair) -> None:

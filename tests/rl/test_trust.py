@@ -5,7 +5,7 @@ import random
 from rewards.types import Problem, Score
 from rl.progress import Silent
 from rl.trust import report_trust
-from rl.types import Rollout, Sample
+from rl.types import Answer, AnswerGroup, Sample
 
 
 class Said(Silent):
@@ -18,18 +18,20 @@ class Said(Silent):
         self.lines.append(text)
 
 
-def said(value, problems: int = 32, responses: int = 8) -> list[str]:
-    """What is said of a reward that gives `value(right, rng)`."""
+def said(value, problems: int = 32, responses: int = 8, task_grades: bool = True) -> list[str]:
+    """What is said of a reward that gives `value(correct, rng)`."""
     rng = random.Random(0)
-    samples = [
-        [Sample((1,), (2,), (-0.1,), "x" * rng.randint(5, 50), "stop", 0) for _ in range(responses)]
-        for _ in range(problems)
-    ]
-    verdicts = [[rng.random() < 0.4 for _ in group] for group in samples]
-    scores = [[value(right, rng) for right in group] for group in verdicts]
+
+    def answer() -> Answer:
+        correct = rng.random() < 0.4
+        sample = Sample((1,), (2,), (-0.1,), "x" * rng.randint(5, 50), "stop", 0)
+        return Answer(sample, value(correct, rng), correct if task_grades else None)
+
     display = Said()
-    rollout = Rollout([Problem(str(index), "?") for index in range(problems)], samples)
-    report_trust(rollout, scores, verdicts, display)
+    groups = [
+        AnswerGroup(Problem(str(index), "?"), tuple(answer() for _ in range(responses))) for index in range(problems)
+    ]
+    report_trust(groups, display)
     return display.lines
 
 
@@ -42,6 +44,10 @@ def test_a_good_reward_gets_one_line():
 def test_a_reward_that_is_chance_is_warned_of_in_one_more():
     _, warning = said(lambda right, rng: Score.of(rng.random()))
     assert warning.startswith("this reward is unlikely to help: within a problem it does not tell right from wrong")
+
+
+def test_nothing_is_said_where_the_task_gives_no_grades():
+    assert said(lambda correct, rng: Score.of(correct), task_grades=False) == []
 
 
 def test_scores_that_all_failed_are_no_reason_to_break():

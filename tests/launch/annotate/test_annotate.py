@@ -16,7 +16,7 @@ from rewards.types import Problem
 from rewards.verifier import grade as equals
 from rl.policy import prompt_ids
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 from tests.tiny import make_tokenizer
 
 
@@ -36,14 +36,13 @@ class World:
 
     def sample(self, problems, n, *, seed, **_):
         self._count("sample", len(problems), seed)
-        samples = []
+        groups = []
         for problem in problems:
             rng = random.Random(f"{seed} {problem.id}")
             word = [rng.choice(["lost", "sure", "perhaps"]) for _ in range(n)]
-            samples.append(
-                [self._sample(f"so {one}\nstep {one}\nA: {self._answer(problem.text, one, rng)}") for one in word]
-            )
-        return Rollout(list(problems), samples)
+            texts = [f"so {one}\nstep {one}\nA: {self._answer(problem.text, one, rng)}" for one in word]
+            groups.append(AnswerGroup.drawn(problem, [self._sample(text) for text in texts]))
+        return groups
 
     def continue_from(self, beginnings, n, *, seed, **_):
         self._count("continue", len(beginnings), seed)

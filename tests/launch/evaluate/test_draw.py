@@ -11,7 +11,7 @@ from launch.evaluate.__main__ import main
 from launch.evaluate.settings import EvaluateSettings
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.types import Rollout, Sample
+from rl.types import AnswerGroup, Sample
 
 SETTINGS = EvaluateSettings(folder="unused", problems=5)
 
@@ -29,11 +29,9 @@ class FakeSampler:
         if seed % 1_000_003 == FakeSampler.fails:
             raise KeyboardInterrupt
         FakeSampler.calls.append(seed)
-        texts = [[f"The answer is: {seed + place}" for place in range(n)] for _ in problems]
-        return Rollout(
-            list(problems),
-            [[Sample((1,), (2,), (0.0,), text, "stop", 0) for text in group] for group in texts],
-        )
+        texts = [f"The answer is: {seed + place}" for place in range(n)]
+        drawn = [Sample((1,), (2,), (0.0,), text, "stop", 0) for text in texts]
+        return [AnswerGroup.drawn(problem, drawn) for problem in problems]
 
     def shutdown(self) -> None:
         pass

@@ -8,7 +8,7 @@ import torch
 
 from rewards.types import Problem, Score
 from rl.alignment import pad_rollout
-from rl.types import Rollout, Sample, Scored
+from rl.types import AnswerGroup, Sample, Scored
 from tests.tiny import make_tokenizer
 
 
@@ -18,7 +18,7 @@ def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str
     The second token of each row is its number. Old and reference log-probabilities and values are 0 until set.
     """
     tokenizer = make_tokenizer()
-    samples, row = [], 0
+    groups, row = [], 0
     for group, scored_group in enumerate(scores):
         drawn = []
         for place, _ in enumerate(scored_group):
@@ -26,10 +26,9 @@ def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str
             ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) if texts else (7, 8, 9)
             drawn.append(Sample((1, row), ids, (0.0,) * len(ids), text, "stop", 0))
             row += 1
-        samples.append(drawn)
-    rollout = Rollout([Problem(f"p{group}", "1 + 1?") for group in range(len(scores))], samples)
-    batch = pad_rollout(rollout, pad_id=0)
+        groups.append(AnswerGroup.drawn(Problem(f"p{group}", "1 + 1?"), drawn).with_scores(scored_group))
+    batch = pad_rollout(groups, pad_id=0)
     batch.old_logprobs = torch.zeros_like(batch.behaviour_logprobs)
     batch.reference_logprobs = torch.zeros_like(batch.behaviour_logprobs)
     batch.values = torch.zeros_like(batch.behaviour_logprobs)
-    return Scored(rollout, [list(group) for group in scores], batch, tokenizer)
+    return Scored(groups, batch, tokenizer)

@@ -14,7 +14,7 @@ from rewards.types import FinishReason, Problem, Score, Span
 from rl.alignment import pad_rollout
 from rl.credit.steps import StepRewards
 from rl.policy import decode
-from rl.types import Rollout, Sample, Scored
+from rl.types import AnswerGroup, Sample, Scored
 
 few = settings(max_examples=40, deadline=None)
 """For tests of small tensors: enough cases, and no clock, since the machine may be busy."""
@@ -40,8 +40,11 @@ def sample(
 
 def scored(tokenizer: Any, samples: Sequence[Sequence[Sample]], scores: Sequence[Sequence[Score]]) -> Scored:
     """The groups as a scored rollout, padded."""
-    rollout = Rollout([Problem(f"p{group}", "?") for group in range(len(samples))], [list(group) for group in samples])
-    return Scored(rollout, [list(group) for group in scores], pad_rollout(rollout, pad_id=0), tokenizer)
+    groups = [
+        AnswerGroup.drawn(Problem(f"p{number}", "?"), drawn).with_scores(of)
+        for number, (drawn, of) in enumerate(zip(samples, scores, strict=True))
+    ]
+    return Scored(groups, pad_rollout(groups, pad_id=0), tokenizer)
 
 
 def lines(text: str) -> list[Span]:

@@ -27,7 +27,7 @@ def group_of(policy: str, values: list[list[float]] = VALUES) -> Scored:
 
 def text_until(rollout: Scored, row: int, column: int) -> str:
     """The response of a row up to and with the token in `column`."""
-    drawn = rollout.rollout.samples[0][row]
+    drawn = rollout.groups[0].samples[row]
     return decode(rollout.tokenizer, drawn.response_ids[: column - len(drawn.prompt_ids) + 1])
 
 
@@ -53,7 +53,7 @@ def test_two_policies_put_the_same_steps_at_the_same_text_on_other_tokens() -> N
 
 def spans_of(steps: StepRewards, rollout: Scored, row: int, first: int, last: int) -> torch.Tensor:
     """The columns from after step `first - 1` up to the end of step `last`, as a mask (B, L)."""
-    start = len(rollout.rollout.samples[0][row].prompt_ids) if first == 0 else int(steps.columns[row, first - 1]) + 1
+    start = len(rollout.groups[0].samples[row].prompt_ids) if first == 0 else int(steps.columns[row, first - 1]) + 1
     mask = torch.zeros_like(rollout.batch.response_mask)
     mask[row, start : int(steps.columns[row, last]) + 1] = True
     return mask
