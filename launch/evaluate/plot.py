@@ -40,7 +40,8 @@ def plot(curves: Mapping[str, Mapping[int, Estimate]], bounds: Sequence[str], ti
             label=name,
         )
         low, high = (
-            [100 * (end or 0.0) for end in ends] for ends in zip(*((e.low, e.high) for _, e in known), strict=True)
+            [figure if end is None else 100 * end for figure, end in zip(figures, ends, strict=True)]
+            for ends in ([e.low for _, e in known], [e.high for _, e in known])
         )
         axis.fill_between(sizes, low, high, color=colour, alpha=0.15, linewidth=0)
     axis.set_xscale("log", base=2)

@@ -93,8 +93,10 @@ def _shown(cell: Cell | Percent) -> str:
     if isinstance(cell, Percent):
         return "-" if cell.value is None else f"{100 * cell.value:.1f}"
     if isinstance(cell, Estimate):
-        if cell.value is None or cell.low is None or cell.high is None:
+        if cell.value is None:
             return "-"
+        if cell.low is None or cell.high is None:
+            return f"{100 * cell.value:.1f} [-]"
         return f"{100 * cell.value:.1f} [{100 * cell.low:.1f}, {100 * cell.high:.1f}]"
     return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
 

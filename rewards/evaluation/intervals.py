@@ -16,7 +16,11 @@ Floats = NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A figure with its interval. A figure that does not exist (no such problem) is None, and so are its ends."""
+    """A figure with its interval.
+
+    A figure that does not exist (no such problem) is None, and so are its ends. The ends alone are None where no
+    resample has the figure.
+    """
 
     value: float | None
     low: float | None = None
@@ -57,7 +61,10 @@ class Bootstrap:
         if not np.isfinite(value):
             return Estimate(None)
         resampled = figure(self._counts @ columns)
-        low, high = np.nanpercentile(resampled[np.isfinite(resampled)], self._ends)
+        resampled = resampled[np.isfinite(resampled)]
+        if not len(resampled):
+            return Estimate(value)
+        low, high = np.percentile(resampled, self._ends)
         return Estimate(value, float(low), float(high))
 
 

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rewards.evaluation.intervals import Bootstrap
+from rewards.evaluation.process_bench import process_bench
+from rewards.evaluation.trust import trust
 
 
 def test_the_interval_of_a_share_is_that_of_theory():
@@ -36,6 +40,34 @@ def test_a_figure_that_does_not_exist_has_no_interval():
 def test_resamples_without_the_figure_are_left_out_of_the_interval():
     found = Bootstrap(2, resamples=200).ratio(np.array([1.0, 0.0]), np.array([1.0, 0.0]))
     assert found == (1.0, 1.0, 1.0)
+
+
+def test_a_figure_that_no_resample_has_stands_without_an_interval():
+    rare = np.array([1.0, *np.zeros(999)])
+    found = [Bootstrap(1000, resamples=1, seed=seed).ratio(rare, rare) for seed in range(20)]
+    assert {one.value for one in found} == {1.0}
+    assert {(one.low, one.high) for one in found} == {(None, None), (1.0, 1.0)}
+
+
+@settings(deadline=None)
+@given(
+    labels=st.lists(st.integers(-1, 3), min_size=1, max_size=8),
+    data=st.data(),
+    resamples=st.integers(1, 4),
+    seed=st.integers(0, 50),
+)
+def test_any_small_report_is_made_whatever_the_resamples(labels, data, resamples, seed):
+    shape = len(labels)
+    bootstrap = Bootstrap(shape, resamples=resamples, seed=seed)
+    guesses = data.draw(st.lists(st.none() | st.integers(-1, 3), min_size=shape, max_size=shape))
+    found = process_bench(labels, guesses, bootstrap)
+    sizes = data.draw(st.lists(st.integers(1, 3), min_size=shape, max_size=shape))
+    scores = [np.array(data.draw(st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=n, max_size=n))) for n in sizes]
+    rights = [np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n))) for n in sizes]
+    about = trust(scores, rights, [np.ones(n) for n in sizes], bootstrap)
+    for estimate in (found.error, found.correct, found.f1, about.gain, about.group_auc):
+        assert (estimate.low is None) == (estimate.high is None)
+        assert estimate.low is None or (estimate.value is not None and estimate.low <= estimate.high)
 
 
 def test_two_methods_that_differ_on_every_problem_alike_differ_surely():
