@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launch.lines import lines_of
+from rewards.files.lines import lines_of
 from rewards.types import Group, Problem, Response
 
 PROBLEM = ("problem", "prompt", "question")

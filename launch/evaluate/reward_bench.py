@@ -12,9 +12,9 @@ import numpy as np
 from launch.evaluate.report import Cell, Percent, Report, Table
 from launch.evaluate.rows import Pair
 from launch.evaluate.settings import EvaluateSettings
-from launch.lines import json_value
 from rewards.builder import ConfigurationError
 from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accuracy
+from rewards.files.lines import json_value
 
 Margins = Sequence[float]
 """Score of the chosen minus score of the rejected response, by pair; NaN where one of them failed."""

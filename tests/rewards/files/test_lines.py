@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.lines import json_value, lines_of
+from rewards.files.lines import json_value, lines_of
 
 GOOD = {"prompt": "1+1?"}
 UNFIT = [
