@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from launch.command import Composed, carried_out, checked_first
-from launch.responses import groups, records
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, checked
+from rewards.files.responses import groups, records
 from rewards.records import failures, score_from_json, score_to_json
 from rewards.types import Group, Reward, Score
 from rl.cluster import actor_options, start_cluster, stop_cluster

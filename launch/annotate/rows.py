@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.annotate.settings import TASK_PROBLEMS, AnnotateSettings
 from launch.evaluate.rows import Reject, Rows, check_prompt, read_rows
-from launch.responses import SEVERAL, group_of
+from rewards.files.responses import SEVERAL, group_of
 from rewards.types import Problem
 from rl.policy import prompt_ids
 from rl.settings import RolloutSettings

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from launch.responses import group_of
 from rewards.files.lines import lines_of
+from rewards.files.responses import group_of
 from rewards.types import Group, Problem, Response
 
 Row = TypeVar("Row")

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from launch.composition import compose
 from launch.evaluate.rows import STEP_END
-from launch.responses import records
 from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
+from rewards.files.responses import records
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from launch.responses import group_of, groups, records
+from rewards.files.responses import group_of, groups, records
 
 
 @pytest.mark.parametrize(
