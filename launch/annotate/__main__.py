@@ -27,8 +27,8 @@ from rich.console import Console
 from launch.annotate.report import add_left_out, figures, lines, rejected, write_data, write_rows
 from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
 from launch.command import Composed, carried_out, checked_first
-from launch.evaluate.rows import Rows, write_rejects
 from rewards.builder import ConfigurationError, build
+from rewards.files.rows import Rows, write_rejects
 from rewards.types import Problem
 
 

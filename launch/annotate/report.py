@@ -11,7 +11,7 @@ from typing import Any
 from launch.annotate.formats import POSITIVE, Record, outcome_rows, process_rows, sign
 from launch.annotate.rows import Sources
 from launch.annotate.settings import AnnotateSettings
-from launch.evaluate.rows import Reject
+from rewards.files.rows import Reject
 
 
 def write_data(folder: Path, records: Sequence[Record], settings: AnnotateSettings) -> dict[str, int]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from launch.annotate.settings import TASK_PROBLEMS, AnnotateSettings
-from launch.evaluate.rows import Reject, Rows, check_prompt, read_rows
+from launch.evaluate.rows import check_prompt
 from rewards.files.responses import SEVERAL, group_of
+from rewards.files.rows import Reject, Rows, read_rows
 from rewards.types import Problem
 from rl.policy import prompt_ids
 from rl.settings import RolloutSettings

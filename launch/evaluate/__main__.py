@@ -24,10 +24,10 @@ from rich.console import Console
 from launch.command import Composed, carried_out, checked_first
 from launch.evaluate.kinds import KINDS
 from launch.evaluate.measure import Bench
-from launch.evaluate.rows import write_rejects
 from launch.evaluate.scores import Entry, entries
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
 from rewards.builder import ConfigurationError, build, one_line
+from rewards.files.rows import write_rejects
 from rewards.types import Reward
 from rl.settings import RolloutSettings
 from rl.tasks import Task

@@ -19,17 +19,15 @@ from launch.evaluate.rows import (
     SOLUTION_FIELDS,
     STEP_FIELDS,
     Pair,
-    Row,
-    Rows,
     Solutions,
     Steps,
     parse_pair,
     parse_solutions,
     parse_steps,
-    read_rows,
 )
 from launch.evaluate.settings import EvaluateSettings
 from rewards.builder import ConfigurationError
+from rewards.files.rows import Row, Rows, read_rows
 
 
 def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:

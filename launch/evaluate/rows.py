@@ -7,61 +7,15 @@ which the verifier grades), ProcessBench's have `problem`, `steps`, `label`, Rew
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from rewards.files.lines import lines_of
 from rewards.files.responses import group_of
 from rewards.types import Group, Problem, Response
 
-Row = TypeVar("Row")
-REASON_CHARACTERS = 300
-
 STEP_END = "\ue000\n"
 """Stands between two steps that are given apart: a character of private use."""
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row that could not be used: where it stands, why, and what it holds."""
-
-    line: int
-    reason: str
-    row: Any
-
-
-@dataclass
-class Rows(Generic[Row]):
-    """The rows of a file that can be used, those that cannot, and fields that nothing reads, by name.
-
-    `unknown_first` holds the first line that such a field stands in.
-    """
-
-    path: Path
-    rows: list[Row] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)
-    unknown_first: dict[str, int] = field(default_factory=dict)
-
-    def notes(self) -> Iterator[str]:
-        """What a person should know of the file, in plain lines."""
-        for reason, count in Counter(reject.reason for reject in self.rejects).most_common(5):
-            first = next(reject.line for reject in self.rejects if reject.reason == reason)
-            rows = f"{count} rows were" if count > 1 else "1 row was"
-            yield f"{rows} left out: {self.path}, line {first}{' (the first)' if count > 1 else ''}: {reason}"
-        others = len({reject.reason for reject in self.rejects}) - 5
-        if others > 0:
-            yield f"{others} more kinds of bad rows: see rejects.jsonl"
-        if self.unknown:
-            named = ", ".join(
-                f"{name} ({count} rows) first in line {self.unknown_first[name]}"
-                for name, count in self.unknown.most_common(8)
-            )
-            yield f"fields that nothing reads: {named}; in {self.path}"
 
 
 @dataclass(frozen=True)
@@ -99,27 +53,6 @@ class Pair:
     line: int
     group: Group
     subset: str
-
-
-def read_rows(path: Path, parse: Callable[[Mapping[str, Any], int], Row], known: frozenset[str]) -> Rows[Row]:
-    """Every row of a JSONL file or a JSON list; `parse` makes a row of an object and its line, or raises ValueError."""
-    found: Rows[Row] = Rows(path)
-    for line in lines_of(path):
-        if line.fault is not None:
-            found.rejects.append(Reject(line.number, line.fault, line.value))
-            continue
-        try:
-            if not isinstance(line.value, dict):
-                raise ValueError(f"a row must be a JSON object, not {type(line.value).__name__}")
-            for name in (name for name in line.value if name not in known):
-                found.unknown[name] += 1
-                found.unknown_first.setdefault(name, line.number)
-            found.rows.append(parse(line.value, line.number))
-        except OverflowError:
-            found.rejects.append(Reject(line.number, "a number is too large", line.value))
-        except ValueError as error:
-            found.rejects.append(Reject(line.number, str(error)[:REASON_CHARACTERS], line.value))
-    return found
 
 
 SOLUTION_FIELDS = frozenset(
@@ -213,13 +146,3 @@ def _step_labels(value: Any, responses: int) -> tuple[tuple[bool, ...], ...] | N
     if not isinstance(value, list) or len(value) != responses:
         raise ValueError("step_labels must hold a list for each answer")
     return tuple(_flags(one, "step_labels") for one in value)
-
-
-def write_rejects(path: Path, found: Rows[Any]) -> None:
-    """The rows left out, a line each with its place and reason; no file where there are none."""
-    path.unlink(missing_ok=True)
-    if found.rejects:
-        rows = ({"file": str(found.path), "line": r.line, "reason": r.reason, "row": r.row} for r in found.rejects)
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        # What UTF-8 cannot hold, half a character, is written as JSON's own escape.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from launch.evaluate.rows import Rows
 from launch.train_reward.data import Data, Lined, read_lined, set_aside
 from rewards.builder import ConfigurationError
 from rewards.chat import ChatTemplate, load_tokenizer
+from rewards.files.rows import Rows
 from rewards.training import rows
 from rewards.training.armorm import PUBLISHED_PENALTY
 from rewards.training.armorm_fit import ArmoModel, Embedder, Heads, fit, write

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from launch.evaluate.rows import Reject, Rows, read_rows
 from rewards.builder import ConfigurationError
+from rewards.files.rows import Reject, Rows, read_rows
 
 Item = TypeVar("Item")
 
