@@ -1,7 +1,8 @@
 """Between characters and tokens: which token finishes which character, and rollouts as padded, token-aligned batches.
 
 A reward speaks of spans of characters; the policy is trained on its own tokens. `token_ends` ties the two together for
-any tokenizer, also where one character takes several tokens (byte-level BPE) or special tokens stand between.
+any tokenizer, also where one character takes several tokens (byte-level BPE) or special tokens come between. From here
+on there are only tensors: `pad_rollout` makes the batch, `place_steps` says where in it the steps of a response end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import torch
 from tokenizers.decoders import DecodeStream
 
-from rewards.types import Span
+from rewards.types import Score, Span
+from rl.credit.steps import StepRewards
 from rl.policy import decode
 from rl.types import AnswerGroup, Sample, TrainBatch
 
@@ -69,6 +71,46 @@ def pad_rollout(groups: Iterable[AnswerGroup], pad_id: int) -> TrainBatch:
     for row, sample in enumerate(samples):
         _fill_row(batch, row, sample)
     return batch
+
+
+def place_steps(groups: Sequence[AnswerGroup], tokenizer: Any) -> StepRewards:
+    """Every step value of the rollout, with the batch column (of `pad_rollout`) of the token that completes the step.
+
+    One row per answer, in the order of the batch; a failed score has no steps. `tokenizer` is the policy's. Raises
+    ValueError, naming the problem, for a score of a reward without steps (an empty list of steps is fine, and counted),
+    for spans that do not fit the text, and for steps that are not in the order of the text.
+    """
+    scores = [score for group in groups for score in group.scores]
+    places = [
+        _step_columns(tokenizer, sample, score, group.problem.id) if score.ok else []
+        for group in groups
+        for sample, score in zip(group.samples, group.scores, strict=True)
+    ]
+    shape = (len(places), max((1, *map(len, places))))
+    steps = StepRewards(torch.zeros(shape), torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool))
+    for row, (columns, score) in enumerate(zip(places, scores, strict=True)):
+        if columns:
+            steps.values[row, : len(columns)] = torch.tensor(score.steps, dtype=torch.float32)
+            steps.columns[row, : len(columns)] = torch.tensor(columns)
+            steps.mask[row, : len(columns)] = True
+    return steps
+
+
+def _step_columns(tokenizer: Any, sample: Sample, score: Score, problem: str) -> list[int]:
+    if score.steps is None or score.spans is None:
+        raise ValueError(
+            f"problem {problem}: the reward gives no step values, which the algorithm needs for credit to steps: "
+            "choose a process reward, or algorithm.credit=outcome"
+        )
+    if not score.steps:
+        return []
+    try:
+        tokens = last_token_of_spans(token_ends(tokenizer, sample.response_ids), score.spans)
+    except ValueError as error:
+        raise ValueError(f"problem {problem}: the steps do not fit the response: {error}") from error
+    if tokens != sorted(tokens):
+        raise ValueError(f"problem {problem}: the reward's steps are not in the order of the text: {score.spans}")
+    return [len(sample.prompt_ids) + token for token in tokens]
 
 
 def _fill_row(batch: TrainBatch, row: int, sample: Sample) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.actors import RewardGroup
-from rl.alignment import pad_rollout
+from rl.alignment import pad_rollout, place_steps
 from rl.checkpoint import Checkpoints, LoopState
 from rl.cluster import actor_options, start_cluster, stop_cluster
 from rl.collect import Collected, collect
@@ -196,7 +196,8 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
     measured = gap(batch, logprobs.policy)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     batch.old_logprobs, batch.reference_logprobs, batch.values = logprobs.policy, logprobs.reference, logprobs.values
-    prepared = algorithm.prepare(Scored(groups, batch, parts.sampler.tokenizer))
+    steps = place_steps(groups, parts.sampler.tokenizer) if algorithm.needs_steps else None
+    prepared = algorithm.prepare(Scored(groups, batch, steps))
     rows = len(prepared.data)
     metrics = counted | {
         "sync/gap_mean": measured["mean"],

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from rewards.types import FinishReason, Group, Problem, Response, Score
+from rl.credit.steps import StepRewards
 
 
 @dataclass(frozen=True)
@@ -127,17 +127,24 @@ class Scored:
     """Scored groups with their batch: its rows are the answers, group by group.
 
     Scores may be failures (`Score.ok` is False). `batch` has `old_logprobs`, `reference_logprobs` where the algorithm
-    needs a reference, and `values` where it has a critic. `tokenizer` is the policy's.
+    needs a reference, and `values` where it has a critic. `steps` says where in the batch each step of an answer ends;
+    it is there if the algorithm needs steps.
     """
 
     groups: list[AnswerGroup]
     batch: TrainBatch
-    tokenizer: Any
+    steps: StepRewards | None = None
 
     @property
     def scores(self) -> list[list[Score]]:
         """The scores, group by group."""
         return [group.scores for group in self.groups]
+
+    def placed_steps(self) -> StepRewards:
+        """The steps. Raises ValueError if they were not placed: the algorithm did not say that it needs them."""
+        if self.steps is None:
+            raise ValueError("the steps were not placed: an algorithm that reads them must say needs_steps")
+        return self.steps
 
 
 @dataclass

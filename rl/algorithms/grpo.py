@@ -29,7 +29,7 @@ from rl.credit.groups import (
     values_of,
 )
 from rl.credit.returns import discounted_returns
-from rl.credit.steps import StepRewards, centred, min_form_advantages, process_normalised, step_rewards
+from rl.credit.steps import StepRewards, centred, min_form_advantages, process_normalised
 from rl.settings import require
 from rl.types import Prepared, Scored
 
@@ -113,7 +113,7 @@ class GRPO(PolicyGradient):
                 metrics["overlong_penalty"] = float(penalty[mask].mean())
             tokens = on_every_token(self._outcome(scored, values, mask).flatten(), batch.response_mask)
         else:
-            steps = step_rewards(scored)
+            steps = scored.placed_steps()
             if self.credit == "steps":  # which compares all steps of a group, not the values
                 metrics["groups_equal"] = counts(*steps.in_groups(mask.shape[1]))["groups_equal"]
             metrics |= steps.counts()

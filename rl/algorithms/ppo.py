@@ -16,8 +16,8 @@ from torch import Tensor
 from rl.algorithms.policy_gradient import PolicyGradient
 from rl.algorithms.rows import scored_rows, with_scores
 from rl.credit.groups import batch_whitened, values_of
-from rl.credit.returns import gae, on_last_token, on_step_tokens
-from rl.credit.steps import StepRewards, centred, clip, delta, min_form, step_rewards
+from rl.credit.returns import gae, on_last_token
+from rl.credit.steps import StepRewards, centred, clip, delta, min_form, on_step_tokens
 from rl.settings import CriticSettings, require
 from rl.types import Prepared, Scored
 
@@ -81,7 +81,7 @@ class PPO(PolicyGradient):
         if self.credit == "outcome":
             values, _ = values_of(scored.scores)
             return on_last_token(values.flatten(), scored.batch.response_mask), {}
-        steps = step_rewards(scored)
+        steps = scored.placed_steps()
         earned = on_step_tokens(self._shaped(steps), scored.batch.response_mask.shape)
         total = earned.sum(dim=1)[scored_rows(scored.scores)]
         return earned, steps.counts() | {"steps_earned": float(total.mean())}

@@ -1,31 +1,21 @@
 """From rewards to returns and advantages along the tokens of a response. Pure functions on tensors.
 
 All tensors are (B, L) and token-aligned, prompt then response, padded on the right; `response_mask` is True on response
-tokens. What stands outside the response is never read, and results are 0 there. A response that was cut at the token
+tokens. What is outside the response is never read, and results are 0 there. A response that was cut at the token
 limit ends like any other: nothing is bootstrapped beyond its last token, as in OpenRLHF and TRL.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from rl.credit.steps import StepRewards
-
 
 def on_last_token(values: Tensor, response_mask: Tensor) -> Tensor:
-    """One reward a response, (B,), on its last response token, (B, L); a response without tokens gets nothing."""
+    """One reward per response, (B,), on its last response token, (B, L); a response without tokens gets nothing."""
     places = torch.arange(response_mask.shape[1], device=response_mask.device)
     last = torch.where(response_mask, places, -1).amax(dim=1, keepdim=True)
     return torch.where(response_mask & (places == last), values[:, None], 0.0).to(values.dtype)
-
-
-def on_step_tokens(steps: StepRewards, shape: tuple[int, int] | torch.Size) -> Tensor:
-    """Each step's value on the step's last token, (B, L) of the given shape; values that meet on a token add up."""
-    return steps.values.new_zeros(shape).scatter_add(1, steps.columns, steps.values * steps.mask)
 
 
 def gae(rewards: Tensor, values: Tensor, response_mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:

@@ -1,25 +1,21 @@
-"""Process rewards: where the value of each step lands, and what is made of the values on the way.
+"""Process rewards: what is made of the values of steps, and on which tokens they land. Pure functions on tensors.
 
-A reward speaks of steps as spans of characters; `step_rewards` puts each value on the policy's own token that completes
-the step's last character, whatever tokenizer the reward model has. The other functions change the values (delta, clip,
-min-form) or make advantages of them. A zero-length step counts as the character before it, so it shares a token with
+A reward speaks of steps as spans of characters; `rl.alignment.place_steps` finds the policy's own token that completes
+each step's last character, whatever tokenizer the reward model has. The functions here change the values (delta, clip,
+min-form) or turn them into advantages. A zero-length step counts as the character before it, so it shares a token with
 the step before, and their values add up there. The steps of a truncated response end where its text ends; the
-end-of-turn token, where there is one, comes after the last step.
+end-of-turn token, if there is one, comes after the last step.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewards.types import Score
-from rl.alignment import last_token_of_spans, token_ends
 from rl.credit.groups import group_advantages
-from rl.credit.returns import discounted_returns, on_step_tokens
-from rl.types import Sample, Scored
+from rl.credit.returns import discounted_returns
 
 
 @dataclass(frozen=True)
@@ -57,46 +53,9 @@ class StepRewards:
         }
 
 
-def step_rewards(scored: Scored) -> StepRewards:
-    """Every step value of a scored rollout, with the batch column where it lands.
-
-    B rows in the order of the batch; a failed score has no steps. Raises ValueError, naming the problem, for a score
-    of a reward without steps (an empty list of them is none to place, and counted), for spans that do not fit the text,
-    and for steps that are not in the order of the text.
-    """
-    scores = [score for group in scored.groups for score in group.scores]
-    places = [
-        _step_columns(scored.tokenizer, answer.sample, answer.score, group.problem.id)
-        if answer.score is not None and answer.score.ok
-        else []
-        for group in scored.groups
-        for answer in group.answers
-    ]
-    shape = (len(places), max((1, *map(len, places))))
-    steps = StepRewards(torch.zeros(shape), torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool))
-    for row, (columns, score) in enumerate(zip(places, scores, strict=True)):
-        if columns:
-            steps.values[row, : len(columns)] = torch.tensor(score.steps, dtype=torch.float32)
-            steps.columns[row, : len(columns)] = torch.tensor(columns)
-            steps.mask[row, : len(columns)] = True
-    return steps
-
-
-def _step_columns(tokenizer: Any, sample: Sample, score: Score, problem: str) -> list[int]:
-    if score.steps is None or score.spans is None:
-        raise ValueError(
-            f"problem {problem}: the reward gives no step values, which credit a step needs: choose a process reward, "
-            "or algorithm.credit=outcome"
-        )
-    if not score.steps:
-        return []
-    try:
-        tokens = last_token_of_spans(token_ends(tokenizer, sample.response_ids), score.spans)
-    except ValueError as error:
-        raise ValueError(f"problem {problem}: the steps do not fit the response: {error}") from error
-    if tokens != sorted(tokens):
-        raise ValueError(f"problem {problem}: the reward's steps are not in the order of the text: {score.spans}")
-    return [len(sample.prompt_ids) + token for token in tokens]
+def on_step_tokens(steps: StepRewards, shape: tuple[int, int] | torch.Size) -> Tensor:
+    """Each step's value on the step's last token, (B, L) of the given shape; values that meet on a token add up."""
+    return steps.values.new_zeros(shape).scatter_add(1, steps.columns, steps.values * steps.mask)
 
 
 def centred(steps: StepRewards) -> StepRewards:

@@ -35,6 +35,7 @@ from rl.settings import (
 from rl.types import AnswerGroup, LogProbs, Preferences, Sample, TrainBatch, UpdateReport
 from rl.weights import WeightsDidNotArrive
 from tests.rl.algorithms.scored import scored_batch
+from tests.tiny import make_tokenizer
 
 
 class Learner:
@@ -90,7 +91,7 @@ def learnt(
         algorithm=algorithm,
         learner=LearnerSettings(minibatches=minibatches),
     )
-    parts = SimpleNamespace(learner=learner, sampler=SimpleNamespace(tokenizer=scored.tokenizer))
+    parts = SimpleNamespace(learner=learner, sampler=SimpleNamespace(tokenizer=make_tokenizer()))
     groups = [
         AnswerGroup.drawn(
             group.problem, [replace(sample, weight_version=update - 1) for sample in group.samples]
@@ -156,7 +157,7 @@ def test_weights_that_did_not_arrive_stop_the_update() -> None:
 class Sampler:
     """Draws the same words for every problem, with the weights it was given last."""
 
-    tokenizer = scored_batch([[Score.of(0.0)]]).tokenizer
+    tokenizer = make_tokenizer()
 
     def __init__(self) -> None:
         self.version = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from rewards.types import Problem, Score
-from rl.alignment import pad_rollout
+from rl.alignment import pad_rollout, place_steps
 from rl.types import AnswerGroup, Sample, Scored
 from tests.tiny import make_tokenizer
 
@@ -31,4 +31,5 @@ def scored_batch(scores: Sequence[Sequence[Score]], texts: Sequence[Sequence[str
     batch.old_logprobs = torch.zeros_like(batch.behaviour_logprobs)
     batch.reference_logprobs = torch.zeros_like(batch.behaviour_logprobs)
     batch.values = torch.zeros_like(batch.behaviour_logprobs)
-    return Scored(groups, batch, tokenizer)
+    stepped = all(score.steps is not None for group in scores for score in group if score.ok)
+    return Scored(groups, batch, place_steps(groups, tokenizer) if stepped else None)

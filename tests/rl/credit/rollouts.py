@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rewards.types import FinishReason, Problem, Score, Span
-from rl.alignment import pad_rollout
+from rl.alignment import pad_rollout, place_steps
 from rl.credit.steps import StepRewards
 from rl.policy import decode
 from rl.types import AnswerGroup, Sample, Scored
@@ -44,7 +44,7 @@ def scored(tokenizer: Any, samples: Sequence[Sequence[Sample]], scores: Sequence
         AnswerGroup.drawn(Problem(f"p{number}", "?"), drawn).with_scores(of)
         for number, (drawn, of) in enumerate(zip(samples, scores, strict=True))
     ]
-    return Scored(groups, pad_rollout(groups, pad_id=0), tokenizer)
+    return Scored(groups, pad_rollout(groups, pad_id=0), place_steps(groups, tokenizer))
 
 
 def lines(text: str) -> list[Span]:

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.credit.returns import discounted_returns, on_step_tokens
-from rl.credit.steps import centred, clip, delta, min_form, min_form_advantages, process_normalised
+from rl.credit.returns import discounted_returns
+from rl.credit.steps import centred, clip, delta, min_form, min_form_advantages, on_step_tokens, process_normalised
 from tests.rl.credit.rollouts import few, steps_of
 
 Row = list[tuple[float, int]]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rewards.types import Score
-from rl.credit.returns import discounted_returns, gae, on_step_tokens
-from rl.credit.steps import StepRewards, delta, min_form_advantages, process_normalised, step_rewards
+from rl.credit.returns import discounted_returns, gae
+from rl.credit.steps import StepRewards, delta, min_form_advantages, on_step_tokens, process_normalised
 from rl.policy import decode
 from rl.types import Scored
 from tests.rl.credit.rollouts import byte_tokenizer, lines, sample, scored, stepped
@@ -25,27 +25,27 @@ def group_of(policy: str, values: list[list[float]] = VALUES) -> Scored:
     return scored(tokenizer, [[sample(tokenizer, text, prompt=2 + row) for row, text in enumerate(TEXTS)]], [scores])
 
 
-def text_until(rollout: Scored, row: int, column: int) -> str:
+def text_until(policy: str, rollout: Scored, row: int, column: int) -> str:
     """The response of a row up to and with the token in `column`."""
     drawn = rollout.groups[0].samples[row]
-    return decode(rollout.tokenizer, drawn.response_ids[: column - len(drawn.prompt_ids) + 1])
+    return decode(POLICIES[policy], drawn.response_ids[: column - len(drawn.prompt_ids) + 1])
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_value_lands_on_the_policys_token_that_completes_the_step(policy: str) -> None:
     rollout = group_of(policy)
-    steps = step_rewards(rollout)
+    steps = rollout.placed_steps()
     for row, text in enumerate(TEXTS):
         for place, (_, end) in enumerate(lines(text)):
             column = int(steps.columns[row, place])
-            assert text_until(rollout, row, column).startswith(text[:end])
-            assert not text_until(rollout, row, column - 1).startswith(text[:end])
+            assert text_until(policy, rollout, row, column).startswith(text[:end])
+            assert not text_until(policy, rollout, row, column - 1).startswith(text[:end])
     assert torch.equal(steps.values[:, :4][steps.mask], torch.tensor([*VALUES[0], *VALUES[1]]))
 
 
 def test_two_policies_put_the_same_steps_at_the_same_text_on_other_tokens() -> None:
     merged, bytes_ = group_of("merges"), group_of("bytes")
-    columns = step_rewards(merged).columns, step_rewards(bytes_).columns
+    columns = merged.placed_steps().columns, bytes_.placed_steps().columns
     assert not torch.equal(*columns)
     assert (columns[0] <= columns[1]).all()
     assert merged.batch.input_ids.shape[1] < bytes_.batch.input_ids.shape[1]
@@ -70,33 +70,33 @@ def moved(policy: str, advantages_of) -> tuple[Scored, torch.Tensor]:
 def test_a_moved_step_changes_the_returns_of_the_tokens_up_to_its_end(policy: str) -> None:
     def returns(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
-        return discounted_returns(on_step_tokens(step_rewards(rollout), mask.shape), mask, gamma=1.0)
+        return discounted_returns(on_step_tokens(rollout.placed_steps(), mask.shape), mask, gamma=1.0)
 
     rollout, changed = moved(policy, returns)
-    assert torch.equal(changed, spans_of(step_rewards(rollout), rollout, 1, 0, 2))
+    assert torch.equal(changed, spans_of(rollout.placed_steps(), rollout, 1, 0, 2))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_with_delta_a_moved_step_changes_its_own_tokens_only(policy: str) -> None:
     def returns(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
-        return discounted_returns(on_step_tokens(delta(step_rewards(rollout)), mask.shape), mask, gamma=1.0).round(
+        return discounted_returns(on_step_tokens(delta(rollout.placed_steps()), mask.shape), mask, gamma=1.0).round(
             decimals=5
         )
 
     rollout, changed = moved(policy, returns)
-    assert torch.equal(changed, spans_of(step_rewards(rollout), rollout, 1, 2, 2))
+    assert torch.equal(changed, spans_of(rollout.placed_steps(), rollout, 1, 2, 2))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_with_gae_and_lambda_zero_a_moved_step_changes_one_token(policy: str) -> None:
     def advantages(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
-        rewards = on_step_tokens(step_rewards(rollout), mask.shape)
+        rewards = on_step_tokens(rollout.placed_steps(), mask.shape)
         return gae(rewards, torch.zeros_like(rewards), mask, gamma=1.0, lam=0.0)[0]
 
     rollout, changed = moved(policy, advantages)
-    assert changed.nonzero().tolist() == [[1, int(step_rewards(rollout).columns[1, 2])]]
+    assert changed.nonzero().tolist() == [[1, int(rollout.placed_steps().columns[1, 2])]]
 
 
 @pytest.mark.parametrize("credit", [process_normalised, min_form_advantages])
@@ -109,7 +109,7 @@ def test_a_moved_step_changes_no_other_group(credit) -> None:
             [stepped(t, v) for t, v in zip(TEXTS, [[0.9, value], VALUES[1]], strict=True)] for value in (value, 0.3)
         ]
         rollout = scored(tokenizer, samples, scores)
-        return credit(step_rewards(rollout), 2, rollout.batch.response_mask)
+        return credit(rollout.placed_steps(), 2, rollout.batch.response_mask)
 
     before, after = advantages(0.3), advantages(0.6)
     assert torch.equal(before[2:], after[2:])
@@ -118,12 +118,12 @@ def test_a_moved_step_changes_no_other_group(credit) -> None:
 
 def test_an_empty_step_shares_the_token_before_and_adds_to_it() -> None:
     rollout = group_of("bytes")
-    steps = step_rewards(rollout)
+    steps = rollout.placed_steps()
     assert steps.columns[1, 1] > steps.columns[1, 0]  # the line break before it is a token of its own
     text, tokenizer = "a = 1\nb = 2", POLICIES["bytes"]
     score = Score.of(0.0, steps=[0.5, 0.25, 1.0], spans=[(0, 5), (5, 5), (6, 11)])
     rollout = scored(tokenizer, [[sample(tokenizer, text)]], [[score]])
-    steps = step_rewards(rollout)
+    steps = rollout.placed_steps()
     assert steps.columns.tolist() == [[6, 6, 12]]
     assert on_step_tokens(steps, rollout.batch.input_ids.shape)[0].nonzero().tolist() == [[6], [12]]
     assert on_step_tokens(steps, rollout.batch.input_ids.shape)[0, 6] == 0.75
@@ -133,7 +133,7 @@ def test_an_empty_step_shares_the_token_before_and_adds_to_it() -> None:
 def test_a_zero_length_step_at_the_start_lands_on_the_first_token() -> None:
     tokenizer = POLICIES["merges"]
     score = Score.of(0.5, steps=[0.5], spans=[(0, 0)])
-    steps = step_rewards(scored(tokenizer, [[sample(tokenizer, "abc", prompt=3)]], [[score]]))
+    steps = scored(tokenizer, [[sample(tokenizer, "abc", prompt=3)]], [[score]]).placed_steps()
     assert steps.columns.tolist() == [[3]]
 
 
@@ -141,14 +141,14 @@ def test_the_last_step_of_a_truncated_response_ends_on_its_last_token() -> None:
     tokenizer = POLICIES["bytes"]
     drawn = sample(tokenizer, "a = 1\n🦊", reason="length", keep=8)  # half a fox: a replacement character
     rollout = scored(tokenizer, [[drawn]], [[stepped(drawn.text, [0.5, 0.25])]])
-    steps = step_rewards(rollout)
+    steps = rollout.placed_steps()
     assert steps.columns[0].tolist() == [6, 9]
     assert rollout.batch.response_mask[0].nonzero().max() == 9
 
 
 def test_the_end_of_turn_token_comes_after_the_last_step() -> None:
     rollout = group_of("bytes")
-    steps = step_rewards(rollout)
+    steps = rollout.placed_steps()
     ends = [int(rollout.batch.response_mask[row].nonzero().max()) for row in range(2)]
     assert [int(steps.columns[0, 1]), int(steps.columns[1, 3])] == [end - 1 for end in ends]
 
@@ -157,7 +157,7 @@ def test_a_failed_score_and_an_empty_list_of_steps_have_none() -> None:
     tokenizer = POLICIES["merges"]
     samples = [[sample(tokenizer, "a\nb"), sample(tokenizer, "c"), sample(tokenizer, "d")]]
     scores = [[stepped("a\nb", [0.1, 0.2]), Score.failed("x"), Score.of(0.0, steps=[], spans=[])]]
-    steps = step_rewards(scored(tokenizer, samples, scores))
+    steps = scored(tokenizer, samples, scores).placed_steps()
     assert steps.per_response.tolist() == [2, 0, 0]
     assert steps.counts()["steps_none"] == 2
     values, mask = steps.in_groups(3)
@@ -176,4 +176,4 @@ def test_a_failed_score_and_an_empty_list_of_steps_have_none() -> None:
 def test_steps_that_cannot_be_placed_are_refused_with_the_problems_name(score: Score, message: str) -> None:
     tokenizer = POLICIES["merges"]
     with pytest.raises(ValueError, match=message):
-        step_rewards(scored(tokenizer, [[sample(tokenizer, "a\nb")]], [[score]]))
+        scored(tokenizer, [[sample(tokenizer, "a\nb")]], [[score]])
