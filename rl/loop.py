@@ -24,9 +24,9 @@ from rl.run_folder import RunFolder
 from rl.sampler import SamplerGroup
 from rl.scoring import describe, report_failures, usable
 from rl.settings import RunSettings
+from rl.sync import WeightsDidNotArrive, check_gap, gap, sync
 from rl.trust import report_trust
 from rl.types import AnswerGroup, Preferences, Scored
-from rl.weights import WeightsDidNotArrive, check_gap, gap, sync
 
 MOST_SCORELESS = 3
 """Updates in a row without a single score that can be used, after which a run stops: its reward is out of order."""
@@ -191,11 +191,9 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
     if not counted["reward/usable"]:
         display.event(f"update {update} is skipped: none of its scores can be used")
         return counted
-    batch = pad_rollout(groups, pad_id=0)
-    logprobs = learner.logprobs(batch)
-    measured = gap(batch, logprobs.policy)
+    batch = learner.with_logprobs(pad_rollout(groups, pad_id=0))
+    measured = gap(batch)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
-    batch.old_logprobs, batch.reference_logprobs, batch.values = logprobs.policy, logprobs.reference, logprobs.values
     steps = place_steps(groups, parts.sampler.tokenizer) if algorithm.needs_steps else None
     prepared = algorithm.prepare(Scored(groups, batch, steps))
     rows = len(prepared.data)
@@ -214,7 +212,7 @@ def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, di
         display.event(f"update {update} has {rows} {what} to learn from: {rows} minibatches, not {asked}")
     metrics |= {"learner/skipped": 0.0, "learner/minibatches_left_out": float(max(0, asked - rows))}
     report = learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
-    learned = {f"learner/{name}": value for name, value in report.metrics.items()}
+    learned = {f"learner/{name}": value for name, value in report.items()}
     if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number
         learned["learner/kl_of_iteration"] = learned.pop("learner/kl")
     return metrics | learned

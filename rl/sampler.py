@@ -86,7 +86,7 @@ class Engine:
         outputs = self.llm.generate(requests, parameters, use_tqdm=False)
         return [[_drawn(completion) for completion in output.outputs] for output in outputs], self.version
 
-    def load_weights(self, buckets: list[Any], version: int, keep_prefix_cache: bool) -> float:
+    def load_weights(self, buckets: list[Any], version: int) -> float:
         """Take new weights from object references of `rl.weights.Bucket`s; returns the seconds it took.
 
         A load that fails half-way leaves weights of two policies mixed: the engine then refuses every later call.
@@ -97,7 +97,7 @@ class Engine:
         started = time.perf_counter()
         try:
             self.llm.collective_rpc("load_buckets", args=(buckets,))
-            if not keep_prefix_cache and not self.llm.reset_prefix_cache():
+            if not self.llm.reset_prefix_cache():
                 raise RuntimeError("the prefix cache was in use and was not reset")
         except Exception as error:
             self.fault = f"{type(error).__name__}: {error}"
@@ -242,9 +242,9 @@ class SamplerGroup:
             for prompt, (responses, version) in zip(prompts, drawn, strict=True)
         ]
 
-    def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> float:
+    def load_weights(self, buckets: list[Any], version: int) -> float:
         """Give every engine the weights in these object references; returns the slowest engine's seconds."""
-        refs = [engine.load_weights.remote(buckets, version, keep_prefix_cache) for engine in self.engines]
+        refs = [engine.load_weights.remote(buckets, version) for engine in self.engines]
         seconds = max(self._call(refs, f"weight sync {version}"))
         self.version = version
         return float(seconds)

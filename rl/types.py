@@ -1,4 +1,4 @@
-"""What the loop passes along: answers in their groups, the batch a learner trains on, log-probabilities.
+"""What the loop passes along: answers in their groups, and the batch a learner trains on.
 
 All batch tensors are token-aligned: column t of a (B, L) tensor speaks of `input_ids[:, t]`, so the log-probability of
 token t given the tokens before it stands in column t (column 0 is always 0). Sequences are prompt then response, padded
@@ -152,23 +152,4 @@ class Prepared:
     """What the learner trains on, with what the algorithm counted on the way (names without a prefix)."""
 
     data: TrainBatch | Preferences
-    metrics: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class LogProbs:
-    """Token-aligned (B, L) float32 log-probabilities of the sampled tokens, 0 outside the response.
-
-    `values` are the critic's, where there is one, on the same positions.
-    """
-
-    policy: Tensor
-    reference: Tensor | None = None
-    values: Tensor | None = None
-
-
-@dataclass
-class UpdateReport:
-    """What one learner update says of itself: named means over the batch (loss, kl, clip fraction, ...)."""
-
     metrics: dict[str, float] = field(default_factory=dict)

@@ -1,41 +1,24 @@
-"""The learner's weights into the engines, and the proof that they arrived.
+"""The learner's weights on their way into the engines: packed in buckets, unpacked in vLLM's worker.
 
 Rank 0 of the learner puts the weights into Ray's object store in buckets of bounded size (under ZeRO-3 all ranks gather
 each bucket together); an engine reads one bucket after the other straight from shared memory and loads it through
 vLLM's `reload_weights`, which knows how its kernels lay weights out on CPU and GPU alike. Then its prefix cache is
-dropped, because the keys and values in it are the old policy's, and its weight version advances.
-
-The proof is the gap: right after a sync the engine's log-probabilities of its own samples must equal the learner's.
+dropped, because the keys and values in it are the old policy's, and its weight version advances (`rl.sync`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import ray
 import torch
 from torch import Tensor
 
-from rl.settings import Precision
-from rl.types import TrainBatch
-
-if TYPE_CHECKING:
-    from rl.learner.group import LearnerGroup
-    from rl.sampler import SamplerGroup
-
 BUCKET_BYTES = 256 * 2**20
 """Bytes in a bucket, at most, unless a single tensor is larger: then it travels alone."""
-
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "bf16": 3e-2}
-"""Largest mean gap, in nats a token, that rounding explains. Measured on tiny Llamas on a CPU: fp32 5e-7
-(trained) to 4e-6 (random, wide); bf16 1e-4 to 2e-3 (trained), 8e-3 (random), 7e-2 (random, weights ten times wider)."""
-
-
-class WeightsDidNotArrive(RuntimeError):
-    """The sampler's log-probabilities are not those of the learner's weights."""
 
 
 @dataclass(frozen=True)
@@ -119,40 +102,3 @@ def _refresh_head(model: Any) -> None:
     for layer in model.modules():
         if isinstance(layer, ParallelLMHead):
             layer.quant_method.process_weights_after_loading(layer)
-
-
-def sync(learner: LearnerGroup, sampler: SamplerGroup, version: int, *, keep_prefix_cache: bool = False) -> None:
-    """Give every engine the learner's present weights, drop its prefix cache and set its weight version.
-
-    `keep_prefix_cache` exists for tests that show what the log-probability gap catches. Raises RuntimeError where an
-    engine could not load the weights; that engine refuses all later calls.
-    """
-    sampler.load_weights(learner.weights(), version, keep_prefix_cache=keep_prefix_cache)
-
-
-def gap(batch: TrainBatch, policy_logprobs: Tensor) -> dict[str, float]:
-    """How far the sampler's log-probabilities lie from the learner's on response tokens, in nats.
-
-    `policy_logprobs` (B, L) are the learner's at the sampling temperature and before any update on this batch.
-    Returns the mean and the maximum of the absolute differences; both 0 for a batch without response tokens, NaN where
-    a log-probability is NaN.
-    """
-    differences = (batch.behaviour_logprobs - policy_logprobs).abs()[batch.response_mask]
-    if not len(differences):
-        return {"mean": 0.0, "max": 0.0}
-    return {"mean": float(differences.mean()), "max": float(differences.max())}
-
-
-def check_gap(measured: dict[str, float], dtype: Precision, tolerance: float | None = None) -> None:
-    """Raise WeightsDidNotArrive where the mean gap is more than rounding explains.
-
-    `tolerance` in nats a token; None takes TOLERANCE for the policy's dtype. The mean decides, not the maximum: in bf16
-    a single unlikely token can differ by much.
-    """
-    limit = TOLERANCE[dtype] if tolerance is None else tolerance
-    if not measured["mean"] <= limit:
-        raise WeightsDidNotArrive(
-            f"sampler and learner disagree by {measured['mean']:.2g} nats a token on average (at most "
-            f"{measured['max']:.2g}; {dtype} explains {limit:g}): the weights did not arrive in the sampler, or its "
-            "prefix cache is an older policy's"
-        )

@@ -1,6 +1,7 @@
 """The KL of the policy to its reference, token by token, and a coefficient that steers it.
 
-A KL can stand in the reward (`kl_penalised`, here) or in the loss (`rl.learner.losses`).
+A KL can be in the reward, as a price that each token pays (`PolicyGradient.kl_price` in rl.algorithms.policy_gradient),
+or in the loss (`rl.learner.policy`).
 """
 
 from __future__ import annotations
@@ -38,11 +39,6 @@ def kl_estimate(policy_logprobs: Tensor, reference_logprobs: Tensor, estimator: 
     else:
         raise ValueError(f"the KL estimator must be k1, k2 or k3, not {estimator!r}")
     return estimate.clamp(min=-BOUND, max=BOUND)
-
-
-def kl_penalised(rewards: Tensor, kl: Tensor, coefficient: float) -> Tensor:
-    """Token rewards minus `coefficient` times the token's KL; all (B, L), coefficient >= 0."""
-    return rewards - coefficient * kl
 
 
 class AdaptiveKL:

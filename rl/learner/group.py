@@ -23,7 +23,7 @@ from rl.learner.rank import LearnerRank
 from rl.learner.setup import LearnerSetup, check_critic
 from rl.policy import check_policy, load_tokenizer
 from rl.settings import ClusterSettings, CriticSettings, LearnerSettings, PolicySettings, require
-from rl.types import LogProbs, Preferences, TrainBatch, UpdateReport
+from rl.types import Preferences, TrainBatch
 from rl.weights import BUCKET_BYTES
 
 _MARK = "learner.json"
@@ -33,7 +33,7 @@ class LearnerGroup:
     """The DeepSpeed ranks that train one policy, by a loss over tokens or over preference pairs.
 
     Making one starts the ranks and returns at once; the first call waits for them (or `wait`). `temperature` is the
-    sampling temperature: `logprobs` and a loss over tokens are taken at it, a loss over pairs at 1. `total_updates` is
+    sampling temperature: `with_logprobs` and a loss over tokens use it, a loss over pairs at 1. `total_updates` is
     the length of the run in updates. `critic` adds a value model to a loss over tokens. Raises FileNotFoundError or
     ValueError before anything starts where a model's folder cannot work or the settings contradict each other.
     """
@@ -72,29 +72,27 @@ class LearnerGroup:
         """Return once every rank has loaded its models. Raises RuntimeError in one line where one does not."""
         self._finish(self._starting, "starting the learner")
 
-    def logprobs(self, batch: TrainBatch, *, reference: bool = True) -> LogProbs:
-        """What the models say of the sampled tokens, each (B, L) float32, before an update.
+    def with_logprobs(self, batch: TrainBatch) -> TrainBatch:
+        """The batch with what the models say of its tokens before an update, each (B, L) float32, 0 outside responses.
 
-        The policy's log-probabilities, the reference's if there is one, and the critic's values if there is one; the
-        policy's alone without `reference`.
+        `old_logprobs` are the policy's log-probabilities; `reference_logprobs` and `values` (the critic's, on the same
+        positions) are there if the learner has a reference and a critic, otherwise None.
         """
         settings = self.setup.settings
         lengths = batch.attention_mask.sum(dim=1)
         plan = plan_pass(lengths, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
         shared = ray.put(batch)
         parts = self._shares("log-probabilities", lambda rank, micros: rank.logprobs.remote(shared, micros), plan)
-        policy = _assemble([(rows, values) for rows, values, _ in parts], batch)
-        if not reference:
-            return LogProbs(policy)
-        answer = LogProbs(policy)
+        reference, values = None, None
         if self.setup.with_reference:
-            answer.reference = _assemble([(rows, values) for rows, _, values in parts], batch)
+            reference = _assemble([(rows, found) for rows, _, found in parts], batch)
         if self.setup.critic is not None:
-            values = self._shares("values", lambda rank, micros: rank.values.remote(shared, micros), plan)
-            answer.values = _assemble(values, batch)
-        return answer
+            found = self._shares("values", lambda rank, micros: rank.values.remote(shared, micros), plan)
+            values = _assemble(found, batch)
+        policy = _assemble([(rows, found) for rows, found, _ in parts], batch)
+        return replace(batch, old_logprobs=policy, reference_logprobs=reference, values=values)
 
-    def update(self, data: TrainBatch | Preferences, seed: int) -> UpdateReport:
+    def update(self, data: TrainBatch | Preferences, seed: int) -> dict[str, float]:
         """Take `epochs` x `minibatches` optimizer steps on this batch; `seed` draws the minibatches.
 
         A batch without `old_logprobs`: a single step uses its own, detached (ratio 1); several steps have them computed
@@ -122,7 +120,7 @@ class LearnerGroup:
             kept = self._save_batch(data)
             raise RuntimeError(f"{error}; the batch is saved in {kept}") from error
         self.updates += 1
-        return UpdateReport(reports[0])
+        return dict(reports[0])
 
     def refresh_reference(self) -> None:
         """Let the reference be the policy as it is now. Raises ValueError where the learner has no reference."""
@@ -189,7 +187,7 @@ class LearnerGroup:
         self._check(data)
         plan = plan_update(data.attention_mask.sum(dim=1), data.response_mask.sum(dim=1), settings, seed)
         if data.old_logprobs is None and len(plan) > 1:
-            data = replace(data, old_logprobs=self.logprobs(data, reference=False).policy)
+            data = replace(data, old_logprobs=self.with_logprobs(data).old_logprobs)
         return data, plan, {"policy_learns": critic is None or self.updates >= critic.warmup_updates}
 
     def _layout(self) -> dict[str, Any]:

@@ -36,7 +36,6 @@ class PolicyLossSettings:
     ratio: Literal["token", "sequence"] = "token"
     kl: float = 0.0  # coefficient of the KL to the reference in the loss; 0 leaves it out
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # joschu.net/blog/kl-approx.html
-    kl_unbiased_gradient: bool = False  # keep the estimator's value, but take the gradient of the true reverse KL
     correction: Literal["off", "token", "sequence"] = "off"  # importance weight learner / sampler, for its rounding
     correction_mode: Literal["clip", "mask"] = "clip"  # clip the weight into the band, or drop what lies outside
     correction_low: float = 0.5  # the band of importance weights that count as sound
@@ -52,8 +51,8 @@ class PolicyLossSettings:
             "loss.aggregation=constant needs loss.constant_length, in tokens",
         )
         require(
-            self.kl == 0 or self.kl_estimator != "k1" or self.kl_unbiased_gradient,
-            "loss.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or kl_unbiased_gradient",
+            self.kl == 0 or self.kl_estimator != "k1",
+            "loss.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3",
         )
         require(
             self.ratio == "token" or self.aggregation == "sequence",

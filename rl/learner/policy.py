@@ -129,13 +129,7 @@ class PolicyLearner(Learner):
         if rows.reference_logprobs is not None:
             kl = (compute_approx_kl(current.detach(), rows.reference_logprobs, kl_estimator="k3") * mask).sum()
         if settings.kl > 0:
-            divergence = compute_approx_kl(
-                current,
-                rows.reference_logprobs,
-                old,
-                kl_estimator=settings.kl_estimator,
-                unbiased_gradient=settings.kl_unbiased_gradient,
-            )
+            divergence = compute_approx_kl(current, rows.reference_logprobs, kl_estimator=settings.kl_estimator)
             by_token = settings.aggregation != "sequence"
             kl_loss = settings.kl * aggregate_loss(divergence, mask, token_level_loss=by_token, **counts)
             loss = policy + kl_loss

@@ -32,8 +32,8 @@ from rl.settings import (
     RolloutSettings,
     RunSettings,
 )
-from rl.types import AnswerGroup, LogProbs, Preferences, Sample, TrainBatch, UpdateReport
-from rl.weights import WeightsDidNotArrive
+from rl.sync import WeightsDidNotArrive
+from rl.types import AnswerGroup, Preferences, Sample, TrainBatch
 from tests.rl.algorithms.scored import scored_batch
 from tests.tiny import make_tokenizer
 
@@ -46,15 +46,16 @@ class Learner:
         self.data: TrainBatch | Preferences | None = None
         self.off_by = off_by
 
-    def logprobs(self, batch: TrainBatch) -> LogProbs:
+    def with_logprobs(self, batch: TrainBatch) -> TrainBatch:
         self.calls.append("logprobs")
         zeros = torch.zeros_like(batch.behaviour_logprobs)
-        return LogProbs(batch.behaviour_logprobs + self.off_by * batch.response_mask, zeros, zeros)
+        policy = batch.behaviour_logprobs + self.off_by * batch.response_mask
+        return replace(batch, old_logprobs=policy, reference_logprobs=zeros, values=zeros)
 
-    def update(self, data: TrainBatch | Preferences, seed: int) -> UpdateReport:
+    def update(self, data: TrainBatch | Preferences, seed: int) -> dict[str, float]:
         self.calls.append("update")
         self.data = data
-        return UpdateReport({"loss": 0.5})
+        return {"loss": 0.5}
 
     def refresh_reference(self) -> None:
         self.calls.append("refresh")
@@ -166,7 +167,7 @@ class Sampler:
         drawn = [Sample((1,), (7, 8), (0.0, 0.0), "ab", "stop", self.version)] * n
         return [AnswerGroup.drawn(problem, drawn) for problem in problems]
 
-    def load_weights(self, buckets: list[Any], version: int, *, keep_prefix_cache: bool = False) -> None:
+    def load_weights(self, buckets: list[Any], version: int) -> None:
         self.version = version
 
     def forget_prefixes(self) -> None:

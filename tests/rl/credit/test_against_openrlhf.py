@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from rl.credit.groups import batch_whitened, group_advantages, leave_one_out, on_every_token
-from rl.credit.kl import AdaptiveKL, kl_estimate, kl_penalised
+from rl.credit.kl import AdaptiveKL, kl_estimate
 from rl.credit.returns import discounted_returns, gae, on_last_token
 
 pytestmark = pytest.mark.e2e  # importing OpenRLHF takes many seconds: it brings DeepSpeed and Ray
@@ -94,7 +94,7 @@ def test_reinforce_plus_plus_is_openrlhfs(estimator: str, centre: bool) -> None:
     batch = Batch()
     expected, _ = openrlhf(batch, estimator, kl=KL)
     scores = group_advantages(batch.scores, batch.present, normalise_std=False) if centre else batch.scores
-    rewards = kl_penalised(on_last_token(scores.flatten(), batch.mask), batch.kl, KL)
+    rewards = on_last_token(scores.flatten(), batch.mask) - KL * batch.kl
     found = batch_whitened(discounted_returns(rewards, batch.mask, gamma=1.0), batch.mask)
     assert torch.allclose(response(found), expected, atol=1e-5)
 
@@ -103,7 +103,7 @@ def test_reinforce_plus_plus_is_openrlhfs(estimator: str, centre: bool) -> None:
 def test_gae_with_whitening_is_openrlhfs(gamma: float, lam: float) -> None:
     batch = Batch()
     expected, expected_returns = openrlhf(batch, "gae", KL, gamma, lam)
-    rewards = kl_penalised(on_last_token(batch.scores.flatten(), batch.mask), batch.kl, KL)
+    rewards = on_last_token(batch.scores.flatten(), batch.mask) - KL * batch.kl
     advantages, returns = gae(rewards, batch.values, batch.mask, gamma, lam)
     assert torch.allclose(response(batch_whitened(advantages, batch.mask)), expected, atol=1e-5)
     assert torch.allclose(response(returns), expected_returns, atol=1e-5)

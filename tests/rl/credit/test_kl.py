@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from rl.credit.kl import AdaptiveKL, kl_estimate, kl_penalised
+from rl.credit.kl import AdaptiveKL, kl_estimate
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,6 @@ def test_k1_and_k3_are_unbiased(estimator) -> None:
 def test_an_unknown_estimator_is_refused() -> None:
     with pytest.raises(ValueError, match="'k4'"):
         kl_estimate(torch.zeros(1, 1), torch.zeros(1, 1), "k4")  # type: ignore[arg-type]
-
-
-def test_the_penalty_is_taken_off_token_by_token() -> None:
-    rewards, kl = torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([[0.0, 2.0, -1.0]])
-    assert torch.allclose(kl_penalised(rewards, kl, 0.1), torch.tensor([[0.0, -0.2, 1.1]]))
 
 
 @pytest.mark.parametrize("measured, factor", [(12.0, 1.002), (6.6, 1.001), (6.0, 1.0), (5.4, 0.999), (0.0, 0.998)])

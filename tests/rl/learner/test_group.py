@@ -16,7 +16,7 @@ from rl.learner.group import LearnerGroup
 from rl.learner.losses import LossSettings, PolicyLossSettings, PreferenceLossSettings
 from rl.learner.setup import LearnerSetup
 from rl.settings import ClusterSettings, CriticSettings, LearnerSettings, LoraSettings, PolicySettings
-from rl.types import LogProbs, Preferences, TrainBatch
+from rl.types import Preferences, TrainBatch
 from rl.weights import unpack
 
 LORA = LoraSettings(rank=4, alpha=8)
@@ -46,32 +46,26 @@ def weights(learner: LearnerGroup) -> dict[str, torch.Tensor]:
     return {name: tensor for bucket in ray.get(learner.weights()) for name, tensor in unpack(bucket)}
 
 
-def ready(batch: TrainBatch, told: LogProbs) -> TrainBatch:
+def ready(told: TrainBatch) -> TrainBatch:
     assert told.values is not None
-    return replace(
-        batch,
-        old_logprobs=told.policy,
-        reference_logprobs=told.reference,
-        values=told.values,
-        returns=torch.ones_like(told.values),
-    )
+    return replace(told, returns=torch.ones_like(told.values))
 
 
 @pytest.mark.e2e
 def test_one_run_from_the_critics_warm_up_to_a_saved_average(
     learner: LearnerGroup, batch: TrainBatch, tmp_path: Path
 ) -> None:
-    told = learner.logprobs(batch)
+    told = learner.with_logprobs(batch)
     assert told.values is not None and told.values.shape == batch.input_ids.shape
     with pytest.raises(ValueError, match="no values or no returns"):
         learner.update(replace(batch, reference_logprobs=told.reference), seed=0)
     start = weights(learner)
-    waiting = learner.update(ready(batch, told), seed=0).metrics
+    waiting = learner.update(ready(told), seed=0)
     assert waiting["grad_norm"] == waiting["learning_rate"] == 0 < waiting["value_grad_norm"]
     unmoved = weights(learner)
     assert all(torch.equal(unmoved[name], start[name]) for name in start)
 
-    learning = learner.update(ready(batch, learner.logprobs(batch)), seed=1).metrics
+    learning = learner.update(ready(learner.with_logprobs(batch)), seed=1)
     assert learning["grad_norm"] > 0
     assert learning["value_loss"] < waiting["value_loss"]
     moved = weights(learner)
@@ -93,9 +87,9 @@ def test_a_resumed_run_goes_on_bit_for_bit_with_all_its_parts(
     learner.save_checkpoint(tmp_path / "last")
     done = learner.updates
 
-    def go_on() -> tuple[LogProbs, dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        told = learner.logprobs(batch)
-        metrics = learner.update(ready(batch, told), seed=9).metrics
+    def go_on() -> tuple[TrainBatch, dict[str, Any], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        told = learner.with_logprobs(batch)
+        metrics = learner.update(ready(told), seed=9)
         learner.save_policy(tmp_path / "policy", ema=True)
         average = AutoModelForCausalLM.from_pretrained(tmp_path / "policy_ema", dtype=torch.float32).state_dict()
         metrics.pop("seconds")
@@ -106,7 +100,7 @@ def test_a_resumed_run_goes_on_bit_for_bit_with_all_its_parts(
     assert learner.updates == done
     told, metrics, after, average = go_on()
     assert metrics == expected[1]
-    for name in ("policy", "reference", "values"):
+    for name in ("old_logprobs", "reference_logprobs", "values"):
         assert torch.equal(getattr(told, name), getattr(expected[0], name))
     assert all(torch.equal(after[name], expected[2][name]) for name in after)
     assert all(torch.equal(average[name], expected[3][name]) for name in average)

@@ -25,7 +25,3 @@ from rl.learner.losses import PolicyLossSettings
 def test_a_contradiction_is_named(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PolicyLossSettings(**keys)
-
-
-def test_k1_may_be_used_with_the_true_gradient() -> None:
-    PolicyLossSettings(kl=0.1, kl_estimator="k1", kl_unbiased_gradient=True)

@@ -77,7 +77,6 @@ def test_minibatches_of_single_rows_which_leave_a_rank_without_any_equal_plain_t
         (PolicyLossSettings(correction="token"), PolicyLossSettings()),
         (PolicyLossSettings(correction="sequence", correction_mode="mask"), PolicyLossSettings()),
         (PolicyLossSettings(dual_clip=3.0, kl=0.1, kl_estimator="k2"), PolicyLossSettings()),
-        (PolicyLossSettings(kl=0.1, kl_estimator="k1", kl_unbiased_gradient=True), PolicyLossSettings()),
     ],
 )
 def test_on_policy_every_variant_takes_the_plain_step(
