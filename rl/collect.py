@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from rewards.types import Problem, Reward, Score
+from rewards.types import Problem, Score
 from rl.credit.groups import informative, values_of
-from rl.metrics import Metrics, Stopwatch
-from rl.progress import Display
-from rl.sampler import SamplerGroup
+from rl.metrics import Metrics
+from rl.parts import Parts
 from rl.scoring import failed_scores, graded, scored, usable
 from rl.settings import RunSettings
 from rl.types import AnswerGroup
@@ -37,38 +36,28 @@ class Collected:
         return failed_scores(self.groups)
 
 
-def collect(
-    settings: RunSettings,
-    sampler: SamplerGroup,
-    reward: Reward,
-    stream: Iterator[Problem],
-    update: int,
-    display: Display,
-    watch: Stopwatch,
-    collected: Collected,
-) -> None:
+def collect(parts: Parts, stream: Iterator[Problem], update: int, collected: Collected) -> None:
     """Draw and score the responses of one update into `collected`, which keeps what was drawn if this raises.
 
     Raises whatever the sampler or the reward raises. A rollout whose scoring raised has failed scores only.
     """
+    settings = parts.settings
     wanted, extra = settings.rollout.problems, settings.algorithm.dynamic_sampling
     draws = 0
     while draws <= extra and len(collected.kept) < wanted:
         problems = list(islice(stream, wanted - len(collected.kept)))
         before = collected.groups
-        display.stage("sample")
-        with watch.stage("sample"):
-            drawn = sampler.sample(
+        with parts.watch.stage("sample"):
+            drawn = parts.sampler.sample(
                 problems,
                 settings.rollout.responses,
                 temperature=settings.rollout.temperature,
                 top_p=settings.rollout.top_p,
                 seed=sampling_seed(settings.loop.seed, update, draws),
             )
-        display.stage("score")
-        with watch.stage("score"):
+        with parts.watch.stage("score"):
             try:
-                drawn = scored(drawn, reward)
+                drawn = scored(drawn, parts.reward)
             except BaseException as error:
                 reason = Score.failed(f"scoring stopped with {type(error).__name__}")
                 collected.groups = before + [group.with_scores([reason] * len(group.answers)) for group in drawn]
@@ -82,7 +71,7 @@ def collect(
         collected.metrics = {"collect/groups_drawn": float(drawn_groups), "collect/groups_kept": float(kept)}
         collected.metrics["collect/draws"] = float(draws)
         if not kept:
-            display.event(
+            parts.display.event(
                 f"none of {drawn_groups} groups has scores that differ: update {update} has nothing to learn from"
             )
             collected.kept = collected.groups[:wanted]

@@ -9,19 +9,16 @@ without anything to learn from is skipped, counted and said; a run of nothing el
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from rewards.actors import RewardGroup
 from rl.alignment import pad_rollout, place_steps
 from rl.checkpoint import Checkpoints, LoopState
-from rl.cluster import actor_options, start_cluster, stop_cluster
+from rl.cluster import start_cluster, stop_cluster
 from rl.collect import Collected, collect
 from rl.evaluation import evaluate
-from rl.learner.group import LearnerGroup
 from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
+from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
-from rl.sampler import SamplerGroup
 from rl.scoring import describe, report_failures, usable
 from rl.settings import RunSettings
 from rl.sync import WeightsDidNotArrive, check_gap, gap, sync
@@ -33,81 +30,35 @@ MOST_SCORELESS = 3
 
 
 def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
-    """Run the whole loop and return what came of it. The trained policy lies in `run.policy` afterwards.
+    """Run the whole loop and return what came of it. The trained policy is in `run.policy` afterwards.
 
     Raises RuntimeError, ValueError or OSError in one clear line; what was written until then stays in the run's folder.
     """
-    watch = Stopwatch()
-    display.stage("start")
-    with watch.stage("start"):
-        start_cluster(settings.cluster, run.logs)
+    watch = Stopwatch(display)
     parts = None
     try:
         with watch.stage("start"):
-            parts = Parts.start(settings, run, display)
-        return _rounds(settings, parts, run, display, watch)
+            start_cluster(settings.cluster, run.logs)
+            parts = Parts.start(settings, run, display, watch)
+        return rounds(parts)
     finally:
         if parts is not None:
             parts.shutdown()
         stop_cluster()
 
 
-@dataclass
-class Parts:
-    """The running processes of one run."""
-
-    sampler: SamplerGroup
-    learner: LearnerGroup
-    reward: RewardGroup
-
-    @classmethod
-    def start(cls, settings: RunSettings, run: RunFolder, display: Display) -> Parts:
-        """Start all actors at the same time and wait until each is ready, reward models loaded."""
-        sampler = SamplerGroup(settings.policy, settings.rollout, settings.cluster, log_folder=run.logs)
-        learner = LearnerGroup(
-            settings.policy,
-            settings.learner,
-            settings.cluster,
-            loss=settings.algorithm.loss(),
-            temperature=settings.rollout.temperature,
-            total_updates=settings.loop.updates,
-            seed=settings.loop.seed,
-            log_folder=run.logs,
-            with_reference=settings.algorithm.needs_reference,
-            critic=settings.algorithm.critic,
-        )
-        reward = RewardGroup(
-            settings.reward_config,
-            replicas=settings.loop.reward_replicas,
-            ray_options=actor_options(settings.cluster, "reward"),
-            threads=settings.cluster.threads if settings.cluster.device == "cpu" else None,
-            timeout_s=settings.cluster.timeout_s,
-            log_folder=str(run.logs),
-            event=display.event,
-        )
-        sampler.wait()
-        learner.wait()
-        reward.wait()
-        return cls(sampler, learner, reward)
-
-    def shutdown(self) -> None:
-        """End every process."""
-        for part in (self.sampler.shutdown, self.learner.shutdown, self.reward.close):
-            part()
-
-
-def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Display, watch: Stopwatch) -> Summary:
+def rounds(parts: Parts) -> Summary:
+    """Evaluate, then sample, score, learn and sync until all updates are done."""
+    settings, run, display, watch = parts.settings, parts.run, parts.display, parts.watch
     loop = settings.loop
     held_out = settings.task.held_out_problems(loop.evaluate_problems)
     checkpoints = Checkpoints(run.path, settings)
 
     def evaluation(update: int) -> Evaluation:
-        display.stage("evaluate")
         with watch.stage("evaluate"):
-            return evaluate(update, held_out, settings, parts.sampler, parts.reward, run, display)
+            return evaluate(update, held_out, parts)
 
     if run.resumed:
-        display.stage("resume")
         with watch.stage("resume"):
             state = checkpoints.restore(parts.learner, watch)
             sync(parts.learner, parts.sampler, version=state.update)
@@ -118,17 +69,15 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
     for update in range(state.update + 1, loop.updates + 1):
         drawn = Collected()
         try:
-            collect(settings, parts.sampler, parts.reward, stream, update, display, watch, drawn)
+            collect(parts, stream, update, drawn)
         finally:  # whatever stops the run from here on, its last responses are in samples.jsonl
             run.log_samples(update, drawn.groups)
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
         if update == 1:
             report_trust(drawn.groups, display)
-        display.stage("learn")
         with watch.stage("learn"):
-            learned = learn(settings, parts, drawn, update, display)
-        display.stage("sync")
+            learned = learn(parts, drawn, update)
         with watch.stage("sync"):
             sync(parts.learner, parts.sampler, version=update)
         lap = watch.lap()
@@ -144,10 +93,8 @@ def _rounds(settings: RunSettings, parts: Parts, run: RunFolder, display: Displa
             state.last = evaluation(update)
         state.update = update
         if checkpoints.due(update):
-            display.stage("checkpoint")
             with watch.stage("checkpoint"):
                 checkpoints.save(state, parts.learner, watch)
-    display.stage("save")
     with watch.stage("save"):
         parts.learner.save_policy(run.policy, ema=settings.learner.ema_decay is not None)
     if state.skipped == loop.updates:
@@ -172,13 +119,14 @@ def why(state: LoopState) -> str:
     return describe(state.failed) if state.failed else "no group ever preferred one response to another"
 
 
-def learn(settings: RunSettings, parts: Parts, drawn: Collected, update: int, display: Display) -> Metrics:
+def learn(parts: Parts, drawn: Collected, update: int) -> Metrics:
     """One learner update from scored responses, after making sure that sampler and learner hold the same weights.
 
     `reward/usable` counts the scores to learn from; `learner/skipped` is 1 where nothing could be learnt, else 0;
     `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises WeightsDidNotArrive
     where the weights differ.
     """
+    settings, display = parts.settings, parts.display
     check_versions(drawn.kept, update - 1)
     groups = usable(drawn.kept, settings.loop.failed_scores)
     algorithm, learner = settings.algorithm, parts.learner

@@ -15,6 +15,7 @@ from statistics import fmean, pstdev
 import numpy as np
 
 from rewards.evaluation.ranking import auc
+from rl.progress import Display
 from rl.types import AnswerGroup
 
 Metrics = dict[str, float]
@@ -95,12 +96,13 @@ def rollout_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 
 
 class Stopwatch:
-    """Where the time goes: wall seconds by stage, for one update and for the whole run.
+    """Where the time goes: wall seconds by stage, for one update and for the whole run. Tells `display` of each stage.
 
     Stages must not overlap: a stage inside a stage would be counted twice, so it raises RuntimeError.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, display: Display | None = None) -> None:
+        self._display = display
         self._lap: dict[str, float] = {}
         self._total: dict[str, float] = {}
         self._running: str | None = None
@@ -108,9 +110,11 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time inside the `with` block to the stage `name`."""
+        """Count the time inside the `with` block towards the stage `name`."""
         if self._running is not None:
             raise RuntimeError(f"stage {name!r} starts inside stage {self._running!r}")
+        if self._display is not None:
+            self._display.stage(name)
         self._running, start = name, time.perf_counter()
         try:
             yield

@@ -67,22 +67,30 @@ def settings(extra: int, problems: int = 3) -> SimpleNamespace:
     )
 
 
-def collected_by(*how: Any) -> Collected:
+def collected_by(settings: Any, sampler: Draws, display: Silent | None = None) -> Collected:
+    """The first update's rollout."""
+    parts = SimpleNamespace(
+        settings=settings,
+        sampler=sampler,
+        reward=EveryThirdDiffers(),
+        display=display or Silent(),
+        watch=Stopwatch(),
+    )
     collected = Collected()
-    collect(*how, collected)
+    collect(parts, stream(), 1, collected)  # type: ignore[arg-type]
     return collected
 
 
 def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
     sampler = Draws()
-    collected = collected_by(settings(0), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(0), sampler)
     assert [group.problem.id for group in collected.kept] == ["0", "1", "2"]
     assert len(sampler.seeds) == 1 and not collected.metrics
 
 
 def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
     sampler = Draws()
-    collected = collected_by(settings(10), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(10), sampler)
     assert [group.problem.id for group in collected.kept] == ["2", "5", "8"]
     assert [group.samples[0].text for group in collected.kept] == ["2.0", "5.0", "8.0"]
     assert sampler.sizes == [3, 2, 2, 1, 1], "problems 0-2, 3-4, 5-6, 7, 8"
@@ -93,16 +101,14 @@ def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
 
 def test_the_draws_are_bounded_and_what_is_missing_stays_missing() -> None:
     sampler = Draws()
-    collected = collected_by(settings(1), sampler, EveryThirdDiffers(), stream(), 1, Silent(), Stopwatch())
+    collected = collected_by(settings(1), sampler)
     assert sampler.sizes == [3, 2]
     assert [group.problem.id for group in collected.kept] == ["2"]
 
 
 def test_where_no_group_teaches_anything_that_is_said() -> None:
     display = Listening()
-    collected = collected_by(
-        settings(0 + 1, problems=1), Draws(), EveryThirdDiffers(), stream(), 1, display, Stopwatch()
-    )
+    collected = collected_by(settings(1, problems=1), Draws(), display)
     assert len(collected.kept) == 1
     assert "none of 2 groups" in display.events[0]
 

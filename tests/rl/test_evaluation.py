@@ -17,6 +17,7 @@ from rewards.types import Group, Problem, Score
 from rewards.verdicts import Comparison, Verdict
 from rewards.verifier import VerifierReward
 from rl.evaluation import evaluate
+from rl.metrics import Stopwatch
 from rl.progress import Evaluation, Silent
 from rl.run_folder import RunFolder
 from rl.settings import LoggerSettings, RolloutSettings
@@ -60,7 +61,10 @@ def evaluated(reward: Any, folder: Path) -> tuple[Evaluation, list[dict], list[d
     run = RunFolder(folder / "run", LoggerSettings(tensorboard=False))
     task = SimpleNamespace(grade=lambda problem, text: text == problem.answer)
     settings = SimpleNamespace(rollout=RolloutSettings(), reward=reward, task=task)
-    found = evaluate(0, PROBLEMS, settings, Sampler(), reward, run, Silent())
+    parts = SimpleNamespace(
+        settings=settings, sampler=Sampler(), reward=reward, run=run, display=Silent(), watch=Stopwatch()
+    )
+    found = evaluate(0, PROBLEMS, parts)  # type: ignore[arg-type]
     read = [(run.path / name).read_text().splitlines() for name in ("metrics.jsonl", "samples.jsonl")]
     metrics, samples = ([json.loads(line) for line in lines] for lines in read)
     return found, metrics, samples

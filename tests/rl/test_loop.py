@@ -18,8 +18,9 @@ from rl.algorithms.dpo import DPO
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.ppo import PPO
 from rl.collect import Collected
-from rl.loop import Parts, _rounds, learn
+from rl.loop import learn, rounds
 from rl.metrics import Stopwatch
+from rl.parts import Parts
 from rl.progress import Silent, Summary
 from rl.run_folder import RunFolder
 from rl.settings import (
@@ -92,7 +93,12 @@ def learnt(
         algorithm=algorithm,
         learner=LearnerSettings(minibatches=minibatches),
     )
-    parts = SimpleNamespace(learner=learner, sampler=SimpleNamespace(tokenizer=make_tokenizer()))
+    parts = SimpleNamespace(
+        settings=settings,
+        learner=learner,
+        sampler=SimpleNamespace(tokenizer=make_tokenizer()),
+        display=display or Silent(),
+    )
     groups = [
         AnswerGroup.drawn(
             group.problem, [replace(sample, weight_version=update - 1) for sample in group.samples]
@@ -100,7 +106,7 @@ def learnt(
         for group in scored.groups
     ]
     drawn = Collected(groups, groups)
-    return learn(settings, parts, drawn, update, display or Silent()), learner
+    return learn(parts, drawn, update), learner
 
 
 @pytest.mark.parametrize("algorithm", [GRPO(), PPO(), DPO()])
@@ -227,10 +233,10 @@ def run_through(
         reward_config={},
     )
     learner = Learner()
-    parts = Parts(Sampler(), learner, Reward(broken))  # type: ignore[arg-type]
-    change(parts)
     run = RunFolder(folder / "run", settings.logger)
-    return _rounds(settings, parts, run, display, Stopwatch()), learner
+    parts = Parts(settings, Sampler(), learner, Reward(broken), run, display, Stopwatch(display))  # type: ignore
+    change(parts)
+    return rounds(parts), learner
 
 
 def test_a_rollout_whose_scores_all_fail_costs_one_update_and_the_run_goes_on(tmp_path: Path) -> None:

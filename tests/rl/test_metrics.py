@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from rewards.types import Problem, Score
@@ -93,6 +95,16 @@ def test_the_stopwatch_adds_up_laps_and_starts_anew():
     assert watch.lap() == {}
     assert watch.totals["sample"] == pytest.approx(lap["time/sample"])
     assert watch.seconds >= watch.totals["sample"]
+
+
+def test_the_display_is_told_of_each_stage_as_it_starts():
+    told: list[str] = []
+    watch = Stopwatch(SimpleNamespace(stage=told.append))  # type: ignore[arg-type]
+    with watch.stage("sample"):
+        assert told == ["sample"]
+    with watch.stage("score"):
+        pass
+    assert told == ["sample", "score"]
 
 
 def test_a_stage_that_breaks_is_still_counted():

@@ -1,0 +1,65 @@
+"""What one run is made of: its settings, its processes, its folder, and who watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rewards.actors import RewardGroup
+from rl.cluster import actor_options
+from rl.learner.group import LearnerGroup
+from rl.metrics import Stopwatch
+from rl.progress import Display
+from rl.run_folder import RunFolder
+from rl.sampler import SamplerGroup
+from rl.settings import RunSettings
+
+
+@dataclass
+class Parts:
+    """The parts of one run, which the loop and its helpers pass on together.
+
+    `watch.stage(name)` tells the display which stage begins and counts its seconds.
+    """
+
+    settings: RunSettings
+    sampler: SamplerGroup
+    learner: LearnerGroup
+    reward: RewardGroup
+    run: RunFolder
+    display: Display
+    watch: Stopwatch
+
+    @classmethod
+    def start(cls, settings: RunSettings, run: RunFolder, display: Display, watch: Stopwatch) -> Parts:
+        """Start all actors at the same time and wait until each is ready, reward models loaded."""
+        sampler = SamplerGroup(settings.policy, settings.rollout, settings.cluster, log_folder=run.logs)
+        learner = LearnerGroup(
+            settings.policy,
+            settings.learner,
+            settings.cluster,
+            loss=settings.algorithm.loss(),
+            temperature=settings.rollout.temperature,
+            total_updates=settings.loop.updates,
+            seed=settings.loop.seed,
+            log_folder=run.logs,
+            with_reference=settings.algorithm.needs_reference,
+            critic=settings.algorithm.critic,
+        )
+        reward = RewardGroup(
+            settings.reward_config,
+            replicas=settings.loop.reward_replicas,
+            ray_options=actor_options(settings.cluster, "reward"),
+            threads=settings.cluster.threads if settings.cluster.device == "cpu" else None,
+            timeout_s=settings.cluster.timeout_s,
+            log_folder=str(run.logs),
+            event=display.event,
+        )
+        sampler.wait()
+        learner.wait()
+        reward.wait()
+        return cls(settings, sampler, learner, reward, run, display, watch)
+
+    def shutdown(self) -> None:
+        """End every process."""
+        for end in (self.sampler.shutdown, self.learner.shutdown, self.reward.close):
+            end()
