@@ -177,7 +177,10 @@ def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
 
 def _check_prompts(settings: RunSettings) -> None:
     """The held-out problems and those of the first rollout must leave room for their responses."""
-    problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
+    try:
+        problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
+    except ValueError as error:
+        raise ConfigurationError(f"evaluate_problems: {one_line(error)}") from error
     stream = settings.task.train_problems(settings.loop.seed)
     problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
     tokenizer = load_tokenizer(settings.policy.path)

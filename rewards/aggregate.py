@@ -22,5 +22,5 @@ AGGREGATES: Mapping[str, Aggregate] = {
 def aggregate(name: str) -> Aggregate:
     """The function `min`, `product`, `mean` or `last` of a non-empty list. Raises ValueError for another name."""
     if name not in AGGREGATES:
-        raise ValueError(f"reward.aggregation must be one of {', '.join(AGGREGATES)}, not {name!r}")
+        raise ValueError(f"aggregation must be one of {', '.join(AGGREGATES)}, not {name!r}")
     return AGGREGATES[name]

@@ -52,14 +52,14 @@ class VllmJudge:
         max_num_seqs: int = 256,
     ) -> None:
         if dtype not in DTYPES:
-            raise ValueError(f"judge.dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
         if min(max_new_tokens, context_tokens, max_num_seqs) < 1 or reserve_tokens < 0:
             raise ValueError(
-                "judge.max_new_tokens, context_tokens and max_num_seqs must be at least 1, reserve_tokens 0"
+                "max_new_tokens, context_tokens and max_num_seqs must be at least 1, reserve_tokens at least 0"
             )
         limit = getattr(read_config(model), "max_position_embeddings", None)
         if limit is not None and context_tokens > limit:
-            raise ValueError(f"judge.context_tokens ({context_tokens}) is more than the {limit} positions of {model}")
+            raise ValueError(f"context_tokens ({context_tokens}) is more than the {limit} positions of {model}")
         self.model, self.dtype = model, dtype
         self.prompt, self.system = load_template(template), system
         self.chat = ChatTemplate(load_tokenizer(model))
@@ -140,10 +140,10 @@ class EndpointJudge:
         headers = {}
         if api_key_env is not None:
             if not os.environ.get(api_key_env):
-                raise ValueError(f"judge.api_key_env: the environment variable {api_key_env} is not set")
+                raise ValueError(f"api_key_env: the environment variable {api_key_env} is not set")
             headers["Authorization"] = f"Bearer {os.environ[api_key_env]}"
         if max_new_tokens < 1 or context_tokens < 1 or reserve_tokens < 0:
-            raise ValueError("judge.max_new_tokens and context_tokens must be at least 1, reserve_tokens not below 0")
+            raise ValueError("max_new_tokens and context_tokens must be at least 1, reserve_tokens at least 0")
         self.endpoint = Endpoint(url, timeout_s, tries, backoff_s, max_in_flight, headers)
         self.model, self.extra = model, dict(extra or {})
         self.prompt, self.system = load_template(template), system

@@ -56,21 +56,19 @@ class MixtureReward:
         steps_from: str | None = None,
     ) -> None:
         if not terms:
-            raise ValueError("reward.terms is empty: name at least one reward to mix")
+            raise ValueError("terms is empty: name at least one reward to mix")
         if combine not in ("sum", "normalised"):
-            raise ValueError(f"reward.combine must be sum or normalised, not {combine!r}")
+            raise ValueError(f"combine must be sum or normalised, not {combine!r}")
         for name, term in terms.items():
             if not isinstance(term, Term):
-                raise ValueError(f"reward.terms.{name} must be a rewards.mixture.Term, not {type(term).__name__}")
+                raise ValueError(f"terms.{name} must be a rewards.mixture.Term, not {type(term).__name__}")
             if term.only_where is not None and (term.only_where not in terms or term.only_where == name):
                 others = ", ".join(other for other in terms if other != name)
-                raise ValueError(f"reward.terms.{name}.only_where={term.only_where} names no other term ({others})")
+                raise ValueError(f"terms.{name}.only_where={term.only_where} names no other term ({others})")
         if steps_from is not None and steps_from not in terms:
-            raise ValueError(f"reward.steps_from={steps_from} names no term ({', '.join(terms)})")
+            raise ValueError(f"steps_from={steps_from} names no term ({', '.join(terms)})")
         if steps_from is not None and combine == "normalised":
-            raise ValueError(
-                "reward.steps_from needs reward.combine=sum: normalised values no longer match their steps"
-            )
+            raise ValueError("steps_from needs combine=sum: normalised values no longer match their steps")
         self.has_steps = steps_from is not None
         self.has_matches = False
         self.compares_responses = combine == "normalised" or any(
@@ -135,7 +133,7 @@ class MixtureReward:
         """The combined score with the steps of term `name`, the others' sum on the last of them."""
         total = sum(weighted.values())
         if source.steps is None or not source.steps:
-            return Score.failed(f"{name}: it has no step scores, which reward.steps_from asks for")
+            return Score.failed(f"{name}: it has no step scores, which steps_from asks for")
         term = self.terms[name]
         closed = term.only_where is not None and parts[term.only_where] <= term.above
         steps = [0.0 if closed else term.weight * step for step in source.steps]

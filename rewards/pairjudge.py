@@ -58,13 +58,13 @@ class PairJudgeReward:
         timeout_s: float = 5.0,
     ) -> None:
         if format not in FORMATS:
-            raise ValueError(f"reward.format must be one of {', '.join(FORMATS)}, not {format!r}")
+            raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
         if teams not in ("answer", "text"):
-            raise ValueError(f"reward.teams must be answer or text, not {teams!r}")
+            raise ValueError(f"teams must be answer or text, not {teams!r}")
         if credit not in ("team", "own"):
-            raise ValueError(f"reward.credit must be team or own, not {credit!r}")
+            raise ValueError(f"credit must be team or own, not {credit!r}")
         if not hasattr(judge, "judge"):
-            raise ValueError("reward.judge must be a judge, such as _target_: rewards.judges.VllmJudge")
+            raise ValueError("judge must be a judge, such as _target_: rewards.judges.VllmJudge")
         self.judge = judge
         self.rounds = partial(knockout, credit=credit) if format == "knockout" else FORMATS[format]
         self.both_orders, self.teams, self.seed = both_orders, teams, seed

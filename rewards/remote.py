@@ -46,15 +46,15 @@ class RemoteReward(ResponseReward):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         if form not in ("openrlhf", "batched"):
-            raise ValueError(f"reward.form must be openrlhf or batched, not {form!r}")
+            raise ValueError(f"form must be openrlhf or batched, not {form!r}")
         if batch_size < 1:
-            raise ValueError(f"reward.batch_size must be at least 1, not {batch_size}")
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
         self.form = form
         self.batch_size = batch_size if form == "batched" else 1
         self.endpoint = Endpoint(url, timeout_s, tries, backoff_s, max_in_flight, dict(headers or {}))
         self.tokenizer = None if tokenizer is None else load_tokenizer(tokenizer)
         if self.tokenizer is not None and not self.tokenizer.chat_template:
-            raise ValueError(f"reward.tokenizer {tokenizer} has no chat template: save one with it, or leave it out")
+            raise ValueError(f"tokenizer {tokenizer} has no chat template: save one with it, or leave it out")
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """Post all responses, `max_in_flight` requests at a time; a score for each."""

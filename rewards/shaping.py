@@ -83,19 +83,19 @@ class ShapedReward:
         tokenizer: str | None = None,
     ) -> None:
         if isinstance(centre, str) and centre != "group":
-            raise ValueError(f"reward.centre must be group, a number or null, not {centre!r}")
+            raise ValueError(f"centre must be group, a number or null, not {centre!r}")
         if sigmoid_scale is not None and sigmoid_scale <= 0:
-            raise ValueError(f"reward.sigmoid_scale must be above 0, not {sigmoid_scale}")
+            raise ValueError(f"sigmoid_scale must be above 0, not {sigmoid_scale}")
         if clip_low is not None and clip_high is not None and clip_low > clip_high:
-            raise ValueError(f"reward.clip_low ({clip_low}) is above reward.clip_high ({clip_high})")
+            raise ValueError(f"clip_low ({clip_low}) is above clip_high ({clip_high})")
         if overlong_weight and not (overlong_limit and overlong_buffer and 0 < overlong_buffer <= overlong_limit):
-            raise ValueError("reward.overlong_weight needs overlong_limit and overlong_buffer, 0 < buffer <= limit")
+            raise ValueError("overlong_weight needs overlong_limit and overlong_buffer, 0 < buffer <= limit")
         if length_unit not in ("tokens", "characters", "words"):
-            raise ValueError(f"reward.length_unit must be tokens, characters or words, not {length_unit!r}")
+            raise ValueError(f"length_unit must be tokens, characters or words, not {length_unit!r}")
         if (length_unit == "tokens") != (tokenizer is not None):
-            raise ValueError("reward.length_unit=tokens and reward.tokenizer (the policy's folder) go together")
+            raise ValueError("length_unit=tokens and tokenizer (the policy's folder) go together")
         if unfinished_penalty < 0:
-            raise ValueError(f"reward.unfinished_penalty is taken off: give a number >= 0, not {unfinished_penalty}")
+            raise ValueError(f"unfinished_penalty is taken off: give a number >= 0, not {unfinished_penalty}")
         self.reward = reward
         self.has_steps = getattr(reward, "has_steps", None)
         self.has_matches = getattr(reward, "has_matches", None)

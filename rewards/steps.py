@@ -33,17 +33,17 @@ def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False)
     """
     if name == "regex":
         if not pattern:
-            raise ValueError("reward.splitter=regex needs reward.pattern, the regular expression between two steps")
+            raise ValueError("splitter=regex needs pattern, the regular expression between two steps")
         try:
             separator = re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"reward.pattern {pattern!r} is not a regular expression: {error}") from error
+            raise ValueError(f"pattern {pattern!r} is not a regular expression: {error}") from error
     elif name in _SEPARATORS:
         if pattern is not None:
-            raise ValueError(f"reward.pattern belongs to reward.splitter=regex, not {name}")
+            raise ValueError(f"pattern belongs to splitter=regex, not {name}")
         separator = re.compile(_SEPARATORS[name])
     else:
-        raise ValueError(f"reward.splitter must be one of {', '.join(_SEPARATORS)} or regex, not {name!r}")
+        raise ValueError(f"splitter must be one of {', '.join(_SEPARATORS)} or regex, not {name!r}")
     return lambda text: split(text, separator, keep_empty=keep_empty)
 
 

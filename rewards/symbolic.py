@@ -26,7 +26,7 @@ class SymbolicComparer:
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         if timeout_s <= 0:
-            raise ValueError(f"reward.timeout_s must be above 0, not {timeout_s}")
+            raise ValueError(f"timeout_s must be above 0, not {timeout_s}")
         self.timeout_s = timeout_s
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None

@@ -95,12 +95,12 @@ def load_template(path: str | None) -> str:
     if path is None:
         return DEFAULT_TEMPLATE
     if not Path(path).is_file():
-        raise FileNotFoundError(f"judge.template: there is no file {path}; give the path of a prompt file, or null")
+        raise FileNotFoundError(f"template: there is no file {path}; give the path of a prompt file, or null")
     template = Path(path).read_text(encoding="utf-8")
     missing = {"question", "response_a", "response_b"} - set(_PLACEHOLDER.findall(template))
     if missing:
         names = ", ".join(f"{{{name}}}" for name in sorted(missing))
-        raise ValueError(f"judge.template: {path} lacks the placeholder {names}; add it where its text belongs")
+        raise ValueError(f"template: {path} lacks the placeholder {names}; add it where its text belongs")
     return template
 
 

@@ -48,7 +48,7 @@ class RolloutSettings:
         require(self.problems >= 1, f"rollout.problems must be at least 1, not {self.problems}")
         require(self.responses >= 1, f"rollout.responses must be at least 1, not {self.responses}")
         require(self.temperature > 0, f"rollout.temperature must be above 0, not {self.temperature}")
-        require(0 < self.top_p <= 1, f"rollout.top_p must lie in (0, 1], not {self.top_p}")
+        require(0 < self.top_p <= 1, f"rollout.top_p must be in (0, 1], not {self.top_p}")
         require(self.max_new_tokens >= 1, f"rollout.max_new_tokens must be at least 1, not {self.max_new_tokens}")
         require(
             self.max_new_tokens < self.max_model_len,
@@ -74,10 +74,10 @@ class LoraSettings:
     target_modules: str | tuple[str, ...] = "all-linear"  # which layers: all but the output head, or names' endings
 
     def __post_init__(self) -> None:
-        require(self.rank >= 1, f"learner.lora.rank must be at least 1, not {self.rank}")
-        require(self.alpha >= 1, f"learner.lora.alpha must be at least 1, not {self.alpha}")
-        require(0 <= self.dropout < 1, f"learner.lora.dropout must lie in [0, 1), not {self.dropout}")
-        require(bool(self.target_modules), "learner.lora.target_modules names no layer: try all-linear")
+        require(self.rank >= 1, f"rank must be at least 1, not {self.rank}")
+        require(self.alpha >= 1, f"alpha must be at least 1, not {self.alpha}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), not {self.dropout}")
+        require(bool(self.target_modules), "target_modules names no layer: try all-linear")
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ class CriticSettings:
     warmup_updates: int = 0  # the first updates, in which only the critic learns
 
     def __post_init__(self) -> None:
-        require(self.learning_rate >= 0, f"critic.learning_rate must not be negative, not {self.learning_rate}")
-        require(self.value_clip is None or self.value_clip > 0, f"critic.value_clip must be above 0: {self.value_clip}")
-        require(self.warmup_updates >= 0, f"critic.warmup_updates must not be negative, not {self.warmup_updates}")
+        require(self.learning_rate >= 0, f"learning_rate must not be negative, not {self.learning_rate}")
+        require(self.value_clip is None or self.value_clip > 0, f"value_clip must be above 0: {self.value_clip}")
+        require(self.warmup_updates >= 0, f"warmup_updates must not be negative, not {self.warmup_updates}")
 
 
 @dataclass(frozen=True)
@@ -118,19 +118,19 @@ class LearnerSettings:
     ema_decay: float | None = None  # a moving average of the policy, each update decay * old + (1 - decay) * new
 
     def __post_init__(self) -> None:
-        require(self.ranks >= 1, f"learner.ranks must be at least 1, not {self.ranks}")
-        require(self.learning_rate >= 0, f"learner.learning_rate must not be negative, not {self.learning_rate}")
-        require(self.max_grad_norm > 0, f"learner.max_grad_norm must be above 0, not {self.max_grad_norm}")
-        require(self.epochs >= 1, f"learner.epochs must be at least 1, not {self.epochs}")
-        require(self.minibatches >= 1, f"learner.minibatches must be at least 1, not {self.minibatches}")
-        require(self.micro_batch_tokens >= 1, "learner.micro_batch_tokens must be at least 1")
+        require(self.ranks >= 1, f"ranks must be at least 1, not {self.ranks}")
+        require(self.learning_rate >= 0, f"learning_rate must not be negative, not {self.learning_rate}")
+        require(self.max_grad_norm > 0, f"max_grad_norm must be above 0, not {self.max_grad_norm}")
+        require(self.epochs >= 1, f"epochs must be at least 1, not {self.epochs}")
+        require(self.minibatches >= 1, f"minibatches must be at least 1, not {self.minibatches}")
+        require(self.micro_batch_tokens >= 1, "micro_batch_tokens must be at least 1")
         require(
             self.lora is None or isinstance(self.lora, LoraSettings),
-            "learner.lora must be null or a rl.settings.LoraSettings: choose learner=lora and change its keys",
+            "lora must be null or a rl.settings.LoraSettings: choose learner=lora and change its keys",
         )
         require(
             self.ema_decay is None or 0 < self.ema_decay < 1,
-            f"learner.ema_decay must lie in (0, 1), not {self.ema_decay}; null keeps no average",
+            f"ema_decay must be in (0, 1), not {self.ema_decay}; null keeps no average",
         )
 
 

@@ -47,10 +47,7 @@ class AnnotateSettings:
 
     def split(self, *, keep_empty: bool = False) -> Splitter:
         """The splitter. Raises ValueError for one that does not exist."""
-        try:
-            return splitter(self.splitter, pattern=self.pattern, keep_empty=keep_empty)
-        except ValueError as error:
-            raise ValueError(str(error).replace("reward.", "")) from error
+        return splitter(self.splitter, pattern=self.pattern, keep_empty=keep_empty)
 
 
 def settings_of(config: Mapping[str, Any]) -> AnnotateSettings:

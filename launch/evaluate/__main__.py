@@ -97,8 +97,8 @@ def check_drawing(settings: EvaluateSettings, rollout: RolloutSettings, task: Ta
         raise ConfigurationError("task: its problems have no answers, so nothing says which samples are right")
     try:
         task.held_out_problems(settings.problems)
-    except ValueError as error:  # it names the key by which the training loop asks for them
-        raise ConfigurationError(one_line(error).replace("evaluate_problems", "problems")) from error
+    except ValueError as error:
+        raise ConfigurationError(f"problems: {one_line(error)}") from error
 
 
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:

@@ -42,9 +42,9 @@ class Heads:
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
-            raise ValueError("recipe.heads.objectives names one objective twice")
+            raise ValueError("objectives names one objective twice")
         if self.verbosity is not None and self.verbosity not in self.objectives:
-            raise ValueError(f"recipe.heads.verbosity {self.verbosity} is none of recipe.heads.objectives")
+            raise ValueError(f"verbosity {self.verbosity} is not one of objectives")
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,9 @@ class ArmoModel:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise ValueError(f"recipe.dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
         if not 1 <= self.max_tokens <= self.batch_tokens:
-            raise ValueError(
-                f"recipe.max_tokens ({self.max_tokens}) must lie between 1 and recipe.batch_tokens "
-                f"({self.batch_tokens})"
-            )
+            raise ValueError(f"max_tokens ({self.max_tokens}) must be between 1 and batch_tokens ({self.batch_tokens})")
 
 
 @dataclass(frozen=True)

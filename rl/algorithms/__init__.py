@@ -14,14 +14,6 @@ from rl.settings import CriticSettings
 from rl.types import Prepared, Scored
 
 
-def check_loss(algorithm: Algorithm) -> None:
-    """Raise ValueError, naming the algorithm's own options, where its loss refuses its settings."""
-    try:
-        algorithm.loss()
-    except ValueError as error:
-        raise ValueError(str(error).replace("loss.", "algorithm.")) from error
-
-
 class Algorithm(ABC):
     """What the loop asks of an algorithm. Only `loss` and `prepare` must be written; the rest says "no" by default.
 

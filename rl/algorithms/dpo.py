@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Literal
 
 from rewards.types import Score
-from rl.algorithms import Algorithm, check_loss
+from rl.algorithms import Algorithm
 from rl.credit.groups import counts, values_of
 from rl.credit.preferences import Pairs, all_above_margin, best_against_worst, by_judge
 from rl.learner.losses import PreferenceLossSettings
@@ -41,12 +41,12 @@ class DPO(Algorithm):
     refresh_every: int = 1  # updates of one iteration: how often the reference becomes the present policy; 0: never
 
     def __post_init__(self) -> None:
-        check_loss(self)
-        require(self.refresh_every >= 0, f"algorithm.refresh_every must not be negative, not {self.refresh_every}")
-        require(self.margin >= 0, f"algorithm.margin must not be negative, not {self.margin}")
+        self.loss()  # it checks its own options, which have the same names here
+        require(self.refresh_every >= 0, f"refresh_every must not be negative, not {self.refresh_every}")
+        require(self.margin >= 0, f"margin must not be negative, not {self.margin}")
         require(
             self.credit == "outcome" or self.pairs != "judge",
-            "algorithm.pairs=judge reads the judge's matches: leave algorithm.credit=outcome",
+            "pairs=judge reads the judge's matches: leave credit=outcome",
         )
 
     @property

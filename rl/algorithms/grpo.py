@@ -57,38 +57,36 @@ class GRPO(PolicyGradient):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.dynamic_sampling >= 0, "algorithm.dynamic_sampling must not be negative")
-        require(self.min_form_temperature > 0, "algorithm.min_form_temperature must be above 0")
+        require(self.dynamic_sampling >= 0, "dynamic_sampling must not be negative")
+        require(self.min_form_temperature > 0, "min_form_temperature must be above 0")
         require(
             self.scale != "group" or self.baseline == "mean",
-            f"algorithm.scale=group divides by the deviation from the mean: set algorithm.baseline=mean or "
-            f"algorithm.scale=none, not baseline={self.baseline}",
+            f"scale=group divides by the deviation from the mean: set baseline=mean or scale=none, not "
+            f"baseline={self.baseline}",
         )
         group = (self.baseline, self.scale) == ("mean", "group")
         require(
             self.credit != "steps" or group,
-            "algorithm.credit=steps normalises the steps of a group together: it needs baseline=mean and scale=group",
+            "credit=steps normalises the steps of a group together: it needs baseline=mean and scale=group",
         )
         require(
             self.credit != "min_form" or self.baseline == "leave_one_out",
-            "algorithm.credit=min_form has a baseline from the other responses: it needs baseline=leave_one_out, "
+            "credit=min_form has a baseline from the other responses: it needs baseline=leave_one_out, "
             "scale=none or batch",
         )
         require(
             self.objectives is None or self.credit != "outcome" or group,
-            "algorithm.objectives are normalised in the group: they need baseline=mean and scale=group",
+            "objectives are normalised in the group: they need baseline=mean and scale=group",
         )
-        require(
-            self.objectives is None or len(self.objectives) > 0, "algorithm.objectives is empty: null leaves it out"
-        )
+        require(self.objectives is None or len(self.objectives) > 0, "objectives is empty: null leaves it out")
         require(
             0 <= self.overlong_buffer <= (self.overlong_limit or 0),
-            f"algorithm.overlong_buffer={self.overlong_buffer} must lie between 0 and algorithm.overlong_limit="
+            f"overlong_buffer={self.overlong_buffer} must be between 0 and overlong_limit="
             f"{self.overlong_limit}, both in tokens",
         )
         require(
             self.overlong_buffer == 0 or (self.credit == "outcome" and self.objectives is None),
-            "algorithm.overlong_buffer changes the score of a whole response: it needs credit=outcome, objectives=null",
+            "overlong_buffer changes the score of a whole response: it needs credit=outcome, objectives=null",
         )
 
     @property

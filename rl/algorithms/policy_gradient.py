@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rl.algorithms import Algorithm, check_loss
+from rl.algorithms import Algorithm
 from rl.credit.kl import AdaptiveKL, kl_estimate
 from rl.learner.losses import PolicyLossSettings
 from rl.settings import require
@@ -45,17 +45,16 @@ class PolicyGradient(Algorithm):
     _controller: AdaptiveKL | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        require(self.kl >= 0, f"algorithm.kl must not be negative, not {self.kl}")
+        require(self.kl >= 0, f"kl must not be negative, not {self.kl}")
         require(
             self.kl_estimator != "k1" or self.kl_in == "reward" or self.kl == 0,
-            "algorithm.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or set "
-            "algorithm.kl_in=reward",
+            "kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or set kl_in=reward",
         )
-        check_loss(self)
+        self.loss()  # it checks its own options, which have the same names here
         if self.kl_target is not None:
             require(
                 self.kl_in == "reward" and self.kl > 0,
-                "algorithm.kl_target steers a KL in the reward: set algorithm.kl_in=reward and algorithm.kl above 0",
+                "kl_target steers a KL in the reward: set kl_in=reward and kl above 0",
             )
             controller = AdaptiveKL(self.kl, self.kl_target, float(self.kl_horizon))
             object.__setattr__(self, "_controller", controller)

@@ -49,12 +49,12 @@ class PPO(PolicyGradient):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.gamma <= 1, f"algorithm.gamma must lie in [0, 1], not {self.gamma}")
-        require(0 <= self.lam <= 1, f"algorithm.lam must lie in [0, 1], not {self.lam}")
-        require(self.min_form_temperature > 0, "algorithm.min_form_temperature must be above 0")
+        require(0 <= self.gamma <= 1, f"gamma must be in [0, 1], not {self.gamma}")
+        require(0 <= self.lam <= 1, f"lam must be in [0, 1], not {self.lam}")
+        require(self.min_form_temperature > 0, "min_form_temperature must be above 0")
         require(
             self.credit == "steps" or (self.shaping == "none" and not self.centre),
-            "algorithm.shaping and algorithm.centre change step scores: set algorithm.credit=steps, or leave them out",
+            "shaping and centre change step scores: set credit=steps, or leave them out",
         )
 
     @property

@@ -42,29 +42,29 @@ class PolicyLossSettings:
     correction_high: float = 5.0
 
     def __post_init__(self) -> None:
-        require(0 <= self.clip_low < 1, f"loss.clip_low must lie in [0, 1), not {self.clip_low}")
-        require(self.clip_high >= 0, f"loss.clip_high must not be negative, not {self.clip_high}")
-        require(self.dual_clip is None or self.dual_clip > 1, f"loss.dual_clip must be above 1, not {self.dual_clip}")
-        require(self.kl >= 0, f"loss.kl must not be negative, not {self.kl}")
+        require(0 <= self.clip_low < 1, f"clip_low must be in [0, 1), not {self.clip_low}")
+        require(self.clip_high >= 0, f"clip_high must not be negative, not {self.clip_high}")
+        require(self.dual_clip is None or self.dual_clip > 1, f"dual_clip must be above 1, not {self.dual_clip}")
+        require(self.kl >= 0, f"kl must not be negative, not {self.kl}")
         require(
             self.aggregation != "constant" or (self.constant_length or 0) > 0,
-            "loss.aggregation=constant needs loss.constant_length, in tokens",
+            "aggregation=constant needs constant_length, in tokens",
         )
         require(
             self.kl == 0 or self.kl_estimator != "k1",
-            "loss.kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3",
+            "kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3",
         )
         require(
             self.ratio == "token" or self.aggregation == "sequence",
-            "loss.ratio=sequence (GSPO) needs loss.aggregation=sequence",
+            "ratio=sequence (GSPO) needs aggregation=sequence",
         )
         require(
             self.correction_low <= self.correction_high,
-            f"loss.correction_low ({self.correction_low}) lies above correction_high ({self.correction_high})",
+            f"correction_low ({self.correction_low}) is above correction_high ({self.correction_high})",
         )
         require(
             self.correction != "sequence" or self.correction_mode == "mask",
-            "loss.correction=sequence can only mask: set loss.correction_mode=mask",
+            "correction=sequence can only mask: set correction_mode=mask",
         )
 
 
@@ -82,16 +82,16 @@ class PreferenceLossSettings:
     nll_coefficient: float = 0.0  # weight of the chosen responses' surprise a token (RPO, arXiv:2404.19733); 0: none
 
     def __post_init__(self) -> None:
-        require(self.beta > 0, f"loss.beta must be above 0, not {self.beta}")
+        require(self.beta > 0, f"beta must be above 0, not {self.beta}")
         require(
             0 <= self.label_smoothing < 0.5,
-            f"loss.label_smoothing must lie in [0, 0.5), not {self.label_smoothing}",
+            f"label_smoothing must be in [0, 0.5), not {self.label_smoothing}",
         )
         require(
             not (self.ipo and self.label_smoothing),
-            "loss.label_smoothing has no meaning with loss.ipo: set one of the two",
+            "label_smoothing has no meaning with ipo: set one of the two",
         )
-        require(self.nll_coefficient >= 0, f"loss.nll_coefficient must not be negative, not {self.nll_coefficient}")
+        require(self.nll_coefficient >= 0, f"nll_coefficient must not be negative, not {self.nll_coefficient}")
 
 
 LossSettings = PolicyLossSettings | PreferenceLossSettings

@@ -160,10 +160,10 @@ class ScalarModel(Template):
         training = self.training
         require(
             2 * training.max_tokens <= training.micro_batch_tokens,
-            f"recipe.training.max_tokens ({training.max_tokens}): a pair takes twice as much, more than "
-            f"recipe.training.micro_batch_tokens ({training.micro_batch_tokens}): raise that, or lower this",
+            f"training.max_tokens ({training.max_tokens}): a pair takes twice as much, more than "
+            f"training.micro_batch_tokens ({training.micro_batch_tokens}): raise that, or lower this",
         )
-        require(training.layout == "balanced", "recipe.training.layout: pairs are balanced, not packed")
+        require(training.layout == "balanced", "training.layout: pairs are balanced, not packed")
 
     def parse(self, record: Mapping[str, Any]) -> Preference:
         """See Recipe."""

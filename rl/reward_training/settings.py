@@ -32,21 +32,20 @@ class TrainingSettings:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        prefix = "recipe.training."
         require(
             (self.batch_sequences is None) != (self.batch_tokens is None),
-            f"{prefix}batch_sequences or {prefix}batch_tokens must be given, and only one of them",
+            "batch_sequences or batch_tokens must be given, and only one of them",
         )
         for key in ("batch_sequences", "batch_tokens", "epochs", "ranks", "max_tokens"):
             value = getattr(self, key)
-            require(value is None or value >= 1, f"{prefix}{key} must be at least 1, not {value}")
-        require(self.learning_rate >= 0, f"{prefix}learning_rate must not be negative, not {self.learning_rate}")
-        require(0 <= self.warmup < 1, f"{prefix}warmup is a share of the steps, in [0, 1), not {self.warmup}")
-        require(self.max_grad_norm > 0, f"{prefix}max_grad_norm must be above 0, not {self.max_grad_norm}")
+            require(value is None or value >= 1, f"{key} must be at least 1, not {value}")
+        require(self.learning_rate >= 0, f"learning_rate must not be negative, not {self.learning_rate}")
+        require(0 <= self.warmup < 1, f"warmup is a share of the steps, in [0, 1), not {self.warmup}")
+        require(self.max_grad_norm > 0, f"max_grad_norm must be above 0, not {self.max_grad_norm}")
         require(
             self.max_tokens <= self.micro_batch_tokens,
-            f"{prefix}max_tokens ({self.max_tokens}) is more than one forward pass may hold "
-            f"({prefix}micro_batch_tokens, {self.micro_batch_tokens}): raise that, or lower this",
+            f"max_tokens ({self.max_tokens}) is more than one forward pass may hold "
+            f"(micro_batch_tokens, {self.micro_batch_tokens}): raise that, or lower this",
         )
 
     def learner(self, steps: int) -> LearnerSettings:

@@ -63,10 +63,7 @@ class JsonlTask:
     def held_out_problems(self, count: int) -> list[Problem]:
         """The first `count` held-out problems. Raises ValueError where there are fewer."""
         if count > len(self._held_out):
-            raise ValueError(
-                f"{count} held-out problems were asked for, but task.held_out has {len(self._held_out)}: "
-                f"set evaluate_problems={len(self._held_out)} or less"
-            )
+            raise ValueError(f"{count} held-out problems were asked for, but held_out has only {len(self._held_out)}")
         return self._held_out[:count]
 
     def grade(self, problem: Problem, text: str) -> bool:

@@ -49,6 +49,7 @@ def broken(weight: float = 1.0) -> None:
     raise ValueError("out of order")
 
 
+VERIFIER = {"_target_": "rewards.verifier.VerifierReward"}
 HERE = "tests.rewards.test_builder"
 ENGINE = {"_target_": f"{HERE}.Diesel"}
 CAR = {"_target_": f"{HERE}.Car", "engine": ENGINE}
@@ -129,3 +130,29 @@ def test_types_are_described_in_words(annotation, words):
 def test_infinity_is_a_float_and_a_whole_number_too():
     assert checked(float("inf"), float, "x") == float("inf")
     assert checked(3, float, "x") == 3.0
+
+
+@pytest.mark.parametrize(
+    ("node", "place"),
+    [
+        ({"_target_": "rewards.shaping.ShapedReward", "reward": VERIFIER, "sigmoid_scale": 0.0}, "sigmoid_scale"),
+        ({"_target_": "rewards.mixture.MixtureReward", "terms": {}}, "terms"),
+        ({"_target_": "rewards.verifier.VerifierReward", "timeout_s": 0.0}, "timeout_s"),
+        ({"_target_": "rewards.remote.RemoteReward", "url": "x"}, "url"),
+        ({"_target_": "rewards.remote.RemoteReward", "url": "http://127.0.0.1:1", "tries": 0}, "tries"),
+        (
+            {
+                "_target_": "rewards.pairjudge.PairJudgeReward",
+                "judge": {"_target_": "rewards.judges.EndpointJudge", "url": "x", "model": "m", "max_new_tokens": 0},
+            },
+            "judge.max_new_tokens",
+        ),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_refused_option_is_named_by_its_path_inside_other_rewards_too(node, place, nested):
+    term = {"_target_": "rewards.mixture.Term", "reward": node}
+    whole = {"_target_": "rewards.mixture.MixtureReward", "terms": {"orm": term}} if nested else node
+    with pytest.raises(ConfigurationError) as caught:
+        build(whole, "reward")
+    assert str(caught.value).startswith(f"reward.terms.orm.reward.{place} " if nested else f"reward.{place} ")

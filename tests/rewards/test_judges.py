@@ -148,10 +148,10 @@ def test_a_comparison_too_long_for_the_context_is_no_verdict_and_the_others_are_
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "int4"}, "judge.dtype"),
-        ({"max_new_tokens": 0}, "judge.max_new_tokens"),
-        ({"context_tokens": 100000}, "judge.context_tokens"),
-        ({"template": "nowhere.md"}, "judge.template"),
+        ({"dtype": "int4"}, "dtype"),
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"context_tokens": 100000}, "context_tokens"),
+        ({"template": "nowhere.md"}, "template"),
     ],
 )
 def test_options_of_the_model_judge_that_cannot_work_are_refused(folder, options, message):

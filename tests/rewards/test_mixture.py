@@ -139,12 +139,12 @@ def test_steps_behind_a_closed_gate_are_zero():
 @pytest.mark.parametrize(
     ("terms", "options", "message"),
     [
-        ({}, {}, "reward.terms is empty"),
-        ({"a": Fixed([1])}, {}, "reward.terms.a must be a rewards.mixture.Term"),
-        ({"a": Term(Fixed([1]), only_where="b")}, {}, "reward.terms.a.only_where=b names no other term"),
-        ({"a": Term(Fixed([1]))}, {"combine": "max"}, "reward.combine"),
-        ({"a": Term(Fixed([1]))}, {"steps_from": "b"}, "reward.steps_from=b names no term"),
-        ({"a": Term(Fixed([1]))}, {"steps_from": "a", "combine": "normalised"}, "needs reward.combine=sum"),
+        ({}, {}, "terms is empty"),
+        ({"a": Fixed([1])}, {}, "terms.a must be a rewards.mixture.Term"),
+        ({"a": Term(Fixed([1]), only_where="b")}, {}, "terms.a.only_where=b names no other term"),
+        ({"a": Term(Fixed([1]))}, {"combine": "max"}, "combine"),
+        ({"a": Term(Fixed([1]))}, {"steps_from": "b"}, "steps_from=b names no term"),
+        ({"a": Term(Fixed([1]))}, {"steps_from": "a", "combine": "normalised"}, "needs combine=sum"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(terms, options, message):

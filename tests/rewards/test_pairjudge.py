@@ -144,10 +144,10 @@ def test_no_groups_and_an_empty_group_are_no_error():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "swiss"}, "reward.format must be one of round_robin, knockout"),
-        ({"teams": "colour"}, "reward.teams"),
-        ({"credit": "all"}, "reward.credit"),
-        ({"judge": "gpt"}, "reward.judge must be a judge"),
+        ({"format": "swiss"}, "format must be one of round_robin, knockout"),
+        ({"teams": "colour"}, "teams"),
+        ({"credit": "all"}, "credit"),
+        ({"judge": "gpt"}, "judge must be a judge"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(options, message):

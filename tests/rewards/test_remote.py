@@ -150,8 +150,8 @@ def test_headers_are_sent_along():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"form": "soap"}, "reward.form"),
-        ({"batch_size": 0}, "reward.batch_size"),
+        ({"form": "soap"}, "form"),
+        ({"batch_size": 0}, "batch_size"),
         ({"url": "localhost:5000"}, "http://"),
         ({"tries": 0}, "tries"),
         ({"timeout_s": 0.0}, "timeout_s"),

@@ -94,14 +94,14 @@ def test_a_penalty_reaches_the_last_step_so_that_step_credit_sees_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"centre": "batch"}, "reward.centre"),
-        ({"sigmoid_scale": 0.0}, "reward.sigmoid_scale"),
-        ({"clip_low": 1.0, "clip_high": 0.0}, "reward.clip_low"),
+        ({"centre": "batch"}, "centre"),
+        ({"sigmoid_scale": 0.0}, "sigmoid_scale"),
+        ({"clip_low": 1.0, "clip_high": 0.0}, "clip_low"),
         ({"overlong_weight": 1.0}, "overlong_limit and overlong_buffer"),
         ({"overlong_weight": 1.0, "overlong_limit": 10, "overlong_buffer": 20}, "0 < buffer <= limit"),
-        ({"length_unit": "tokens"}, "reward.tokenizer"),
-        ({"length_unit": "bytes"}, "reward.length_unit"),
-        ({"unfinished_penalty": -1.0}, "reward.unfinished_penalty"),
+        ({"length_unit": "tokens"}, "tokenizer"),
+        ({"length_unit": "bytes"}, "length_unit"),
+        ({"unfinished_penalty": -1.0}, "unfinished_penalty"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, message):

@@ -46,9 +46,9 @@ def test_spans_are_ordered_disjoint_and_never_empty(text):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("regex", {}, "needs reward.pattern"),
+        ("regex", {}, "needs pattern"),
         ("regex", {"pattern": "("}, "not a regular expression"),
-        ("line", {"pattern": "x"}, "belongs to reward.splitter=regex"),
+        ("line", {"pattern": "x"}, "belongs to splitter=regex"),
         ("sentence", {}, "must be one of"),
     ],
 )

@@ -53,9 +53,9 @@ def test_lengths_of_both_sides_are_told_apart() -> None:
     ("options", "named"),
     [
         ({"beta": 0.0}, "beta"),
-        ({"margin": -0.1}, "algorithm.margin"),
-        ({"pairs": "judge", "credit": "steps"}, "algorithm.pairs=judge"),
-        ({"refresh_every": -1}, "algorithm.refresh_every"),
+        ({"margin": -0.1}, "margin"),
+        ({"pairs": "judge", "credit": "steps"}, "pairs=judge"),
+        ({"refresh_every": -1}, "refresh_every"),
         ({"ipo": True, "label_smoothing": 0.1}, "label_smoothing"),
     ],
 )

@@ -100,11 +100,11 @@ def test_the_critic_is_asked_for_and_the_kl_stays_out_of_the_loss() -> None:
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"gamma": 1.1}, "algorithm.gamma"),
-        ({"lam": -0.1}, "algorithm.lam"),
-        ({"shaping": "delta"}, "algorithm.shaping"),
-        ({"centre": True}, "algorithm.credit=steps"),
-        ({"kl_target": 6.0, "kl_in": "loss", "kl_estimator": "k3"}, "algorithm.kl_in=reward"),
+        ({"gamma": 1.1}, "gamma"),
+        ({"lam": -0.1}, "lam"),
+        ({"shaping": "delta"}, "shaping"),
+        ({"centre": True}, "credit=steps"),
+        ({"kl_target": 6.0, "kl_in": "loss", "kl_estimator": "k3"}, "kl_in=reward"),
         ({"kl_in": "loss"}, "kl_estimator"),
     ],
 )

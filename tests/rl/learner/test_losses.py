@@ -17,9 +17,9 @@ from rl.learner.losses import PolicyLossSettings
         ({"kl": -0.1}, "kl must not be negative"),
         ({"kl": 0.1, "kl_estimator": "k1"}, "gradient of mean zero"),
         ({"aggregation": "constant"}, "constant_length"),
-        ({"ratio": "sequence"}, "needs loss.aggregation=sequence"),
+        ({"ratio": "sequence"}, "needs aggregation=sequence"),
         ({"correction": "sequence"}, "correction_mode=mask"),
-        ({"correction_low": 6.0}, "lies above"),
+        ({"correction_low": 6.0}, "is above"),
     ],
 )
 def test_a_contradiction_is_named(keys: dict[str, Any], message: str) -> None:

@@ -39,7 +39,7 @@ def test_the_seed_alone_decides_the_order(files):
 def test_held_out_problems_are_always_the_same_and_not_invented(files):
     task = JsonlTask(*files)
     assert [problem.answer for problem in task.held_out_problems(2)] == ["14", "16"]
-    with pytest.raises(ValueError, match="evaluate_problems=2"):
+    with pytest.raises(ValueError, match="held_out has only 2"):
         task.held_out_problems(3)
 
 
