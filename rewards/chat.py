@@ -1,29 +1,31 @@
-"""Conversations to token ids with the reward model's own chat template, so that no response can forge a turn.
+"""Conversations to token ids with a model's own chat template, so that no content can forge a turn.
 
-The template is rendered once for each *shape* of conversation (its roles), with placeholders where contents go. The
-rendered text is cut at the template's own control tokens; what lies between two of them, contents filled in, is
-tokenised with control tokens switched off. So a response that contains `<|eot_id|>`, a whole forged turn or a
-placeholder is plain text, and the place of a scored turn is known by construction, never searched for.
+The template is rendered with the conversation's own contents, since published templates treat a content by what it
+says: they cut thoughts off at `</think>`, strip white space, write an empty think block where there is none. What could
+become a control token is hidden from it (`rewards.control_tokens.Veil`). The rendered text is cut at the template's
+own control tokens; what is between two of them is tokenised as text. So `<|eot_id|>` in a response, a whole forged turn
+or a placeholder is plain text, and the place of a scored turn is known by construction, never searched for.
 For contents without control tokens the ids are those of `tokenizer.apply_chat_template`, which the constructor checks.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any, NamedTuple
 
-from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from rewards.types import Message
+from rewards.control_tokens import Control, Veil, control_tokens, text_only_backend
+from rewards.conversation import Message
+from rewards.template_options import checked_options, template_literals, template_source
 
-_PLACEHOLDER = re.compile("\ue000([0-9]+)\ue001")
-_PROBE = ("Half of 3 + 4?  ки", "Step 1: 3 - 4 = 7.\n\nIt's\tso,\n  7", "x", "y: 1,000\n")
+_ROLE = re.compile(r"\w[\w.-]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_THOUGHT = "<think>\nHalf of 3 + 4?\n</think>\n\n"
+_PROBE = ("Half of 3 + 4?  ки", "Step 1: 3 - 4 = 7.\n\nIt's\tso,\n  7", '"x\\n" <b>&amp;', "\ny: 1,000\n")
 
 
 class Turn(NamedTuple):
@@ -41,13 +43,17 @@ def conversation(prompt: Iterable[Message], response: str) -> list[Turn]:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A conversation as token ids, and for each scored turn the index of the token *before* its content."""
+    """A conversation as token ids, and for each scored turn the index of the token *before* its content.
+
+    `failure` says why a conversation cannot be rendered; it then has no ids.
+    """
 
     ids: list[int]
     positions: list[int]
+    failure: str | None = None
 
     def up_to(self, tokens: int) -> Rendered:
-        """The first `tokens` ids, with the positions that lie in them."""
+        """The first `tokens` ids, with the positions among them."""
         return Rendered(self.ids[:tokens], [position for position in self.positions if position < tokens])
 
 
@@ -61,45 +67,65 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
 
 
 class ChatTemplate:
-    """A tokenizer's chat template, made fast (shapes are cached) and safe (contents are text, whatever they say).
+    """A tokenizer's chat template, made safe: contents are text, whatever they say.
 
-    Raises ValueError when the tokenizer has no chat template or no fast backend, when the template writes more than one
-    BOS or drops a message, and when the ids would differ from `apply_chat_template` on ordinary text.
+    options: keyword arguments for the template (`chat_template_kwargs`), such as `enable_thinking`.
+    Raises ValueError when the tokenizer has no chat template or no fast backend, for an option that the template does
+    not read, when the template writes a second BOS or drops a message, and when the ids would differ from
+    `apply_chat_template` on ordinary text, with thoughts and without.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> None:
         self.tokenizer = tokenizer
         self.name = str(getattr(tokenizer, "name_or_path", "") or "the tokenizer")
-        if not tokenizer.chat_template:
-            raise ValueError(f"{self.name} has no chat template: save one with the tokenizer (tokenizer.chat_template)")
+        source = template_source(tokenizer)
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ValueError(f"{self.name} has no fast tokenizer: convert it, so that there is a tokenizer.json")
-        self._strips = lru_cache(maxsize=None)(self._probe_strips)
-        self._shape = lru_cache(maxsize=4096)(self._make_shape)
-        literals = self._render_text([Turn("user", _mark(0)), Turn("assistant", _mark(1))], True)
-        self._control = _control_tokens(tokenizer, literals)
+        self.options = checked_options(tokenizer, options)
+        written = self._text([Turn("user", _mark(0)), Turn("assistant", _mark(1))], True)
+        self._control = control_tokens(tokenizer, written)
         self._split = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
-        self._backend = _text_only_backend(tokenizer, self._control)
+        self._veil = Veil(frozenset(self._control), template_literals(source))
+        self._backend = text_only_backend(tokenizer, self._control)
+        self._shape = lru_cache(maxsize=4096)(self._make_shape)
+        self._check_bos()
         self._check_against_reference()
 
     def render(self, conversations: Iterable[Sequence[Turn]], *, generation_prompt: bool = False) -> list[Rendered]:
         """Token ids of each conversation; `generation_prompt` ends it with the opening of an assistant turn.
 
-        Raises ValueError when a scored turn's content is not exactly one token in its place.
+        Raises ValueError for the first conversation that cannot be rendered (see `render_each`).
         """
-        plans = []
+        rendered = self.render_each(conversations, generation_prompt=generation_prompt)
+        for one in rendered:
+            if one.failure is not None:
+                raise ValueError(one.failure)
+        return rendered
+
+    def render_each(
+        self, conversations: Iterable[Sequence[Turn]], *, generation_prompt: bool = False
+    ) -> list[Rendered]:
+        """Token ids of each conversation, or the failure of that one conversation.
+
+        It fails where the template refuses its roles or drops a message, where a content holds half a character (a lone
+        surrogate), and where a scored turn's content is not exactly one token in its place.
+        """
+        plans: list[_Plan | str] = []
         for turns in conversations:
-            key = tuple((turn.role, turn.content if turn.scored else None) for turn in turns)
-            plans.append(self._shape(key, generation_prompt).fill(turns))
-        fixed = {text for plan in plans for text, labels in plan.stretches if labels}
-        plain = {text for plan in plans for text, labels in plan.stretches if not labels}
-        encoded = self._encode(fixed, offsets=True) | self._encode(plain - fixed, offsets=False)
-        return [self._join(plan, encoded) for plan in plans]
+            try:
+                plans.append(self._plan(turns, generation_prompt))
+            except ValueError as error:
+                plans.append(str(error))
+        stretches = [stretch for plan in plans if not isinstance(plan, str) for stretch in plan.stretches]
+        fixed = {text for text, labels in stretches if labels}
+        encoded = self._encode(fixed, offsets=True)
+        encoded |= self._encode({text for text, labels in stretches if not labels} - fixed, offsets=False)
+        return [Rendered([], [], plan) if isinstance(plan, str) else self._join(plan, encoded) for plan in plans]
 
     def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
         """The token id of each label as the content of an assistant turn.
 
-        Raises ValueError when one is not exactly one token there (`+`, say, that merges with the space before it).
+        Raises ValueError when one is not exactly one token there (a `+` that merges with the space before it).
         """
         ids = []
         for label in labels:
@@ -115,47 +141,77 @@ class ChatTemplate:
         short, long = self.render([turn, turn + turn])
         return long.ids[: len(short.ids)] == short.ids
 
-    def _render_text(self, turns: Sequence[Turn], generation_prompt: bool) -> str:
-        messages: list[Message] = [{"role": turn.role, "content": turn.content} for turn in turns]
+    def _text(self, turns: Sequence[Turn], generation_prompt: bool) -> str:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         try:
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generation_prompt)
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=generation_prompt, **self.options
+                )
+            )
         except Exception as error:
             roles = ", ".join(turn.role for turn in turns)
-            raise ValueError(f"the chat template of {self.name} refuses the roles ({roles}): {error}") from error
-        return str(text)
+            reason = str(error).strip().split("\n")[0]
+            raise ValueError(f"the chat template of {self.name} refuses the roles ({roles}): {reason}") from error
 
-    def _probe_strips(self, role: str) -> tuple[bool, bool]:
-        """Whether the template strips white space at the left and at the right of this role's contents."""
-        before = [Turn("user", "x")] if role == "assistant" else []
-        after = [Turn("user", "x")] if role == "system" else []
-        bare = self._render_text([*before, Turn(role, _mark(0)), *after], False)
-        padded = self._render_text([*before, Turn(role, f"\n {_mark(0)} \n"), *after], False)
-        for left, right in product((False, True), repeat=2):
-            expected = ("" if left else "\n ") + _mark(0) + ("" if right else " \n")
-            if bare.replace(_mark(0), expected) == padded:
-                return left, right
-        raise ValueError(f"the chat template of {self.name} rewrites the contents of role {role}: it cannot be scored")
+    def _plan(self, turns: Sequence[Turn], generation_prompt: bool) -> _Plan:
+        """Render the template with the contents, what could forge a turn hidden, and cut it at its control tokens."""
+        for turn in turns:
+            if not turn.content.isascii() and (half := _SURROGATE.search(turn.content)):
+                raise ValueError(f"the text of the {turn.role} has half a character (\\u{ord(half[0]):04x})")
+            if not _ROLE.fullmatch(turn.role):
+                raise ValueError(f"a role must be one word, not {turn.role[:40]!r}")
+            if turn.scored and not turn.content.strip():
+                raise ValueError(f"the label {turn.content!r} is not exactly one token: choose other reward.labels")
+        *hidden, opening, closing = self._veil.stand_ins((turn.content for turn in turns), 2)
+        stand_ins = dict(zip(self._veil.edges, hidden, strict=True))
+        shown, spaces = [], []
+        for turn in turns:
+            content = self._veil.hide(turn.content, stand_ins)
+            if turn.scored:
+                left, right = len(content) - len(content.lstrip()), len(content.rstrip())
+                spaces.append((content[:left], content[right:]))
+                content = content[:left] + opening + content[left:right] + closing + content[right:]
+            shown.append(Turn(turn.role, content))
+        pieces = self._cut(self._text(shown, generation_prompt))
+        key = tuple((turn.role, None if turn.content.strip() else turn.content) for turn in turns)
+        if [piece for piece in pieces if isinstance(piece, int)] != self._shape(key, generation_prompt):
+            raise ValueError(
+                f"the chat template of {self.name} writes other turns round this text than round any other"
+            )
+        plain = str.maketrans({stand_in: edge for edge, stand_in in stand_ins.items()})
+        plan, around = _Plan([], []), iter(spaces)
+        for piece in pieces:
+            plan.controls.append(piece if isinstance(piece, int) else None)
+            if isinstance(piece, str):
+                parts = re.split(f"[{opening}{closing}]", piece.translate(plain))
+                plan.stretches.append(_with_spans(parts, around))
+        return plan
 
-    def _make_shape(self, key: tuple[tuple[str, str | None], ...], generation_prompt: bool) -> _Shape:
-        """Render the template for these roles and cut it at its control tokens."""
-        marked = [Turn(role, _mark(index)) for index, (role, _) in enumerate(key)]
-        text = self._render_text(marked, generation_prompt)
-        for index, (role, _) in enumerate(key):
-            if text.count(_mark(index)) != 1:
-                raise ValueError(f"the chat template of {self.name} does not show message {index} ({role}) once")
-        pieces: list[int | tuple[str | int, ...]] = []
+    def _cut(self, text: str) -> list[int | str]:
+        """A rendered text as control ids and the texts between; white space that a control token swallows is cut."""
+        pieces: list[int | str] = []
         end, strip_left = 0, False
         for match in [*self._split.finditer(text), None]:
-            control = self._control[match.group()] if match else None
+            control: Control | None = self._control[match.group()] if match else None
             stretch = text[end : match.start() if match else len(text)]
+            stretch = stretch.lstrip() if strip_left else stretch
+            stretch = stretch.rstrip() if control and control.lstrip else stretch
             if stretch:
-                pieces.append(_parts(stretch, strip_left, bool(control and control.lstrip)))
+                pieces.append(stretch)
             if match and control:
                 pieces.append(control.id)
                 end, strip_left = match.end(), control.rstrip
-        if self.tokenizer.bos_token_id is not None and pieces.count(self.tokenizer.bos_token_id) > 1:
-            raise ValueError(f"the chat template of {self.name} writes {self.tokenizer.bos_token} more than once")
-        return _Shape(pieces, tuple(self._strips(role) for role, _ in key))
+        return pieces
+
+    def _make_shape(self, key: tuple[tuple[str, str | None], ...], generation_prompt: bool) -> list[int]:
+        """The control tokens that the template writes for these roles; None stands for a content that is not blank."""
+        marked = [Turn(role, _mark(index) if blank is None else blank) for index, (role, blank) in enumerate(key)]
+        text = self._text(marked, generation_prompt)
+        for index, (role, blank) in enumerate(key):
+            if blank is None and text.count(_mark(index)) != 1:
+                raise ValueError(f"the chat template of {self.name} does not show message {index} ({role}) once")
+        return [piece for piece in self._cut(text) if isinstance(piece, int)]
 
     def _encode(self, texts: Iterable[str], *, offsets: bool) -> dict[str, _Encoded]:
         """Ids of each text, control tokens read as text; with character offsets where asked for (slower)."""
@@ -179,21 +235,51 @@ class ChatTemplate:
             text, labels = next(stretches)
             for span in labels:
                 if span not in encoded[text].offsets:
-                    raise ValueError(
+                    return Rendered(
+                        [],
+                        [],
                         f"the label {text[span[0] : span[1]]!r} is not exactly one token of {self.name} where its "
-                        f"template puts it ({text[max(0, span[0] - 20) : span[1] + 20]!r}): choose other reward.labels"
+                        f"template puts it ({text[max(0, span[0] - 20) : span[1] + 20]!r}): choose other reward.labels",
                     )
                 positions.append(len(ids) + encoded[text].offsets.index(span) - 1)
             ids.extend(encoded[text].ids)
         return Rendered(ids, positions)
 
+    def _check_bos(self) -> None:
+        """Refuse a doubled BOS. A template that begins every turn with it (ChatML's `<|im_start|>`) doubles nothing."""
+        bos = self.tokenizer.bos_token_id
+        pair = (("user", None), ("assistant", None))
+        one = self._shape(pair, False)
+        if bos is None or one.count(bos) < 2:
+            return
+        try:
+            grows = self._shape(pair * 2, False).count(bos) > one.count(bos)
+        except ValueError:
+            grows = False
+        if not grows or self._text([Turn("user", "x")], False).startswith(str(self.tokenizer.bos_token) * 2):
+            raise ValueError(f"the chat template of {self.name} writes {self.tokenizer.bos_token} more than once")
+
     def _check_against_reference(self) -> None:
         """Compare with `apply_chat_template` on text that is awkward but has no control tokens."""
-        turns = [Turn(role, text) for role, text in zip(("user", "assistant") * 2, _PROBE, strict=True)]
-        expected = self.tokenizer.apply_chat_template(
-            [{"role": turn.role, "content": turn.content} for turn in turns], tokenize=True, return_dict=False
-        )
-        if self.render([turns])[0].ids != expected:
+        user, said, quoted, last = _PROBE
+        pairs = [Turn("user", user), Turn("assistant", said)], [Turn("user", quoted), Turn("assistant", last)]
+        thought = [Turn("user", user), Turn("assistant", _THOUGHT + said)]
+        self._compare(pairs[0])
+        for turns in ([*pairs[0], *pairs[1]], thought, [*thought, *pairs[1]], [Turn("system", quoted), *pairs[0]]):
+            try:
+                expected = self._reference(turns)
+                self._shape(tuple((turn.role, None) for turn in turns), False)
+            except Exception:  # the template refuses these roles: conversations that have them will fail, and no others
+                continue
+            self._compare(turns, expected)
+
+    def _reference(self, turns: Sequence[Turn]) -> list[int]:
+        messages = [{"role": turn.role, "content": turn.content} for turn in turns]
+        return list(self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **self.options))
+
+    def _compare(self, turns: Sequence[Turn], expected: list[int] | None = None) -> None:
+        [rendered] = self.render([turns])
+        if rendered.ids != (self._reference(turns) if expected is None else expected):
             raise ValueError(
                 f"{self.name} tokenises a turn differently in its place than in the whole conversation: its tokenizer "
                 "or chat template is of a kind this renderer does not know"
@@ -205,12 +291,6 @@ class _Encoded(NamedTuple):
     offsets: list[tuple[int, int]]
 
 
-class _Control(NamedTuple):
-    id: int
-    lstrip: bool
-    rstrip: bool
-
-
 @dataclass(frozen=True)
 class _Plan:
     """A conversation before tokenisation: control ids, None for a stretch; the stretches with their label spans."""
@@ -219,69 +299,22 @@ class _Plan:
     stretches: list[tuple[str, tuple[tuple[int, int], ...]]]
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """A rendered template: control token ids, and between them stretches of literal text and message numbers."""
-
-    pieces: list[int | tuple[str | int, ...]]
-    strips: tuple[tuple[bool, bool], ...]
-
-    def fill(self, turns: Sequence[Turn]) -> _Plan:
-        """The shape with these turns' contents in their places."""
-        controls: list[int | None] = []
-        stretches = []
-        for piece in self.pieces:
-            if isinstance(piece, int):
-                controls.append(piece)
-                continue
-            text, labels = "", []
-            for part in piece:
-                content = part if isinstance(part, str) else self._content(turns, part)
-                if isinstance(part, int) and turns[part].scored:
-                    labels.append((len(text), len(text) + len(content)))
-                text += content
-            controls.append(None)
-            stretches.append((text, tuple(labels)))
-        return _Plan(controls, stretches)
-
-    def _content(self, turns: Sequence[Turn], index: int) -> str:
-        content = turns[index].content
-        left, right = self.strips[index]
-        content = content.lstrip() if left else content
-        return content.rstrip() if right else content
-
-
 def _mark(index: int) -> str:
     """A placeholder for message `index`, in characters of Unicode's private use area."""
     return f"\ue000{index}\ue001"
 
 
-def _parts(stretch: str, strip_left: bool, strip_right: bool) -> tuple[str | int, ...]:
-    """Literal text and message numbers of a stretch; white space that a neighbouring control token swallows is cut."""
-    stretch = stretch.lstrip() if strip_left else stretch
-    stretch = stretch.rstrip() if strip_right else stretch
-    cut = _PLACEHOLDER.split(stretch)
-    return tuple(int(part) if place % 2 else part for place, part in enumerate(cut) if part)
+def _with_spans(parts: Sequence[str], around: Iterator[tuple[str, str]]) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The text that these parts make, and the spans of the labels, which are every second part.
 
-
-def _control_tokens(tokenizer: PreTrainedTokenizerBase, literals: str) -> dict[str, _Control]:
-    """Tokens no content may produce: the special ones, and any other added token the template itself writes."""
-    added = tokenizer.added_tokens_decoder
-    return {
-        token.content: _Control(index, token.lstrip, token.rstrip)
-        for index, token in added.items()
-        if token.special or token.content in literals
-    }
-
-
-def _text_only_backend(tokenizer: PreTrainedTokenizerBase, control: dict[str, _Control]) -> Tokenizer:
-    """A copy of the tokenizer that reads control tokens as plain text and reports untrimmed offsets."""
-    settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
-    settings.update(post_processor=None, truncation=None, padding=None)
-    for token in settings["added_tokens"]:
-        token["special"] = token["content"] in control
-    # A stretch stands inside a conversation: SentencePiece-like tokenizers must not take it for the text's beginning.
-    text = json.dumps(settings).replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
-    backend = Tokenizer.from_str(text)
-    backend.encode_special_tokens = True
-    return backend
+    `around` is the white space at both sides of each label: it counts to the label where the template has kept it.
+    """
+    text, labels = "", []
+    for place, part in enumerate(parts):
+        if place % 2:
+            before, after = next(around)
+            start = len(text) - (len(before) if text.endswith(before) else 0)
+            end = len(text + part) + (len(after) if parts[place + 1].startswith(after) else 0)
+            labels.append((start, end))
+        text += part
+    return text, tuple(labels)
