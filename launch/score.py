@@ -1,7 +1,9 @@
 """Score a file of responses: `python -m launch.score input=responses.jsonl output=scores.jsonl reward=prm`.
 
-Each record comes out as it went in, with `scores` beside it, in order. The same command goes on where it stopped: what
-is in the output stays. Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+Each record comes out as it went in, with its `scores`, in order. The same command continues where it stopped: what is
+in the output stays, if the records it was made of, the reward and its model are still the same. Rows that cannot be
+scored go to OUTPUT.rejects.jsonl with their line and reason; OUTPUT.config.json holds digests of the input and the
+model. Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from launch.command import Composed, carried_out, checked_first
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, checked
-from rewards.files.responses import groups, records
+from rewards.files.digests import file_digest, files_of
+from rewards.files.lines import check_file, unit_of
+from rewards.files.responses import group_of, records
+from rewards.files.rows import Parsed, Rows, parsed_rows, write_rejects
 from rewards.records import failures, score_from_json, score_to_json
 from rewards.types import Group, Reward, Score
 from rl.cluster import actor_options, start_cluster, stop_cluster
@@ -78,16 +84,21 @@ class Job:
         source = f"configs/reward/{found.choices.get('reward')}.yaml"
         self.reward, self.cluster = _check(self.config, source)
         self.input, self.output = Path(self.config["input"]), Path(self.config["output"])
-        self.total = sum(len(group.responses) for _, group in groups(self.input))
+        found_rows = Input.read(self.input, self.config["fields"])
+        self.total, self.rejects = found_rows.responses, found_rows.rejects
         self.done, self.tally = resume(self.output, self.config)
+        write_rejects(self.output.with_name(self.output.name + ".rejects.jsonl"), self.rejects)
 
     def run(self, console: Console) -> None:
         """Score what is not scored yet, and say what came of it."""
         started, before = time.perf_counter(), self.tally.responses
+        for note in self.rejects.notes(f"{self.output.name}.rejects.jsonl"):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
         config, replicas = self.config, self.config["replicas"]
         try:
             reward = _replicas(config, self.cluster, self.output, console) if replicas else self.reward
-            score_file(reward, self.input, self.output, self.done, config["batch"], self.total, self.tally, console)
+            rows = usable(self.input, config["fields"])
+            score_file(reward, rows, self.output, self.done, config["batch"], self.total, self.tally, console)
         finally:
             if replicas:
                 stop_cluster()
@@ -95,37 +106,105 @@ class Job:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def usable(source: Path, fields: Mapping[str, str] | None = None) -> Iterator[Parsed[Group]]:
+    """The rows of a file that can be scored, in order."""
+    return (one for one in parsed_rows(source, group_of, fields) if isinstance(one, Parsed))
+
+
+@dataclass
+class Input:
+    """What there is to score in a file: how many responses, and the rows that cannot be scored."""
+
+    responses: int
+    rejects: Rows[Group]
+
+    @classmethod
+    def read(cls, source: Path, fields: Mapping[str, str] | None) -> Input:
+        """Look at every row; none is kept. Raises ConfigurationError where none can be scored."""
+        found = cls(0, Rows(source, unit=unit_of(source)))
+        rows = 0
+        for one in parsed_rows(source, group_of, fields):
+            if isinstance(one, Parsed):
+                rows, found.responses = rows + 1, found.responses + len(one.row.responses)
+            else:
+                found.rejects.rejects.append(one)
+        if not rows:
+            raise ConfigurationError(f"input {source} has no row that can be scored{found.rejects.first()}")
+        return found
+
+
 def resume(output: Path, config: Mapping[str, Any]) -> tuple[int, Tally]:
     """How many records an earlier start has scored into `output`, and their tally; a line cut short is taken away.
 
-    Raises ConfigurationError when they were scored with another reward or from another input.
+    Raises ConfigurationError where the reward, its model or a record that was scored is not what it was.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     made_by = output.with_name(output.name + ".config.json")
-    settings = {"input": str(Path(config["input"]).resolve()), "reward": config["reward"]}
+    source, fields = Path(config["input"]), config.get("fields") or {}
+    settings = {
+        "input": str(source.resolve()),
+        "reward": config["reward"],
+        "fields": dict(fields),
+        "files": files_of(config["reward"], "reward"),
+    }
+    digest = {"input_sha256": file_digest(source)}
     tally = Tally()
-    if not output.exists():
-        made_by.write_text(json.dumps(settings, indent=1, ensure_ascii=False), encoding="utf-8")
-        return 0, tally
-    if not made_by.exists() or json.loads(made_by.read_text(encoding="utf-8")) != settings:
-        raise ConfigurationError(
-            f"output {output} holds scores of another reward or input: choose another name, or delete it"
-        )
-    content = output.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
-        output.write_bytes(whole)
     done = 0
-    for record in records(output):
-        tally.add([score_from_json(score) for score in record["scores"]])
-        done += 1
+    if output.exists():
+        before = json.loads(made_by.read_text(encoding="utf-8")) if made_by.exists() else {}
+        if changed := _changed(before, settings):
+            raise ConfigurationError(f"output {output} was made with {changed}: {ANEW}")
+        content = output.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            output.write_bytes(whole)
+        rows = usable(source, fields)
+        for done, record in enumerate(records(output), start=1):
+            row = next(rows, None)
+            if row is None:
+                raise ConfigurationError(f"input {source} no longer has row {done} of output {output}: {ANEW}")
+            if _without_scores(row.record) != _without_scores(record):
+                place = f"{unit_of(source)} {row.line} of input {source}"
+                raise ConfigurationError(f"{place} is not what was scored as row {done} of output {output}: {ANEW}")
+            tally.add([score_from_json(score) for score in record["scores"]])
+    made_by.write_text(json.dumps(settings | digest, indent=1, ensure_ascii=False), encoding="utf-8")
     return done, tally
 
 
+ANEW = "delete the output to score everything anew, or choose another name"
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two settings of an output, in words; empty where nothing does."""
+    if not before:
+        return "settings that nobody wrote down (its .config.json is missing)"
+    if before.get("reward") != now["reward"]:
+        return "another reward"
+    if before.get("input") != now["input"]:
+        return "another input"
+    if before.get("fields") != now["fields"]:
+        return "other fields"
+    files = {**before.get("files", {}), **now["files"]}
+    different = [key for key in files if before.get("files", {}).get(key) != now["files"].get(key)]
+    return f"other contents of {', '.join(different)}" if different else ""
+
+
+def _without_scores(record: Mapping[str, Any]) -> str:
+    """A record as text, to be compared: NaN equals NaN there."""
+    return json.dumps({name: value for name, value in record.items() if name != "scores"}, sort_keys=True)
+
+
 def score_file(
-    reward: Reward, source: Path, output: Path, done: int, batch: int, total: int, tally: Tally, console: Console
+    reward: Reward,
+    rows: Iterator[Parsed[Group]],
+    output: Path,
+    done: int,
+    batch: int,
+    total: int,
+    tally: Tally,
+    console: Console,
 ) -> None:
-    """Score the records after the first `done`, `batch` responses together, and append them to `output`."""
+    """Score the rows after the first `done`, `batch` responses together, and append them to `output`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     live = console.is_terminal
     with (
@@ -136,10 +215,10 @@ def score_file(
     ):
         before, started, said = tally.responses, time.perf_counter(), time.perf_counter()
         task = bar.add_task("", total=total, completed=before, rate="")
-        for chunk in _chunks(groups(source), done, batch):
-            scores = reward.score([group for _, group in chunk])
-            for (record, _), found in zip(chunk, scores, strict=True):
-                record["scores"] = [score_to_json(score) for score in found]
+        for chunk in _chunks(rows, done, batch):
+            scores = reward.score([one.row for one in chunk])
+            for one, found in zip(chunk, scores, strict=True):
+                record = one.record | {"scores": [score_to_json(score) for score in found]}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 tally.add(found)
             file.flush()
@@ -153,15 +232,13 @@ def score_file(
                 console.print(f"{tally.responses}/{total}, {rate:.1f}/s{failed}, {left:.0f} s left", highlight=False)
 
 
-def _chunks(pairs: Iterator[tuple[dict[str, Any], Group]], done: int, batch: int) -> Iterator[list[Any]]:
-    """Records after the first `done`, in lists that hold `batch` responses or a little more."""
-    chunk: list[Any] = []
+def _chunks(rows: Iterator[Parsed[Group]], done: int, batch: int) -> Iterator[list[Parsed[Group]]]:
+    """Rows after the first `done`, in lists that hold `batch` responses or a little more."""
+    chunk: list[Parsed[Group]] = []
     held = 0
-    for place, pair in enumerate(pairs):
-        if place < done:
-            continue
-        chunk.append(pair)
-        held += len(pair[1].responses)
+    for row in islice(rows, done, None):
+        chunk.append(row)
+        held += len(row.row.responses)
         if held >= batch:
             yield chunk
             chunk, held = [], 0
@@ -176,8 +253,8 @@ def _check(config: Mapping[str, Any], source: str) -> tuple[Reward, ClusterSetti
     for key, least in (("batch", 1), ("replicas", 0)):
         if config[key] < least:
             raise ConfigurationError(f"{key} must be at least {least}, not {config[key]}")
-    if not Path(config["input"]).is_file():
-        raise ConfigurationError(f"input {config['input']}: there is no such file")
+    checked(config["fields"], dict[str, str] | None, "fields", "configs/score.yaml")
+    check_file(config["input"], "input")
     reward = build(config["reward"], "reward", source)
     if not isinstance(reward, Reward):
         raise ConfigurationError(f"reward._target_ {config['reward']['_target_']} makes no reward: it has no score")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from launch.annotate.settings import TASK_PROBLEMS, AnnotateSettings
-from launch.evaluate.rows import check_prompt
+from rewards.files.fields import answer_of
 from rewards.files.responses import SEVERAL, group_of
 from rewards.files.rows import Reject, Rows, read_rows
 from rewards.types import Problem
@@ -50,16 +50,15 @@ class Sources(Rows[Source]):
 
 def parse_source(record: Mapping[str, Any], line: int) -> Source:
     """A row of the input. Raises ValueError with the reason where it cannot be used."""
-    given = any(name in record for name in (*SEVERAL, "response", "steps"))
+    given = any(record.get(name) is not None for name in (*SEVERAL, "response", "steps"))
     group = group_of(record if given else {**record, "responses": []}, line)
-    check_prompt(group.problem)
-    problem = Problem(group.problem.id, group.problem.prompt, _reference(record))
-    for index, step in enumerate(record.get("steps") or ()):
+    problem = replace(group.problem, answer=_reference(record))
+    for index, step in enumerate(record["steps"] if isinstance(record.get("steps"), list) else ()):
         if isinstance(step, str) and not step.strip():
             raise ValueError(f"step {index} is empty")
     if given and not group.responses:
         raise ValueError("the list of answers is empty")
-    if any(name in record for name in SEVERAL):
+    if any(record.get(name) is not None for name in SEVERAL):
         _check_labels(record, len(group.responses))
     return Source(line, problem, tuple(response.text for response in group.responses) if given else None)
 
@@ -111,15 +110,14 @@ def _check_labels(record: Mapping[str, Any], answers: int) -> None:
 
 
 def _reference(record: Mapping[str, Any]) -> str:
-    """The reference answer: `answer`, or what stands in the last box of `solution`."""
+    """The reference answer: `answer`, or what is in the last box of `solution`."""
     answer = record.get("answer")
     if answer is None and isinstance(record.get("solution"), str):
         answer = last_boxed(record["solution"])
-    if isinstance(answer, bool) or not isinstance(answer, str | int | float | None):
-        raise ValueError(f"answer must be text or a number, not {type(answer).__name__}")
-    if answer is None or not str(answer).strip():
+    text = answer_of(answer)
+    if text is None or not text.strip():
         raise ValueError("no reference answer: nothing could grade the continuations")
-    return str(answer)
+    return text
 
 
 def batches_of(sources: Sequence[Source], size: int) -> list[list[Source]]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rewards.conversation import messages_of
+from rewards.files.fields import id_of, metadata_of, prompt_of
 from rewards.files.responses import group_of
 from rewards.types import Group, Problem, Response
 
@@ -65,7 +67,6 @@ PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected", "subset", "chosen
 def parse_solutions(record: Mapping[str, Any], line: int) -> Solutions:
     """A row of a best-of-N file. Raises ValueError with the reason where it cannot be used."""
     group = group_of(record, line)
-    check_prompt(group.problem)
     if not group.responses:
         raise ValueError("the list of answers is empty")
     both = [record[name] for name in ("label", "labels") if record.get(name) is not None]
@@ -83,9 +84,10 @@ def parse_solutions(record: Mapping[str, Any], line: int) -> Solutions:
 
 def parse_steps(record: Mapping[str, Any], line: int) -> Steps:
     """A row of ProcessBench. Raises ValueError with the reason where it cannot be used."""
-    problem, steps, label = record.get("problem"), record.get("steps"), record.get("label")
-    if not isinstance(problem, str) or not problem.strip():
+    steps, label = record.get("steps"), record.get("label")
+    if record.get("problem") is None:
         raise ValueError("there is no problem")
+    prompt = prompt_of(record["problem"], "the problem")
     if not isinstance(steps, list) or not steps or not all(isinstance(step, str) for step in steps):
         raise ValueError("steps must be a list of texts that is not empty")
     empty = next((index for index, step in enumerate(steps) if not step.strip()), None)
@@ -97,7 +99,8 @@ def parse_steps(record: Mapping[str, Any], line: int) -> Steps:
         raise ValueError(
             f"label must be the index of a step or -1, not {label!r} (the solution has {len(steps)} steps)"
         )
-    return Steps(line, Problem(str(record.get("id", line)), problem), tuple(steps), label)
+    problem = Problem(id_of(record, line), prompt, metadata=metadata_of(record, STEP_FIELDS))
+    return Steps(line, problem, tuple(steps), label)
 
 
 def parse_pair(record: Mapping[str, Any], line: int) -> Pair:
@@ -108,30 +111,14 @@ def parse_pair(record: Mapping[str, Any], line: int) -> Pair:
     texts = []
     for name in ("chosen", "rejected"):
         value = record.get(name)
-        if isinstance(value, list) and value and isinstance(value[-1], dict):
-            value = value[-1].get("content")  # a conversation: its last turn is the response
+        if isinstance(value, list) and value and isinstance(value[-1], dict) and "role" in value[-1]:
+            value = messages_of(value)[-1]["content"]  # a conversation: its last turn is the response
         if not isinstance(value, str):
             raise ValueError(f"{name} must be a text, or messages that end with one")
         texts.append(Response(value))
-    prompt = record.get("prompt") or ""
-    if not isinstance(prompt, str | list):
-        raise ValueError(f"the prompt must be a text or messages, not {type(prompt).__name__}")
-    problem = Problem(str(record.get("id", line)), tuple(prompt) if isinstance(prompt, list) else prompt)
-    check_prompt(problem)
+    prompt = prompt_of(record.get("prompt") or "")
+    problem = Problem(id_of(record, line), prompt, metadata=metadata_of(record, PAIR_FIELDS))
     return Pair(line, Group(problem, tuple(texts)), subset)
-
-
-def check_prompt(problem: Problem) -> None:
-    """Raise ValueError for an empty prompt and for messages that are none."""
-    if isinstance(problem.prompt, str):
-        if not problem.prompt.strip():
-            raise ValueError("the prompt is empty")
-        return
-    for message in problem.prompt:
-        if not (isinstance(message, dict) and all(isinstance(message.get(key), str) for key in ("role", "content"))):
-            raise ValueError("the prompt is a list, but not of messages with role and content")
-    if not problem.prompt or problem.prompt[-1]["role"] != "user":
-        raise ValueError("the messages of the prompt must end with a user turn")
 
 
 def _flags(value: Any, name: str) -> tuple[bool, ...]:

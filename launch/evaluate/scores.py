@@ -22,7 +22,8 @@ from launch.composition import compose
 from launch.evaluate.rows import STEP_END
 from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
-from rewards.files.responses import records
+from rewards.files.fields import metadata_of
+from rewards.files.responses import READ, VERDICTS, records
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
 
@@ -98,7 +99,7 @@ def score(
     entry: Entry, reward: Reward, groups: Sequence[Group], name: str, folder: Path, batch: int, console: Console
 ) -> list[list[Score]]:
     """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
-    from launch.score import resume, score_file  # Ray takes a second to import
+    from launch.score import resume, score_file, usable  # Ray takes a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{name}.input"
@@ -107,23 +108,12 @@ def score(
     )
     output = folder / f"{name}.jsonl"
     done, tally = resume(output, {"input": str(source), "reward": entry.node})
-    _check_kept(output, groups)
     if done < len(groups):
         total = sum(len(group.responses) for group in groups)
         console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
-        score_file(reward, source, output, done, batch, total, tally, console)
+        score_file(reward, usable(source), output, done, batch, total, tally, console)
     source.unlink()
     return [[score_from_json(one) for one in record["scores"]] for record in records(output)]
-
-
-def _check_kept(output: Path, groups: Sequence[Group]) -> None:
-    """Raise ValueError where scores that were kept are of other responses: another n or seed chooses others."""
-    if not output.exists():
-        return
-    for number, record in enumerate(records(output), start=1):
-        expected = json.loads(json.dumps(_record(groups[number - 1]))) if number <= len(groups) else None
-        if expected is None or any(record[key] != expected[key] for key in ("prompt", "answers")):
-            raise ValueError(f"{output} holds scores of other responses (row {number}): delete it to score these")
 
 
 def has_steps(scores: Sequence[Sequence[Score]]) -> bool:
@@ -177,6 +167,7 @@ def winner(scores: Sequence[Score]) -> int | None:
 
 def _record(group: Group) -> dict[str, Any]:
     record: dict[str, Any] = {
+        **metadata_of(group.problem.metadata, READ | VERDICTS),
         "id": group.problem.id,
         "prompt": group.problem.prompt,
         "answers": [response.text for response in group.responses],

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rewards.builder import ConfigurationError
+from rewards.files.digests import file_digest
 from rewards.training import armorm_fit
 
 MARK = "embedded_from.json"
@@ -53,12 +54,6 @@ def mark_states(folder: Path, wanted: Mapping[str, str | int]) -> None:
     """Make the folder, and write down whose states it holds."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's contents, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _files_digest(folder: Path) -> str:

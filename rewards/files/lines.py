@@ -1,106 +1,129 @@
-"""The JSON values of a file, each with the line it stands on; what is no value that can be used comes with the reason.
+"""The rows of a file as values, each with its place; what cannot be used comes with the reason.
 
-A file is JSONL, or one JSON list. Beyond JSON's grammar a value must be fit for everything after it: no half of a
-character pair (a cut emoji, which no UTF-8 file can hold), no integer that Python refuses to convert, no nesting that
-exhausts the stack.
+| a file                                                  | place of a row                |
+|---------------------------------------------------------|-------------------------------|
+| JSONL: one JSON value per line                          | its line, from 1              |
+| one JSON list                                           | the line where it begins      |
+| parquet                                                 | its number, from 1            |
+| a folder, written by `save_to_disk` of Hugging Face's   | its number, from 1            |
+| `datasets`                                              |                               |
+
+JSONL and lists may be compressed by gzip and begin with a byte order mark. The content decides, not the name.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import gzip
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-SHOWN_CHARACTERS = 2000
-MOST_LEVELS = 100
-"""Levels of lists and objects in a row: published rows have six at most; the stack has some hundreds."""
+from rewards.files.listed import SHOWN_CHARACTERS, is_list, items
+from rewards.files.tables import dataset_rows, is_dataset, parquet_rows, splits_of
+from rewards.files.values import json_value
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TOO_LONG = object()
+MOST_BYTES = 64 * 2**20
+"""Of one line: a longer one is skipped, since it would have to be held in memory whole."""
+
+_GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A value and its line; or the `fault` for which it cannot be used, and the beginning of its text as `value`."""
+    """A value and its place; or the `fault` for which it cannot be used, and the beginning of its text as `value`."""
 
     number: int
     value: Any
     fault: str | None = None
 
 
+def check_file(path: str | Path, key: str) -> Path:
+    """The path, with `~` expanded. Raises FileNotFoundError, naming `key`, where there is nothing to read rows from."""
+    found = Path(path).expanduser()
+    if found.is_file() or is_dataset(found):
+        return found
+    if splits := splits_of(found):
+        raise FileNotFoundError(f"{key}: {path} holds several splits: choose one, as {found / splits[0]}")
+    if found.is_dir():
+        raise FileNotFoundError(f"{key}: {path} is a folder, but not a data set that was written by save_to_disk")
+    raise FileNotFoundError(f"{key} {path}: there is no such file")
+
+
+def unit_of(path: Path) -> str:
+    """What the place of a row in this file counts: "line", or "row" in a table."""
+    return "row" if path.is_dir() or (path.is_file() and _first_bytes(path) == _PARQUET) else "line"
+
+
 def lines_of(path: Path) -> Iterator[Line]:
-    """Every value of a JSONL file, or of a file that holds one JSON list. Raises OSError only."""
+    """Every row of a file (see the table above). Raises OSError, and ValueError for a table that cannot be opened."""
+    if path.is_dir():
+        yield from (Line(*row) for row in dataset_rows(path))
+    elif _first_bytes(path) == _PARQUET:
+        yield from (Line(*row) for row in parquet_rows(path))
+    else:
+        yield from _text_lines(path)
+
+
+def _text_lines(path: Path) -> Iterator[Line]:
+    number = 0
+    with _opened(path) as file:
+        try:
+            if _begins_list(file):
+                # Bytes that are not UTF-8 become lone surrogates, which condemn their item and no other.
+                text = file.read().removeprefix(_BOM).decode("utf-8", errors="surrogateescape")
+                if is_list(text):
+                    yield from (Line(*item) for item in items(text))
+                    return
+                file.seek(0)
+            for number, raw in enumerate(_raw_lines(file), start=1):
+                if number == 1:
+                    raw = raw.removeprefix(_BOM)
+                if raw.strip():
+                    yield _line(number, raw)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            yield Line(number + 1, "", f"the compressed file is damaged from here on ({error}): the rest is left out")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     with path.open("rb") as file:
-        first = file.read(1)
-        while first.isspace():
-            first = file.read(1)
+        if _first_bytes(path)[:2] == _GZIP:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield unpacked  # type: ignore[misc]
+        else:
+            yield file
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
+def _begins_list(file: BinaryIO) -> bool:
+    if file.read(len(_BOM)) != _BOM:
         file.seek(0)
-        if first == b"[":
-            # Bytes that are not UTF-8 become lone surrogates, which condemn the item they stand in and no other.
-            yield from _listed(file.read().decode("utf-8", errors="surrogateescape"))
-            return
-        for number, raw in enumerate(file, start=1):
-            if raw.strip():
-                yield _line(number, raw)
+    first = file.read(1)
+    while first.isspace():
+        first = file.read(1)
+    file.seek(0)
+    return first == b"["
 
 
-def json_value(text: str) -> Any:
-    """The JSON value that a text holds. Raises ValueError, with the reason in a few words, where it cannot be used."""
-    try:
-        value = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise ValueError(f"nested more than {MOST_LEVELS} levels deep") from error
-    check_value(value)
-    return value
-
-
-def check_value(value: Any) -> None:
-    """Raise ValueError for what would break whatever comes after the reader, naming the field it stands in."""
-    fields = value.items() if isinstance(value, dict) else [("", value)]
-    for name, content in fields:
-        place = f"{name}: " if name and not _SURROGATE.search(name) else ""
-        _check(name, place)
-        _check(content, place)
-
-
-def _check(value: Any, place: str) -> None:
-    level, values = 0, [value]
-    while values:
-        level += 1
-        if level > MOST_LEVELS:
-            raise ValueError(f"{place}nested more than {MOST_LEVELS} levels deep")
-        inner: list[Any] = []
-        for one in values:
-            if isinstance(one, str):
-                if found := _SURROGATE.search(one):
-                    raise ValueError(f"{place}half a character (\\u{ord(found[0]):04x}, a cut emoji) in a text")
-            elif isinstance(one, list):
-                inner += one
-            elif isinstance(one, dict):
-                inner += one
-                inner += one.values()
-            elif one is _TOO_LONG:
-                raise ValueError(f"{place}an integer has too many digits")
-        values = inner
-
-
-def _integer(digits: str) -> Any:
-    """The integer; a mark where it has more digits than Python converts (sys.set_int_max_str_digits)."""
-    try:
-        return int(digits)
-    except ValueError:
-        return _TOO_LONG
-
-
-_DECODER = json.JSONDecoder(parse_int=_integer)
+def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines as bytes; of one that is too long a little more than MOST_BYTES, which tells it from the others."""
+    while raw := file.readline(MOST_BYTES + 1):
+        rest = raw
+        while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MOST_BYTES + 1)
+        yield raw
 
 
 def _line(number: int, raw: bytes) -> Line:
+    if len(raw) > MOST_BYTES:
+        return Line(number, repr(raw[:SHOWN_CHARACTERS]), f"longer than {MOST_BYTES // 2**20} MiB")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -109,29 +132,3 @@ def _line(number: int, raw: bytes) -> Line:
         return Line(number, json_value(text))
     except ValueError as error:
         return Line(number, text[:SHOWN_CHARACTERS].rstrip("\n"), str(error))
-
-
-def _listed(text: str) -> Iterator[Line]:
-    """The items of one JSON list, each with its line. What follows an item that is no JSON is lost, and said so."""
-    place, line, counted = text.index("[") + 1, 1, 0
-    while True:
-        while place < len(text) and (text[place].isspace() or text[place] == ","):
-            place += 1
-        line, counted = line + text.count("\n", counted, place), place
-        if place >= len(text) or text[place] == "]":
-            return
-        shown = text[place : place + SHOWN_CHARACTERS]
-        try:
-            item, end = _DECODER.raw_decode(text, place)
-        except (json.JSONDecodeError, RecursionError) as error:
-            why = error.msg if isinstance(error, json.JSONDecodeError) else f"more than {MOST_LEVELS} levels"
-            yield Line(line, shown, f"not valid JSON from here on ({why}): the rest of the file is left out")
-            return
-        try:
-            if _SURROGATE.search(text, place, end):
-                raise ValueError("not valid UTF-8")
-            check_value(item)
-            yield Line(line, item)
-        except ValueError as error:
-            yield Line(line, shown[: end - place], str(error))
-        place = end

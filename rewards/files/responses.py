@@ -3,6 +3,7 @@
 A record is a JSON object with the problem (`problem`, `prompt` or `question`), its responses (`responses` or `answers`,
 a list; or `response`, a text; or `steps`, one response in pieces, joined by blank lines) and perhaps the reference
 `answer` and an `id`. RLHFlow's best-of-N files (`prompt`, `answers`, `label`) and ProcessBench's are of this kind.
+A field that is null counts as absent. Fields besides these become the problem's metadata.
 """
 
 from __future__ import annotations
@@ -11,17 +12,24 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rewards.conversation import text_of
+from rewards.files.fields import answer_of, id_of, metadata_of, prompt_of
 from rewards.files.lines import lines_of
 from rewards.types import Group, Problem, Response
 
 PROBLEM = ("problem", "prompt", "question")
 SEVERAL = ("responses", "answers")
+READ = frozenset({*PROBLEM, *SEVERAL, "response", "steps", "answer", "id"})
+"""The fields that a record is made of."""
+
+VERDICTS = frozenset({"label", "labels", "step_labels", "scores"})
+"""Fields that say something of the responses: no metadata of the problem."""
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """Every record of a JSONL file, or of a JSON file that holds one list.
+    """Every record of a file that a command of ours has written.
 
-    Raises ValueError, with the line number, for a line that is no JSON object, or none that can be used.
+    Raises ValueError, with the line number, for a line that is not a JSON object, or not one that can be used.
     """
     for line in lines_of(path):
         if line.fault is not None:
@@ -31,35 +39,32 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
         yield line.value
 
 
-def groups(path: Path) -> Iterator[tuple[dict[str, Any], Group]]:
-    """Every record with its group. Raises ValueError, with the record's number, for one that lacks something."""
-    for number, record in enumerate(records(path), start=1):
-        try:
-            yield record, group_of(record, number)
-        except ValueError as error:
-            raise ValueError(f"{path}, record {number}: {error}") from error
-
-
 def group_of(record: Mapping[str, Any], number: int) -> Group:
     """The problem and responses of a record. Raises ValueError for one that lacks them or has them in another type."""
     prompt = _first(record, PROBLEM)
-    if isinstance(prompt, list):
-        prompt = tuple(prompt)
-    if not prompt or not isinstance(prompt, str | tuple):
+    if prompt is None:
         raise ValueError(f"there is no problem: give it as {', '.join(PROBLEM)}")
-    answer = record.get("answer")
-    problem = Problem(str(record.get("id", number)), prompt, None if answer is None else str(answer))
-    texts = _texts(record)
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("every response must be a text")
-    return Group(problem, tuple(Response(text) for text in texts))
+    problem = Problem(
+        id_of(record, number),
+        prompt_of(prompt),
+        answer_of(record.get("answer")),
+        metadata_of(record, READ | VERDICTS),
+    )
+    return Group(problem, tuple(Response(_response(text, place)) for place, text in enumerate(_texts(record))))
+
+
+def _response(value: Any, place: int) -> str:
+    try:
+        return text_of(value)
+    except ValueError as error:
+        raise ValueError(f"every response must be a text: response {place} is not") from error
 
 
 def _texts(record: Mapping[str, Any]) -> list[Any]:
     several = _first(record, SEVERAL)
     if isinstance(several, list):
         return several
-    if "response" in record:
+    if record.get("response") is not None:
         return [record["response"]]
     if isinstance(record.get("steps"), list) and all(isinstance(step, str) for step in record["steps"]):
         return ["\n\n".join(record["steps"])]
@@ -67,4 +72,4 @@ def _texts(record: Mapping[str, Any]) -> list[Any]:
 
 
 def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((record[name] for name in names if name in record), None)
+    return next((record[name] for name in names if record.get(name) is not None), None)

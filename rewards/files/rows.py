@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from rewards.files.lines import lines_of
+from rewards.files.fields import kind_of, with_fields
+from rewards.files.lines import lines_of, unit_of
 
 Row = TypeVar("Row")
 REASON_CHARACTERS = 300
@@ -17,18 +18,27 @@ REASON_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that could not be used: where it stands, why, and what it holds."""
+    """A row that could not be used: its line (in a table its number), why, and what it holds."""
 
     line: int
     reason: str
     row: Any
 
 
+@dataclass(frozen=True)
+class Parsed(Generic[Row]):
+    """A row that can be used: its line (in a table its number), the object in the file, and what was made of it."""
+
+    line: int
+    record: dict[str, Any]
+    row: Row
+
+
 @dataclass
 class Rows(Generic[Row]):
     """The rows of a file that can be used, those that cannot, and fields that nothing reads, by name.
 
-    `unknown_first` holds the first line that such a field stands in.
+    `unknown_first` holds the first line with such a field. `unit` is what a row's place counts: "line" or "row".
     """
 
     path: Path
@@ -36,50 +46,89 @@ class Rows(Generic[Row]):
     rejects: list[Reject] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     unknown_first: dict[str, int] = field(default_factory=dict)
+    unit: str = "line"
 
-    def notes(self) -> Iterator[str]:
-        """What a person should know of the file, in plain lines."""
+    def first(self) -> str:
+        """`; the first, line N: why` of the rows that cannot be used, or that there are none."""
+        if not self.rejects:
+            return ": it is empty"
+        return f"; the first, {self.unit} {self.rejects[0].line}: {self.rejects[0].reason}"
+
+    def notes(self, kept_in: str = "rejects.jsonl") -> Iterator[str]:
+        """What a person should know of the file, in plain lines; the rows left out are in the file `kept_in`."""
         for reason, count in Counter(reject.reason for reject in self.rejects).most_common(5):
             first = next(reject.line for reject in self.rejects if reject.reason == reason)
             rows = f"{count} rows were" if count > 1 else "1 row was"
-            yield f"{rows} left out: {self.path}, line {first}{' (the first)' if count > 1 else ''}: {reason}"
+            yield f"{rows} left out: {self.path}, {self.unit} {first}{' (the first)' if count > 1 else ''}: {reason}"
         others = len({reject.reason for reject in self.rejects}) - 5
         if others > 0:
-            yield f"{others} more kinds of bad rows: see rejects.jsonl"
+            yield f"{others} more kinds of bad rows: see {kept_in}"
         if self.unknown:
             named = ", ".join(
-                f"{name} ({count} rows) first in line {self.unknown_first[name]}"
+                f"{name} ({count} rows) first in {self.unit} {self.unknown_first[name]}"
                 for name, count in self.unknown.most_common(8)
             )
             yield f"fields that nothing reads: {named}; in {self.path}"
 
 
-def read_rows(path: Path, parse: Callable[[Mapping[str, Any], int], Row], known: frozenset[str]) -> Rows[Row]:
-    """Every row of a JSONL file or a JSON list; `parse` makes a row of an object and its line, or raises ValueError."""
-    found: Rows[Row] = Rows(path)
+def parsed_rows(
+    path: Path, parse: Callable[[dict[str, Any], int], Row], fields: Mapping[str, str] | None = None
+) -> Iterator[Parsed[Row] | Reject]:
+    """Every row of a file, one at a time: what `parse` makes of an object and its line, or why it cannot be used.
+
+    `parse` raises ValueError with the reason. `fields` says which field of the file has a name that `parse` reads
+    (`rewards.files.fields.with_fields`). Raises OSError, and ValueError for a table that cannot be opened.
+    """
     for line in lines_of(path):
         if line.fault is not None:
-            found.rejects.append(Reject(line.number, line.fault, line.value))
+            yield Reject(line.number, line.fault, line.value)
             continue
         try:
             if not isinstance(line.value, dict):
-                raise ValueError(f"a row must be a JSON object, not {type(line.value).__name__}")
-            for name in (name for name in line.value if name not in known):
-                found.unknown[name] += 1
-                found.unknown_first.setdefault(name, line.number)
-            found.rows.append(parse(line.value, line.number))
+                raise ValueError(f"a row must be a JSON object, not {kind_of(line.value)}")
+            yield Parsed(line.number, line.value, parse(with_fields(line.value, fields or {}), line.number))
         except OverflowError:
-            found.rejects.append(Reject(line.number, "a number is too large", line.value))
+            yield Reject(line.number, "a number is too large", line.value)
         except ValueError as error:
-            found.rejects.append(Reject(line.number, str(error)[:REASON_CHARACTERS], line.value))
+            yield Reject(line.number, str(error)[:REASON_CHARACTERS], line.value)
+
+
+def read_rows(
+    path: Path,
+    parse: Callable[[dict[str, Any], int], Row],
+    known: Collection[str] | None,
+    fields: Mapping[str, str] | None = None,
+) -> Rows[Row]:
+    """Every row of a file, as `parsed_rows` gives them; fields besides those that are `known` (None: all) are counted.
+
+    Raises OSError, and ValueError for a table that cannot be opened.
+    """
+    found: Rows[Row] = Rows(path, unit=unit_of(path))
+    for one in parsed_rows(path, parse, fields):
+        record = one.record if isinstance(one, Parsed) else one.row
+        if known is not None and isinstance(record, dict):
+            for name in (name for name in record if name not in known and name not in (fields or {}).values()):
+                found.unknown[name] += 1
+                found.unknown_first.setdefault(name, one.line)
+        if isinstance(one, Parsed):
+            found.rows.append(one.row)
+        else:
+            found.rejects.append(one)
     return found
 
 
-def write_rejects(path: Path, found: Rows[Any]) -> None:
-    """The rows left out, a line each with its place and reason; no file where there are none."""
+def write_rejects(path: Path, *files: Rows[Any]) -> None:
+    """The rows left out of these files, one line each with place and reason; no file where there are none.
+
+    One that is there already is replaced, or taken away.
+    """
     path.unlink(missing_ok=True)
-    if found.rejects:
-        rows = ({"file": str(found.path), "line": r.line, "reason": r.reason, "row": r.row} for r in found.rejects)
+    rows = [
+        {"file": str(found.path), found.unit: reject.line, "reason": reject.reason, "row": reject.row}
+        for found in files
+        for reject in found.rejects
+    ]
+    if rows:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         # What UTF-8 cannot hold, half a character, is written as JSON's own escape.
         path.write_text(text, encoding="utf-8", errors="backslashreplace")

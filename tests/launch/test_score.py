@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_finished_file_is_left_as_it_is(source):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["reward.timeout_s=9"], "holds scores of another reward or input"),
+        (["reward.timeout_s=9"], "was made with another reward: delete the output"),
         (["reward=verfier"], "did you mean verifier"),
         (["reward.timeout=9"], "did you mean reward.timeout_s"),
         (["input=nowhere.jsonl"], "input nowhere.jsonl: there is no such file"),
@@ -96,6 +97,88 @@ def test_what_cannot_work_is_refused_in_one_line(source, capfd, words, message):
     assert errors.startswith("error: ")
     assert message in errors
     assert "\n" not in errors
+
+
+def test_rows_that_cannot_be_scored_cost_only_themselves(source, capfd):
+    lines = source.read_text().splitlines()
+    lines[1:1] = ['{"problem": "q"', '{"problem": "q", "response": "\\ud83d"}', '{"problem": "", "response": "a"}']
+    source.write_text("\n".join(lines))
+    assert score(source) == 0
+    assert len(written(source)) == 9
+    rejects = [json.loads(row) for row in (source.parent / "out.jsonl.rejects.jsonl").read_text().splitlines()]
+    assert [(row["file"], row["line"]) for row in rejects] == [(str(source), line) for line in (2, 3, 4)]
+    said = capfd.readouterr().out
+    assert f"1 row was left out: {source}, line 3: response: half a character" in said
+
+
+def test_a_file_without_a_usable_row_is_refused_with_the_first_reason(source, capfd):
+    source.write_text('\n{"problem": "q"}\n')
+    assert score(source) == 2
+    assert "has no row that can be scored; the first, line 2: there are no responses" in capfd.readouterr().err
+
+
+def test_fields_may_be_elsewhere_in_the_row(source):
+    source.write_text(json.dumps({"extra": {"q": "What is 1?"}, "samples": ["The answer is: 1"], "gold": 1}) + "\n")
+    assert score(source, "fields={problem: extra.q, responses: samples, answer: gold}") == 0
+    [row] = written(source)
+    assert row["scores"][0]["value"] == 1.0
+    assert row["extra"] == {"q": "What is 1?"}
+
+
+def changed_record(rows):
+    rows[1]["responses"][0] = "The answer is: 5"
+
+
+def record_before(rows):
+    rows.insert(0, {"problem": "new", "responses": ["a"], "answer": "1"})
+
+
+def record_gone(rows):
+    del rows[2:]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (changed_record, "line 2 of input"),
+        (record_before, "line 1 of input"),
+        (record_gone, "no longer has row 3 of output"),
+    ],
+)
+def test_scores_of_records_that_changed_since_are_not_kept(source, capfd, change, message):
+    assert score(source) == 0
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    change(rows)
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = written(source)
+    assert score(source) == 2
+    error = capfd.readouterr().err
+    assert message in error and "delete the output to score everything anew" in error
+    assert written(source) == before
+
+
+def test_records_added_at_the_end_are_scored_and_the_others_stay(source):
+    assert score(source) == 0
+    with source.open("a") as file:
+        file.write(json.dumps({"problem": "more", "responses": ["The answer is: 1"], "answer": "1"}) + "\n")
+    before = written(source)
+    assert score(source) == 0
+    assert written(source)[:-1] == before and written(source)[-1]["problem"] == "more"
+
+
+def test_a_model_that_was_replaced_in_its_folder_is_noticed(source, capfd, tmp_path):
+    model = tmp_path / "prm"
+    shutil.copytree("rl/tasks/arithmetic/models/prm", model)
+    words = ("reward=prm", f"reward.model={model}")
+    assert score(source, *words) == 0
+    assert score(source, *words) == 0
+    weights = model / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # same name, same size
+    weights.write_bytes(content)
+    capfd.readouterr()
+    assert score(source, *words) == 2
+    assert "was made with other contents of reward.model: delete the output" in capfd.readouterr().err
 
 
 @pytest.mark.e2e

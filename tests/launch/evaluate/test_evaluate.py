@@ -157,4 +157,4 @@ def test_scores_of_other_responses_are_never_taken_for_these(solutions, capfd):
     solutions.write_text("\n".join([*rows[:4], short, *rows[4:]]) + "\n")
     assert evaluate(solutions, f'rewards=["{reward("Longest")}"]') == 0
     assert evaluate(solutions, f'rewards=["{reward("Longest")}"]', "n=[1]") == 1
-    assert "longest.jsonl holds scores of other responses (row 5): delete it" in capfd.readouterr().out
+    assert "is not what was scored as row 5 of output" in capfd.readouterr().out

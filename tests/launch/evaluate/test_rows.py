@@ -31,7 +31,7 @@ def test_both_names_of_the_labels_are_read(tmp_path, name):
     ("row", "reason"),
     [
         ("{broken", "not valid JSON (Expecting property name enclosed in double quotes)"),
-        ([1, 2], "a row must be a JSON object, not list"),
+        ([1, 2], "a row must be a JSON object, not a list"),
         (GOOD | {"label": [1]}, "2 answers but 1 labels"),
         (GOOD | {"label": [1, 2]}, "label must be a list of 0 and 1"),
         (GOOD | {"label": ["1", "0"]}, "label must be a list of 0 and 1"),
@@ -63,7 +63,7 @@ def test_a_bad_row_is_set_aside_with_its_line_and_reason(tmp_path, row, reason):
         (SOLUTION | {"label": 2}, "label must be the index of a step or -1, not 2 (the solution has 2 steps)"),
         (SOLUTION | {"label": True}, "label must be the index of a step or -1, not True"),
         ({"problem": "?", "steps": ["a"]}, "label must be the index of a step or -1, not None"),
-        (SOLUTION | {"problem": ""}, "there is no problem"),
+        (SOLUTION | {"problem": ""}, "the problem is empty"),
         (SOLUTION | {"steps": ["a\ue000\nb", "c"]}, "U+E000"),
     ],
 )
@@ -80,7 +80,7 @@ def test_a_bad_solution_in_steps_is_set_aside(tmp_path, row, reason):
         (PAIR | {"chosen": 3}, "chosen must be a text"),
         ({"prompt": "hi", "chosen": "a", "subset": "s"}, "rejected must be a text"),
         (PAIR | {"prompt": None}, "the prompt is empty"),
-        (PAIR | {"prompt": 5}, "the prompt must be a text or messages, not int"),
+        (PAIR | {"prompt": 5}, "the prompt must be text or messages, not a number"),
     ],
 )
 def test_a_bad_pair_is_set_aside(tmp_path, row, reason):

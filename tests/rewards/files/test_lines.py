@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def test_nesting_that_exhausts_the_stack_is_a_fault_of_its_line(tmp_path):
     deep = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     lines = list(lines_of(written(tmp_path, f"{deep}\n{json.dumps(GOOD)}\n")))
     assert [line.fault for line in lines] == ["nested more than 100 levels deep", None]
-    [line] = lines_of(written(tmp_path, f"[{deep}]"))
-    assert "more than 100 levels): the rest of the file is left out" in line.fault
+    lines = list(lines_of(written(tmp_path, f"[{deep}, {json.dumps(GOOD)}]")))
+    assert [line.fault for line in lines] == ["nested more than 100 levels deep", None]
 
 
 def test_whole_characters_written_as_two_escapes_are_sound():
@@ -64,3 +65,75 @@ def test_bytes_that_are_not_utf8_condemn_their_row_only(tmp_path, form):
     file.write_bytes(form % (b'{"prompt": "caf\xe9"}', json.dumps(GOOD).encode()))
     lines = list(lines_of(file))
     assert [line.fault for line in lines] == ["not valid UTF-8", None]
+
+
+def faults(file: Path) -> list[tuple[int, str | None]]:
+    return [(line.number, line.fault) for line in lines_of(file)]
+
+
+@pytest.mark.parametrize("first", ["[1, 2]", '[{"prompt": "x"}]', "[" * 5000 + "]" * 5000])
+def test_a_line_that_is_a_list_does_not_make_the_file_one(tmp_path, first):
+    lines = list(lines_of(written(tmp_path, f"{first}\n" + f"{json.dumps(GOOD)}\n" * 2)))
+    assert [line.number for line in lines] == [1, 2, 3]
+    assert [line.value for line in lines[1:]] == [GOOD, GOOD]
+
+
+@pytest.mark.parametrize(
+    "broken", ['{"prompt": }', '{"prompt": "x"', '{"prompt": "x}', '{"prompt": [}', '{"prompt": tru}', "{oops}"]
+)
+@pytest.mark.parametrize("form", ["[%s]", "[\n%s\n]", "[\n  %s\n]"])
+def test_a_broken_item_costs_no_other_item_of_its_list(tmp_path, broken, form):
+    between = ", " if form == "[%s]" else ",\n" + form[2:-4]
+    file = written(tmp_path, form % between.join([json.dumps(GOOD), broken, json.dumps(GOOD), json.dumps(GOOD)]))
+    lines = list(lines_of(file))
+    if form == "[%s]" and broken == '{"prompt": "x}':  # where its text ends, nobody can tell
+        assert lines[0].value == GOOD and "not valid JSON" in lines[1].fault
+        return
+    assert [line.value for line in lines if line.fault is None] == [GOOD] * 3
+    assert sum(line.fault is not None for line in lines) == 1
+
+
+def test_a_list_that_is_cut_short_says_so_and_so_does_text_after_one(tmp_path):
+    assert faults(written(tmp_path, "[1,\n2")) == [
+        (1, None),
+        (2, None),
+        (2, "the list has no end: the file may be cut short"),
+    ]
+    assert faults(written(tmp_path, "[1,\n2]\n3"))[-1] == (2, "text after the end of the list, which is left out")
+
+
+@pytest.mark.parametrize("row", ['{"a": 1, "a": 2}', '{"x": [{"a": 1, "a": 1}]}'])
+def test_a_key_that_is_given_twice_is_a_fault(tmp_path, row):
+    [line] = lines_of(written(tmp_path, row))
+    assert "the key 'a' is given twice" in line.fault
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity"])
+def test_a_number_beyond_all_floats_is_a_fault(tmp_path, number):
+    [line] = lines_of(written(tmp_path, f'{{"label": {number}}}'))
+    assert line.fault == "label: a number is too large"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("form", ["%s\r\n%s\r\n", "[%s,\r\n%s]"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_byte_order_marks_line_ends_of_windows_and_gzip_are_read(tmp_path, packed, form, mark):
+    content = mark + (form % (json.dumps(GOOD), json.dumps(GOOD))).encode()
+    file = tmp_path / "rows.any"
+    file.write_bytes(gzip.compress(content) if packed else content)
+    assert [(line.number, line.value, line.fault) for line in lines_of(file)] == [(1, GOOD, None), (2, GOOD, None)]
+
+
+def test_a_gzip_file_that_is_cut_short_keeps_what_comes_before(tmp_path):
+    file = tmp_path / "rows.jsonl.gz"
+    rows = "".join(json.dumps(GOOD | {"n": str(hash(n))}) + "\n" for n in range(20_000))
+    file.write_bytes(gzip.compress(rows.encode())[:-2000])
+    *good, last = lines_of(file)
+    assert good and all(line.fault is None for line in good)
+    assert "the compressed file is damaged from here on" in last.fault
+
+
+def test_a_line_that_is_too_long_costs_only_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr("rewards.files.lines.MOST_BYTES", 2**20)
+    file = written(tmp_path, f'{json.dumps(GOOD)}\n{{"x": "{"y" * 5 * 2**20}"}}\n{json.dumps(GOOD)}\n')
+    assert faults(file) == [(1, None), (2, "longer than 1 MiB"), (3, None)]

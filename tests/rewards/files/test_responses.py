@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from rewards.files.responses import group_of, groups, records
+from rewards.files.responses import group_of, records
 
 
 @pytest.mark.parametrize(
@@ -32,17 +30,39 @@ def test_a_prompt_may_be_chat_messages():
     ("record", "message"),
     [
         ({"responses": ["a"]}, "there is no problem"),
-        ({"problem": "", "responses": ["a"]}, "there is no problem"),
+        ({"problem": None, "responses": ["a"]}, "there is no problem"),
+        ({"problem": " ", "responses": ["a"]}, "the prompt is empty"),
+        ({"problem": 5, "responses": ["a"]}, "the prompt must be text or messages, not a number"),
+        ({"problem": [{"role": "assistant", "content": "q"}], "responses": ["a"]}, "must end with a user turn"),
         ({"problem": "q"}, "there are no responses"),
         ({"problem": "q", "responses": "a"}, "there are no responses"),
-        ({"problem": "q", "responses": [1]}, "every response must be a text"),
+        ({"problem": "q", "responses": ["a", 1]}, "response 1 is not"),
+        ({"problem": "q", "responses": ["a"], "answer": True}, "answer must be text or a number, not a boolean"),
+        ({"problem": "q", "responses": ["a"], "answer": ["1"]}, "answer must be text or a number, not a list"),
+        ({"problem": "q", "responses": ["a"], "answer": float("nan")}, "answer is not a finite number"),
+        ({"problem": "q", "responses": ["a"], "id": {}}, "id must be text or a number, not an object"),
     ],
 )
-def test_a_record_that_lacks_something_is_named_by_its_number(tmp_path, record, message):
-    file = tmp_path / "in.jsonl"
-    file.write_text('{"problem": "q", "responses": []}\n' + json.dumps(record))
-    with pytest.raises(ValueError, match=f"record 2: {message}"):
-        list(groups(file))
+def test_a_record_that_lacks_something_says_what(record, message):
+    with pytest.raises(ValueError, match=message):
+        group_of(record, 1)
+
+
+def test_other_fields_are_metadata_and_what_judges_responses_is_not():
+    record = {"problem": "q", "responses": ["a"], "label": [1], "scores": [], "level": 3, "extra": {"x": float("nan")}}
+    assert group_of(record, 1).problem.metadata == {"level": 3, "extra": {"x": None}}
+
+
+def test_content_parts_are_texts():
+    parts = [{"type": "text", "text": "1 + "}, {"type": "text", "text": "1"}]
+    for prompt in (parts, [{"role": "user", "content": parts}]):
+        assert group_of({"prompt": prompt, "responses": [parts]}, 1).problem.text == "1 + 1"
+    assert group_of({"prompt": "q", "responses": [parts]}, 1).responses[0].text == "1 + 1"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0.00002, "0.00002"), (12, "12"), (1.5, "1.5"), (1e21, "1" + "0" * 21)])
+def test_a_number_as_answer_is_written_without_an_exponent(number, text):
+    assert group_of({"problem": "q", "responses": [], "answer": number}, 1).problem.answer == text
 
 
 @pytest.mark.parametrize(("text", "line"), [('{"a": 1}\n\n{"a": \n', 3), ('[{"a": 1},\n {"a"]', 2), ("{}\n4", 2)])
@@ -51,13 +71,6 @@ def test_a_broken_line_is_named_by_its_number(tmp_path, text, line):
     file.write_text(text)
     with pytest.raises(ValueError, match=f"line {line}"):
         list(records(file))
-
-
-def test_a_line_that_would_break_a_tokenizer_is_named_before_anything_is_scored(tmp_path):
-    file = tmp_path / "in.jsonl"
-    file.write_text('{"problem": "q", "response": "a"}\n{"problem": "q", "response": "\\ud83d"}\n')
-    with pytest.raises(ValueError, match="line 2: response: half a character"):
-        list(groups(file))
 
 
 def test_a_json_list_is_read_as_well_as_lines(tmp_path):
