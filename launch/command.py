@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from launch.composition import compose, parse_words, register_resolvers
+from launch.composition import compose
 from launch.configuration import plain
 from launch.output import quiet
+from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.stopping import exit_code, heed_termination, told_by
 
@@ -43,7 +44,6 @@ def checked_first(
     """
     words = list(sys.argv[1:] if words is None else words)
     heed_termination()
-    register_resolvers()
     try:
         args = parse_words(words)
         if args.help:

@@ -11,19 +11,18 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.console import Console
 
 from launch import configuration, resume
-from launch.composition import CONFIG_PACKAGE, compose, parse_words, register_resolvers
+from launch.composition import Composed, compose, show
 from launch.output import quiet
 from launch.plan.plan import plan
 from launch.terminal import make_display
+from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.checkpoint import latest, update_of
 from rl.run_folder import RunFolder, require_unused
@@ -41,36 +40,44 @@ def main(words: Sequence[str] | None = None) -> int:
         return exit_code(error)
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A run that can start: what was asked, its resolved configuration and settings, and what a person should know."""
+
+    overrides: tuple[str, ...]
+    choices: Mapping[str, str | None]
+    config: dict[str, Any]
+    settings: RunSettings
+    notes: list[str]
+
+
 def check_and_run(words: Sequence[str]) -> int:
-    """All runs that `words` ask for are checked before the first one begins."""
-    register_resolvers()
+    """Compose and check every run that `words` ask for, once, before the first one begins; then run them in turn."""
     try:
         args = parse_words(words)
-        if args.cfg:
-            compose(words)
-        elif not (args.help or args.hydra_help or args.info or args.shell_completion):
-            # What libraries print while they are imported; our own findings come as exceptions.
-            with quiet(Path(os.devnull)):
-                check_all(words)
+        if args.shows:
+            if args.cfg:
+                compose(words)  # says in one line what is wrong with it
+            show(words, args)
+            return 0
+        # What libraries print while they are imported; our own findings come as exceptions.
+        with quiet(Path(os.devnull)):
+            runs = check_all(words)
     except ConfigurationError as error:
         return refused(error)
     codes: list[int] = []
-
-    def job(config: DictConfig) -> None:
-        if codes and codes[-1] in STOPPED:  # Hydra would go on with the next run of the sweep
-            print(f"not started, since the run before was stopped: {' '.join(HydraConfig.get().overrides.task)}")
-            return
-        hydra_config = HydraConfig.get()
-        codes.append(run(config, hydra_config.runtime.choices, hydra_config.overrides.task, words))
-
-    # Hydra reads sys.argv, and wants its flags before the overrides.
-    sys.argv = [sys.argv[0], *(word for word in words if word not in args.overrides), *args.overrides]
-    hydra.main(version_base="1.3", config_path=CONFIG_PACKAGE, config_name="train")(job)()
+    for number, one in enumerate(runs, start=1):
+        if codes and codes[-1] in STOPPED:
+            print(f"not started, since the run before was stopped: {' '.join(one.overrides)}")
+            continue
+        if len(runs) > 1:
+            print(f"run {number} of {len(runs)}: {' '.join(one.overrides)}")
+        codes.append(run(one, words))
     return max(codes, default=0)
 
 
-def check_all(words: Sequence[str]) -> None:
-    """Compose and check the run, or every run of the sweep. Raises ConfigurationError."""
+def check_all(words: Sequence[str]) -> list[Checked]:
+    """The run, or every run of the sweep, composed and checked. Raises ConfigurationError."""
     runs = compose(words)
     folders = [run.config.get("run_dir") for run in runs]
     if len(runs) > 1 and any(folders):
@@ -78,39 +85,39 @@ def check_all(words: Sequence[str]) -> None:
             f"run_dir={folders[0]}: the {len(runs)} runs of a sweep cannot share a folder; leave it out"
         )
     if len(runs) > 1 and any(run.config.get("resume") for run in runs):
-        raise ConfigurationError("resume: one run at a time goes on; leave -m out")
+        raise ConfigurationError("resume takes one run at a time: drop -m")
+    found = []
     for number, run in enumerate(runs, start=1):
         try:
-            checked(configuration.plain(run.config), run.choices, run.overrides)
+            found.append(checked(run))
         except ConfigurationError as error:
             place = f"run {number} of {len(runs)} ({' '.join(run.overrides)}): " if len(runs) > 1 else ""
             raise ConfigurationError(f"{place}{error}") from error
+    return found
 
 
-def checked(
-    config: Mapping[str, Any], choices: Mapping[str, str | None], overrides: Sequence[str]
-) -> tuple[dict[str, Any], RunSettings, list[str]]:
-    """The configuration to run, its settings, and what a person should know of them (of a dry run: what is absent too).
+def checked(composed: Composed) -> Checked:
+    """One run, checked; the notes of a dry run say what is absent on this machine too.
 
     Raises ConfigurationError for what cannot work, a run that cannot be resumed included.
     """
-    config = resume.configuration_of(config, overrides)
+    config = resume.configuration_of(configuration.plain(composed.config), composed.overrides)
     absent: list[str] = []
-    settings = configuration.check(config, {} if config["resume"] else choices, absent if config["dry_run"] else None)
-    notes = absent
-    notes += resume.notes_on(settings, Path(config["resume"])) if config["resume"] else []
-    return config, settings, [*notes, *configuration.warnings(settings)]
+    resumed, choices = config["resume"], composed.choices
+    settings = configuration.check(config, {} if resumed else choices, absent if config["dry_run"] else None)
+    notes = absent + (resume.notes_on(settings, Path(resumed)) if resumed else [])
+    return Checked(composed.overrides, choices, config, settings, [*notes, *configuration.warnings(settings)])
 
 
-def run(config: DictConfig, choices: Mapping[str, str | None], overrides: Sequence[str], words: Sequence[str]) -> int:
-    """One run from its composed configuration. Returns the exit code."""
+def run(checked: Checked, words: Sequence[str]) -> int:
+    """One run that was checked. Returns the exit code."""
+    config, settings, notes = checked.config, checked.settings, checked.notes
+    resumed = bool(config["resume"])
     try:
-        resolved, settings, notes = checked(configuration.plain(config), choices, overrides)
-        resumed = bool(resolved["resume"])
-        path = folder_of(resolved, choices)
+        path = folder_of(config, checked.choices)
         if not resumed:
             require_unused(path)
-        if resolved["dry_run"]:
+        if config["dry_run"]:
             Console().print(plan(settings, str(path), notes))
             return 0
         folder = RunFolder(path, settings.logger, resume=resumed)
@@ -120,8 +127,8 @@ def run(config: DictConfig, choices: Mapping[str, str | None], overrides: Sequen
     if resumed:
         folder.describe_resumption(command, notes)
     else:
-        folder.describe({**resolved, "run_dir": str(path)}, command)
-    return train(settings, folder, f"resumed: {path.name}" if resumed else title_of(choices), notes)
+        folder.describe({**config, "run_dir": str(path)}, command)
+    return train(settings, folder, f"resumed: {path.name}" if resumed else title_of(checked.choices), notes)
 
 
 def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[str]) -> int:

@@ -49,10 +49,11 @@ def test_a_key_of_the_row_that_a_sweep_of_experiments_chooses_is_known():
     words = ["-m", "experiment=reward_matrix", "algorithm=dpo", "seed=1"]
     runs = compose([*words, "experiment/row=orm", "reward.model=mine"])
     assert [run.config.reward.model for run in runs] == ["mine"]
-    runs = compose([*words, "experiment/row=orm,prm", "++reward.model=mine"])
-    assert [run.config.reward.model for run in runs] == ["mine", "mine"]
-    with pytest.raises(ConfigurationError, match=r"\+\+reward.model=FOLDER"):
-        compose([*words, "experiment/row=orm,prm", "reward.model=mine"])
+    for key in ("reward.model", "++reward.model"):
+        runs = compose([*words, "experiment/row=orm,prm", f"{key}=mine"])
+        assert [run.config.reward.model for run in runs] == ["mine", "mine"]
+    with pytest.raises(ConfigurationError, match=r"there is no key reward\.model"):
+        compose([*words, "experiment/row=orm,verifier", "reward.model=mine"])
     with pytest.raises(ConfigurationError, match=r"did you mean reward.model\?"):
         compose([*words, "experiment/row=orm", "reward.modle=mine"])
 
@@ -92,6 +93,22 @@ def test_debug_goes_over_everything_and_a_typed_key_over_debug():
     assert (run.config.updates, run.config.rollout.problems, run.config.rollout.responses) == (2, 7, 4)
 
 
+def test_a_sweep_may_be_a_range_or_all_options_of_a_pattern(tmp_path):
+    assert [run.config.seed for run in compose(["-m", "seed=range(1,4)"])] == [1, 2, 3]
+    (tmp_path / "reward").mkdir()
+    for name in ("my_one", "my_two"):
+        (tmp_path / "reward" / f"{name}.yaml").write_text("defaults: [verifier]\n")
+    runs = compose(["-m", "--config-dir", str(tmp_path), "reward=glob(my_*)"])
+    assert [run.choices["reward"] for run in runs] == ["my_one", "my_two"]
+
+
+def test_a_folder_of_ones_own_is_searched_for_its_own_command_only(tmp_path):
+    (tmp_path / "reward").mkdir()
+    (tmp_path / "reward" / "mine.yaml").write_text("defaults: [verifier]\n")
+    compose(["--config-dir", str(tmp_path), "reward=mine"])
+    assert "no reward 'mine'" in complaint("reward=mine")
+
+
 def test_options_from_a_folder_of_ones_own(tmp_path):
     (tmp_path / "algorithm").mkdir()
     (tmp_path / "algorithm" / "mine.yaml").write_text("defaults: [grpo]\nkl: 0.5\n")
@@ -118,6 +135,9 @@ def test_options_from_a_folder_of_ones_own(tmp_path):
         (["--multrun"], ["did you mean --multirun?"]),
         (["--config-dir", "no/such/folder"], ["no/such/folder"]),
         (["hydra.swep.dir=x"], ["hydra.swep.dir"]),
+        (["hydra.run.dir=x"], ["hydra.run.dir has no effect", "hydra.mode"]),
+        (["-m", "seed=interval(1,5)"], ["seed=interval(1,5)", "only lists and ranges"]),
+        (["--config-path", "x"], ["--config-path"]),
     ],
 )
 def test_a_misspelt_word_is_answered_in_one_line(words, expected):

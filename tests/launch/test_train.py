@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 import launch.train
+from launch.composition import compose
+from rewards.verifier import VerifierReward
 from rl.stopping import Terminated
 
 
@@ -73,6 +75,26 @@ def test_a_sweep_gives_each_run_its_own_folder_and_goes_on_after_a_broken_one(lo
         (2, 0.1),
     ]
     assert len(runs(tmp_path)) == 4
+
+
+class Counted(VerifierReward):
+    """A verifier that counts how often it is built."""
+
+    built = 0
+
+    def __init__(self, timeout_s: float = 5.0) -> None:
+        super().__init__(timeout_s)
+        Counted.built += 1
+
+
+def test_the_driver_composes_checks_and_builds_every_run_once(loop, words, monkeypatch, capfd):
+    composed = []
+    monkeypatch.setattr(launch.train, "compose", lambda words: composed.append(words) or compose(words))
+    monkeypatch.setattr(Counted, "built", 0)
+    target = f"reward._target_={__name__}.Counted"
+    assert launch.train.main([*words, target, "-m", "seed=1,2"]) == 0
+    assert (len(composed), Counted.built, len(loop.seen)) == (1, 2, 2)
+    assert "run 2 of 2: " in capfd.readouterr().out
 
 
 def test_no_run_of_a_sweep_starts_when_one_cannot_work(loop, words, tmp_path, capfd):
