@@ -183,7 +183,7 @@ def _check_prompts(settings: RunSettings) -> None:
         raise ConfigurationError(f"evaluate_problems: {one_line(error)}") from error
     stream = settings.task.train_problems(settings.loop.seed)
     problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
-    tokenizer = load_tokenizer(settings.policy.path)
+    tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
     _raise_first(crosschecks.prompt_lengths(lengths, settings.rollout))
 

@@ -31,7 +31,7 @@ def kl_from_start(folder: Path, problems: int = 100, tokens: int = 128) -> float
 
     config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     start, trained = config["policy"]["path"], str(folder / "policy")
-    tokenizer = load_tokenizer(trained)
+    tokenizer = load_tokenizer(trained, config["policy"].get("chat_template_kwargs"))
     prompts = [prompt_ids(tokenizer, one) for one in build(config["task"], "task").held_out_problems(problems)]
     models = (
         AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float32).eval(),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rewards.chat import ChatTemplate, Turn
+from rewards.control_tokens import THOUGHT_TAG
 from rewards.model_folder import hint_inside
 from rewards.types import Problem
 
@@ -34,9 +37,11 @@ def check_policy(path: str, key: str = "policy.path") -> None:
         raise FileNotFoundError(f"{key}: {path} has no tokenizer (tokenizer.json): save the model's tokenizer there")
 
 
-def load_tokenizer(path: str) -> Any:
-    """The policy's tokenizer, with a padding token. Raises ValueError where it has no chat template.
+def load_tokenizer(path: str, options: Mapping[str, Any] | None = None) -> Any:
+    """The policy's tokenizer, with a padding token, and the options of its chat template kept for `prompt_ids`.
 
+    Raises ValueError where it has no chat template, or one that cannot be rendered exactly
+    (`rewards.chat.ChatTemplate`), and for an option (`policy.chat_template_kwargs`) that the template does not read.
     Code that comes with a model is never run (`trust_remote_code` stays off).
     """
     from transformers import AutoTokenizer
@@ -53,24 +58,56 @@ def load_tokenizer(path: str) -> Any:
         raise ValueError(f"policy.path: the tokenizer in {path} names no end-of-sequence token (eos_token)")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.chat_template_kwargs = dict(options or {})
+    try:
+        prompt_template(tokenizer)
+    except ValueError as error:
+        separator = "." if str(error).startswith("chat_template_kwargs") else ".path: "
+        raise ValueError(f"policy{separator}{error}") from error
     return tokenizer
+
+
+def prompt_template(tokenizer: Any) -> ChatTemplate:
+    """The chat template that a tokenizer's prompts are rendered with. Raises ValueError as `ChatTemplate` does."""
+    options = getattr(tokenizer, "chat_template_kwargs", {})
+    return _template(tokenizer, str(tokenizer.chat_template), repr(options))
+
+
+@lru_cache(maxsize=8)
+def _template(tokenizer: Any, template: str, options: str) -> ChatTemplate:
+    """A template is made once, and once more if the tokenizer gets another template or other options."""
+    return ChatTemplate(tokenizer, getattr(tokenizer, "chat_template_kwargs", {}))
 
 
 def prompt_ids(tokenizer: Any, problem: Problem) -> tuple[int, ...]:
     """The problem as the policy reads it: its chat template with the assistant's turn opened.
 
-    The template writes the beginning-of-sequence token itself, so none is added. Raises ValueError, naming the
-    problem, for an empty prompt and for one that the template refuses.
+    The template writes the beginning-of-sequence token itself, so none is added. A control token in a message is read
+    as text, as it is for the reward models, so that no row can end its turn and open another. Raises ValueError, naming
+    the problem, for an empty prompt and for one that the template refuses.
     """
     if not problem.text.strip():
         raise ValueError(f"problem {problem.id}: the prompt is empty")
-    try:
-        encoded = tokenizer.apply_chat_template(problem.messages, add_generation_prompt=True, return_dict=True)
-    except Exception as error:
-        raise ValueError(f"problem {problem.id}: the chat template refuses the prompt: {error}") from error
-    return tuple(encoded["input_ids"])
+    turns = [Turn(message["role"], message["content"]) for message in problem.messages]
+    [rendered] = prompt_template(tokenizer).render_each([turns], generation_prompt=True)
+    if rendered.failure is not None:
+        raise ValueError(f"problem {problem.id}: {rendered.failure}")
+    return tuple(rendered.ids)
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of response tokens, special tokens left out, nothing tidied."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    """The text of response tokens: special tokens are left out, except the tags of a thought; nothing is tidied.
+
+    A tokenizer may call `<think>` special. Without its tags a thought could not be told from the answer.
+    """
+    if dropped := _special_but_thoughts(tokenizer):
+        ids = [token for token in ids if token not in dropped]
+    return str(tokenizer.decode(list(ids), skip_special_tokens=not dropped, clean_up_tokenization_spaces=False))
+
+
+@lru_cache(maxsize=8)
+def _special_but_thoughts(tokenizer: Any) -> frozenset[int]:
+    """The special tokens but for the tags of thoughts; empty where no tag is special, as with most tokenizers."""
+    special = frozenset(tokenizer.all_special_ids)
+    thoughts = {index for index in special if THOUGHT_TAG.fullmatch(tokenizer.convert_ids_to_tokens(index))}
+    return special - thoughts if thoughts else frozenset()

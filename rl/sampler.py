@@ -165,7 +165,7 @@ class SamplerGroup:
         self, policy: PolicySettings, settings: RolloutSettings, cluster: ClusterSettings, *, log_folder: Path
     ):
         check_policy(policy.path)
-        self.tokenizer = load_tokenizer(policy.path)
+        self.tokenizer = load_tokenizer(policy.path, policy.chat_template_kwargs)
         self.settings = settings
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder

@@ -27,6 +27,7 @@ class PolicySettings:
 
     path: str
     dtype: Precision = "fp32"
+    chat_template_kwargs: dict[str, Any] | None = None  # options of the chat template, for every prompt
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ class Job:
             raise ConfigurationError("task: its problems have no answers, so nothing could grade the continuations")
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
-        self.found = sources_of(settings, self.rollout, self.task, load_tokenizer(self.policy.path))
+        tokenizer = load_tokenizer(self.policy.path, self.policy.chat_template_kwargs)
+        self.found = sources_of(settings, self.rollout, self.task, tokenizer)
         if not self.found.rows:
             raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
         self.folder = Path(settings.folder)

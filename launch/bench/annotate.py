@@ -55,7 +55,7 @@ class InProcess:
             max_num_seqs=rollout.max_num_seqs,
             **own,
         )
-        self.tokenizer, self.rollout = load_tokenizer(policy.path), rollout
+        self.tokenizer, self.rollout = load_tokenizer(policy.path, policy.chat_template_kwargs), rollout
         self.way, self.cached = "batch", True
 
     def sample(self, problems: Sequence[Problem], n: int, **options: Any) -> list[AnswerGroup]:
@@ -108,7 +108,7 @@ def main(words: Sequence[str] | None = None) -> int:
         config = plain(compose(["problems=32", *words, "folder=unused"], "annotate")[0].config)
         settings = settings_of(config)
         policy, task, rollout = (build(config[name], name, f"configs/{name}") for name in ("policy", "task", "rollout"))
-        sources = sources_of(settings, rollout, task, load_tokenizer(policy.path)).rows
+        sources = sources_of(settings, rollout, task, load_tokenizer(policy.path, policy.chat_template_kwargs)).rows
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -53,7 +53,7 @@ class LearnerGroup:
         critic: CriticSettings | None = None,
     ) -> None:
         check_policy(policy.path)
-        load_tokenizer(policy.path)
+        load_tokenizer(policy.path, policy.chat_template_kwargs)
         check_placement(cluster, ranks=settings.ranks)
         self.setup = LearnerSetup(
             policy, settings, loss, cluster.device, temperature, with_reference, total_updates, seed, critic
