@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import psutil
@@ -14,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
-from launch.plan.models import nodes_with_models, place_of
-from rewards.builder import ConfigurationError, build, checked, find, one_line, unknown_key, verify
+from launch.absent import AbsentTask, with_stand_ins
+from launch.plan.models import place_of
+from rewards.builder import ConfigurationError, build, checked, one_line, unknown_key, verify
+from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic
@@ -29,6 +30,7 @@ from rl.settings import (
     RolloutSettings,
     RunSettings,
 )
+from rl.tasks import Task
 
 SETTINGS: dict[str, type] = {
     "policy": PolicySettings,
@@ -39,12 +41,8 @@ SETTINGS: dict[str, type] = {
 }
 """Groups whose `_target_` must be this class."""
 
-METHODS = {
-    "algorithm": tuple(name for name in vars(Algorithm) if not name.startswith("_")),
-    "task": ("train_problems", "held_out_problems", "grade"),
-    "reward": ("score",),
-}
-"""Groups that choose a class, and what the loop asks of it."""
+KINDS: dict[str, type] = {"algorithm": Algorithm, "task": Task, "reward": Reward}
+"""Groups that choose a class, and what it must derive from."""
 
 RUN_KEYS = {"run_dir": str | None, "resume": str | None, "dry_run": bool}
 """Root keys that launch.train itself reads; the others are LoopSettings'."""
@@ -74,7 +72,7 @@ def check(
     of problems or a GPU that this machine has not is no fault but a line in it, and what needs it is not checked: for
     plans. Raises ConfigurationError with the first fault, in one line.
     """
-    nodes = {**SETTINGS, **METHODS}
+    nodes = {**SETTINGS, **KINDS}
     loop_types = get_type_hints(LoopSettings)
     known = [*nodes, *loop_types, *RUN_KEYS]
     for key in config:
@@ -107,31 +105,27 @@ def warnings(settings: RunSettings) -> list[str]:
 
 def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
     """A group's object, of the kind that the loop expects there."""
-    made = build(node, key, source) if absent is None else _built_or_empty(key, node, source, absent)
-    wanted = SETTINGS.get(key)
-    if wanted is not None and not isinstance(made, wanted):
-        raise ConfigurationError(
-            f"{key}._target_ must be {wanted.__module__}.{wanted.__name__}, not {node['_target_']}"
-        )
-    lacking = [method for method in METHODS.get(key, ()) if not hasattr(made, method)]
-    if lacking:
-        raise ConfigurationError(f"{key}._target_ {node['_target_']} is no {key}: it has no {', '.join(lacking)}")
+    made = build(node, key, source) if absent is None else _built_or_absent(key, node, source, absent)
+    wanted = {**SETTINGS, **KINDS}[key]
+    if not isinstance(made, wanted):
+        be = "be" if key in SETTINGS else "derive from"
+        raise ConfigurationError(f"{key}._target_ must {be} {wanted.__module__}.{wanted.__name__}: {node['_target_']}")
     return made
 
 
-def _built_or_empty(key: str, node: Mapping[str, Any], source: str, absent: list[str]) -> Any:
-    """The object, or where something of it is absent an empty one of its class, which can be asked what it is."""
-    models = [f"{place}.model" for place, inner in nodes_with_models(node, key) if place_of(inner["model"]) == "hub"]
+def _built_or_absent(key: str, node: Mapping[str, Any], source: str, absent: list[str]) -> Any:
+    """The object, or a stand-in where its models or files are not on this machine; `absent` gets a line for them."""
+    if key == "reward":
+        node, models = with_stand_ins(node, key)
+        if models:
+            absent.append(f"{', '.join(models)}: not on this machine; {key}'s options are checked when it is")
     try:
-        if not models:
-            return build(node, key, source)
-        absent.append(f"{', '.join(models)}: not on this machine; {key}'s options are checked when it is")
+        return build(node, key, source)
     except ConfigurationError as error:
         if key != "task" or not isinstance(error.__cause__, FileNotFoundError):
             raise
         absent.append(one_line(error))
-    target = find(node, key, source)
-    return object.__new__(target) if isinstance(target, type) else SimpleNamespace(**dict.fromkeys(METHODS[key]))
+        return AbsentTask()
 
 
 def _check_together(settings: RunSettings, absent: list[str] | None) -> None:

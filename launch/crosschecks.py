@@ -11,7 +11,7 @@ from launch.plan.hours import learned_rows
 from rewards.builder import nearest
 from rewards.types import Reward
 from rl.algorithms import Algorithm
-from rl.learner.losses import PreferenceLossSettings
+from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
 from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings, RunSettings
 
 
@@ -127,9 +127,9 @@ def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -
         return []
     if algorithm.group_relative:
         return [f"rollout.responses={rollout.responses}: this algorithm compares a group's responses; set 2 or more"]
-    if getattr(reward, "compares_responses", False):
+    if reward.compares_responses:
         return [
-            f"rollout.responses={rollout.responses}: {type(reward).__name__} compares a group's responses, and one has "
+            f"rollout.responses={rollout.responses}: {reward.name} compares a group's responses, and one has "
             "nothing to be compared with; set 2 or more"
         ]
     if algorithm.dynamic_sampling:
@@ -143,19 +143,19 @@ def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -
 def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
     """Steps, matches and parts must be there where the algorithm reads them; a reward that does not say passes."""
     lines = []
-    kind = type(reward).__name__
-    if algorithm.needs_steps and getattr(reward, "has_steps", None) is False:
+    kind = reward.name
+    if algorithm.needs_steps and reward.has_steps is False:
         lines.append(
             f"algorithm.credit gives credit to single steps, but {kind} scores no steps: choose a process reward "
             "(reward=prm), a mixture with reward.steps_from, or algorithm.credit=outcome"
         )
-    if algorithm.needs_matches and getattr(reward, "has_matches", None) is False:
+    if algorithm.needs_matches and reward.has_matches is False:
         lines.append(
             f"algorithm.pairs=judge takes the pairs that a judge decided, but {kind} compares no responses: choose "
             "reward=pairjudge, or algorithm.pairs=best_worst"
         )
-    parts = getattr(reward, "part_names", None)
-    for name in getattr(algorithm, "objectives", None) or ():
+    parts = reward.part_names
+    for name in algorithm.objectives or ():
         if parts is not None and name not in parts:
             lines.append(
                 f"algorithm.objectives names {name}, but the scores of {kind} have "
@@ -231,6 +231,7 @@ def evaluation_interval(loop: LoopSettings) -> list[str]:
 def one_step_only(algorithm: Algorithm, learner: LearnerSettings) -> list[str]:
     """A ratio of whole sequences is 1 in the first step after a rollout, where nothing is clipped."""
     loss = algorithm.loss()
-    if getattr(loss, "ratio", "token") == "token" or learner.epochs * learner.minibatches > 1:
+    of_sequences = isinstance(loss, PolicyLossSettings) and loss.ratio == "sequence"
+    if not of_sequences or learner.epochs * learner.minibatches > 1:
         return []
     return ["algorithm.ratio=sequence differs from token only with several steps a rollout: set learner.minibatches=4"]

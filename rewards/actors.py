@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from rewards.builder import build_reward
-from rewards.types import Group, Score
+from rewards.types import Group, Reward, Score
 
 _logger = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ class RewardActor:
 
     def load_weights(self, loaded: None) -> None:
         """Load the weights of a reward that has any (`load` of `rewards.types.Reward`)."""
-        if hasattr(self.reward, "load"):
-            self.reward.load()
+        self.reward.load()
 
     def score(self, groups: Sequence[Group], loaded: None) -> list[list[Score]]:
         """Scores of these groups; `loaded` is what `load` returned, so that its error is raised here."""
@@ -54,8 +53,8 @@ class _Part(NamedTuple):
     attempt: int
 
 
-class RewardGroup:
-    """`replicas` actors that score a rollout between them. Implements `rewards.types.Reward`.
+class RewardGroup(Reward):
+    """`replicas` actors that score a rollout between them.
 
     config: the reward's configuration node. ray_options: what `Actor.options` takes (num_gpus, runtime_env, ...).
     threads: torch threads of each replica. timeout_s: longest a rollout may take; None waits for ever.

@@ -71,7 +71,7 @@ def build_reward(node: Mapping[str, Any], key: str = "reward", source: str = "")
     reward = build(node, key, source)
     if not isinstance(reward, Reward):
         raise ConfigurationError(
-            f"{key}._target_ {node['_target_']} is not a reward{_in(source)}: it has no method score"
+            f"{key}._target_ {node['_target_']} does not derive from rewards.types.Reward{_in(source)}"
         )
     return reward
 

@@ -31,7 +31,7 @@ class Term:
     otherwise: float = 0.0
 
 
-class MixtureReward:
+class MixtureReward(Reward):
     """Weighted sum of several rewards, as a reward.
 
     `combine="sum"`: sum_k weight_k * value_k. `combine="normalised"` (GDPO): each term is first brought to mean 0 and
@@ -72,7 +72,7 @@ class MixtureReward:
         self.has_steps = steps_from is not None
         self.has_matches = False
         self.compares_responses = combine == "normalised" or any(
-            getattr(term.reward, "compares_responses", False) for term in terms.values()
+            term.reward.compares_responses for term in terms.values()
         )
         self.part_names = _part_names(terms)
         self.terms = dict(terms)
@@ -143,7 +143,7 @@ class MixtureReward:
 
 def _part_names(terms: Mapping[str, Term]) -> frozenset[str] | None:
     """The parts of mixed scores; None where a term does not say."""
-    own = {name: getattr(term.reward, "part_names", None) for name, term in terms.items()}
+    own = {name: term.reward.part_names for name, term in terms.items()}
     if any(parts is None for parts in own.values()):
         return None
     return frozenset({*terms, *(f"{name}/{part}" for name, parts in own.items() for part in parts or ())})

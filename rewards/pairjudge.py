@@ -15,7 +15,7 @@ from typing import Literal
 from rewards.symbolic import SymbolicComparer
 from rewards.tournament import Pairing, Played, Tournament, play
 from rewards.tournament_formats import FORMATS, knockout
-from rewards.types import Group, Score
+from rewards.types import Group, Reward, Score
 from rewards.verdicts import Comparison, Judge, Verdict
 from rewards.verifier import equal_answers, extract_answer
 
@@ -23,7 +23,7 @@ Field = list[int]
 """The responses of a group that take part, by their index in it."""
 
 
-class PairJudgeReward:
+class PairJudgeReward(Reward):
     """The result of a tournament among the responses to a problem.
 
     judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`).

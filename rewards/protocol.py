@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 
-from rewards.types import Group, Problem, Response, Score
+from rewards.types import Group, Problem, Response, Reward, Score
 
 Pair = tuple[Problem, Response]
 
 
-class ResponseReward(ABC):
-    """A reward that looks at one response at a time. Implements `rewards.types.Reward`."""
+class ResponseReward(Reward):
+    """A reward that looks at one response at a time."""
 
     has_steps = False
     has_matches = False
     compares_responses = False
-    part_names: frozenset[str] | None = None
 
     @abstractmethod
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:

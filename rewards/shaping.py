@@ -48,7 +48,7 @@ def overlong_penalty(length: int, limit: int, buffer: int) -> float:
     return -clip((length - start) / buffer, 0.0, 1.0)
 
 
-class ShapedReward:
+class ShapedReward(Reward):
     """Another reward, shaped.
 
     In this order, each only where asked for:
@@ -97,10 +97,10 @@ class ShapedReward:
         if unfinished_penalty < 0:
             raise ValueError(f"unfinished_penalty is taken off: give a number >= 0, not {unfinished_penalty}")
         self.reward = reward
-        self.has_steps = getattr(reward, "has_steps", None)
-        self.has_matches = getattr(reward, "has_matches", None)
-        self.compares_responses = centre == "group" or getattr(reward, "compares_responses", False)
-        own = getattr(reward, "part_names", None)
+        self.has_steps = reward.has_steps
+        self.has_matches = reward.has_matches
+        self.compares_responses = centre == "group" or reward.compares_responses
+        own = reward.part_names
         self.part_names = None if own is None else own | {"unshaped", "penalty"}
         self.centre = centre
         self.sigmoid_scale = sigmoid_scale
@@ -113,8 +113,7 @@ class ShapedReward:
 
     def load(self) -> None:
         """Load the wrapped reward's weights, if it has any."""
-        if hasattr(self.reward, "load"):
-            self.reward.load()
+        self.reward.load()
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score with the wrapped reward, then shape."""

@@ -6,9 +6,10 @@ Everything here is plain, frozen data with no tensor and no model, so that it tr
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 from rewards.conversation import Message, messages_of
 
@@ -141,17 +142,31 @@ class Score:
         return self._value
 
 
-@runtime_checkable
-class Reward(Protocol):
-    """The one protocol of this package: whole batches of groups in, a score for every response out, in their order.
+class Reward(ABC):
+    """What a reward is: whole batches of groups in, a score for every response out, in their order.
 
-    A reward may also say, before it scores anything, whether its scores have `steps` (`has_steps`) and `matches`
-    (`has_matches`), each a bool, and which `parts` every score has that did not fail (`part_names`); one that does
-    not say (None, or no such attribute) is found out when an algorithm asks for them. One whose value says how a
-    response stands among the others of its group sets `compares_responses`: a response alone has none. One that has
-    weights loads them in `load()`, or else when it first scores.
+    Only `score` must be written. The attributes say, before anything is scored or loaded, what the scores have besides
+    a value; an algorithm that needs something else is refused before a run starts. None leaves it open: it is found
+    out when an algorithm asks. A class sets them for all its objects, an object may know more.
     """
 
+    has_steps: bool | None = None
+    """Whether scores have step values."""
+    has_matches: bool | None = None
+    """Whether scores say who won against whom."""
+    part_names: frozenset[str] | None = None
+    """The parts of every score that did not fail."""
+    compares_responses: bool = False
+    """Whether a value depends on the other responses of the group: a single response then has none."""
+
+    @abstractmethod
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score every response of every group. Raises only for faults of the set-up; a bad response gets a failure."""
-        ...
+
+    def load(self) -> None:  # noqa: B027 - most rewards have none
+        """Load the weights, if it has any. A reward that is not asked loads them when it first scores."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return type(self).__name__

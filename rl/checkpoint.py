@@ -103,7 +103,7 @@ class Checkpoints:
             "failed": dict(state.failed),
             "skipped": state.skipped,
             "scoreless": state.scoreless,
-            "algorithm": algorithm.state() if hasattr(algorithm, "state") else {},
+            "algorithm": algorithm.state(),
             "seconds": watch.seconds,
             "stages": watch.totals,
             "sizes": sizes,
@@ -125,8 +125,7 @@ class Checkpoints:
         folder = require_latest(self.run)
         content = read_state(folder)
         learner.load_checkpoint(folder / _LEARNER)
-        if hasattr(self.settings.algorithm, "load_state"):
-            self.settings.algorithm.load_state(content["algorithm"])
+        self.settings.algorithm.load_state(content["algorithm"])
         watch.add(content["stages"], content["seconds"])
         return LoopState(
             before=Evaluation(**content["before"]),

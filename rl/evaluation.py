@@ -28,7 +28,7 @@ def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluati
         seed=EVALUATION_SEED,
     )
     parts.sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
-    alone = getattr(settings.reward, "compares_responses", False)
+    alone = settings.reward.compares_responses
     try:
         groups = groups if alone else scored(groups, parts.reward)
         groups = graded(groups, settings.task)

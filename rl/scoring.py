@@ -22,7 +22,7 @@ def scored(groups: Sequence[AnswerGroup], reward: Reward) -> list[AnswerGroup]:
 
 def graded(groups: Sequence[AnswerGroup], task: Task) -> list[AnswerGroup]:
     """The groups with the task's grades, whatever the reward says; unchanged where the task has no answers."""
-    if not getattr(task, "graded", True):
+    if not task.graded:
         return list(groups)
     return [
         replace(

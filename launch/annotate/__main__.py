@@ -55,7 +55,7 @@ class Job:
         built = {name: build(config[name], name, f"configs/{name}") for name in names}
         self.policy, self.rollout, self.cluster = built["policy"], built["rollout"], built["cluster"]
         self.task = built.get("task")
-        if self.task is not None and not getattr(self.task, "graded", True):
+        if self.task is not None and not self.task.graded:
             raise ConfigurationError("task: its problems have no answers, so nothing could grade the continuations")
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
@@ -108,7 +108,7 @@ class Job:
         try:
             sampler = SamplerGroup(self.policy, self.rollout, self.cluster, log_folder=self.logs)
             try:
-                grade_steps = getattr(self.task, "grade_steps", None)
+                grade_steps = self.task.grade_steps if self.task is not None and self.task.grades_steps else None
                 labeller = Labeller(sampler, self.settings, self.rollout, self._grade(), grade_steps)
                 sampler.wait()
                 pace = Pace(sum(len(batch) for batch in batches), sum(len(batch) for batch in batches[:done]))

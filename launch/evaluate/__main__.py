@@ -93,7 +93,7 @@ def check_drawing(settings: EvaluateSettings, rollout: RolloutSettings, task: Ta
         raise ConfigurationError(
             f"n={max(settings.n)}: only rollout.responses={rollout.responses} are drawn to each problem"
         )
-    if not getattr(task, "graded", True):
+    if not task.graded:
         raise ConfigurationError("task: its problems have no answers, so nothing says which samples are right")
     try:
         task.held_out_problems(settings.problems)

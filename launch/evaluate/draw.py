@@ -62,7 +62,7 @@ def draw(
 
 
 def _records(task: Task, groups: Sequence[AnswerGroup]) -> Iterator[dict[str, Any]]:
-    grade_steps = getattr(task, "grade_steps", None)
+    grade_steps = task.grade_steps if task.grades_steps else None
     for group in groups:
         problem, samples = group.problem, group.samples
         record: dict[str, Any] = {

@@ -15,7 +15,6 @@ from launch.plan.estimates import (
 )
 from launch.plan.models import ModelFacts, facts_of
 from launch.plan.placement import RewardModel, reward_models, sequences_at_once
-from rl.learner.losses import PreferenceLossSettings
 from rl.settings import RunSettings
 
 
@@ -41,11 +40,7 @@ def rows_of(settings: RunSettings) -> int:
 
 def learned_rows(settings: RunSettings) -> int:
     """Sequences that the learner trains on in an update, at most: all, or both sides of the pairs."""
-    if not isinstance(settings.algorithm.loss(), PreferenceLossSettings):
-        return rows_of(settings)
-    responses = settings.rollout.responses
-    one_a_group = getattr(settings.algorithm, "pairs", "") == "best_worst"
-    return settings.rollout.problems * (2 if one_a_group else responses * (responses - 1))
+    return settings.rollout.problems * settings.algorithm.rows_per_group(settings.rollout.responses)
 
 
 def judgements(model: RewardModel, settings: RunSettings) -> int:

@@ -7,6 +7,7 @@ and the learner know none of them by name.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
@@ -49,6 +50,15 @@ class Algorithm(ABC):
     def needs_matches(self) -> bool:
         """Whether it reads who won against whom, which only a pairwise judge says."""
         return False
+
+    @property
+    def objectives(self) -> Mapping[str, float] | None:
+        """The parts of a score that it reads, with their weights; None where it reads the value."""
+        return None
+
+    def rows_per_group(self, responses: int) -> int:
+        """How many sequences the learner trains on for a group of as many responses, at most."""
+        return responses
 
     @property
     def dynamic_sampling(self) -> int:

@@ -59,6 +59,10 @@ class DPO(Algorithm):
         """A pair takes two."""
         return True
 
+    def rows_per_group(self, responses: int) -> int:
+        """Both sides of every pair."""
+        return 2 if self.pairs == "best_worst" else responses * (responses - 1)
+
     @property
     def needs_steps(self) -> bool:
         """Only where step scores rank the responses."""

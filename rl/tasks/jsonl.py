@@ -14,9 +14,10 @@ from typing import Any, Literal
 from rewards.conversation import Message, messages_of, with_system
 from rewards.types import Problem
 from rewards.verifier import grade
+from rl.tasks import Task
 
 
-class JsonlTask:
+class JsonlTask(Task):
     """Problems from two files, one to train on and one held out.
 
     `problem` names the field with the question: text, or a list of chat messages (`role`, `content`) that ends with the

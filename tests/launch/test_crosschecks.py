@@ -8,10 +8,11 @@ from launch import configuration
 from rewards.builder import ConfigurationError
 from rewards.mixture import MixtureReward, Term
 from rewards.shaping import ShapedReward
+from rewards.types import Reward
 from rewards.verifier import VerifierReward
 
 
-class Stepped:
+class Stepped(Reward):
     """A reward with steps."""
 
     has_steps, has_matches = True, False

@@ -21,7 +21,7 @@ from rewards.verifier import VerifierReward
 from tests.rewards.solutions import rollout
 
 
-class Lengths:
+class Lengths(Reward):
     """A reward of the response's length; texts may ask it to misbehave."""
 
     def __init__(self, record: str = "", offset: float = 0.0) -> None:
@@ -173,7 +173,7 @@ def test_a_reward_model_scores_in_an_actor_as_here(make, llama31):
         assert [score.steps for score in one] == [pytest.approx(score.steps, abs=1e-5) for score in other]
 
 
-class Typed:
+class Typed(Reward):
     """A reward that keeps its arguments as they come."""
 
     def __init__(self, pair: tuple[float, ...], scale: float, inner: Reward | None = None) -> None:
@@ -218,7 +218,7 @@ def test_shares_hold_every_index_once_and_differ_by_at_most_one_group(lengths, s
     ("config", "message"),
     [
         ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "there is no such folder"),
-        ({"_target_": "collections.Counter"}, "is not a reward: it has no method score"),
+        ({"_target_": "collections.Counter"}, "does not derive from rewards.types.Reward"),
         ({"_target_": "rewards.nowhere.Reward"}, "rewards.nowhere"),
     ],
 )

@@ -13,7 +13,7 @@ from rewards.types import Group, Problem, Response, Reward, Score
 from rewards.verifier import VerifierReward
 
 
-class Fixed:
+class Fixed(Reward):
     """A reward that returns the scores it was given, for every group."""
 
     def __init__(self, scores):

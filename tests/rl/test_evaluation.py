@@ -13,7 +13,7 @@ import pytest
 from rewards.mixture import MixtureReward, Term
 from rewards.pairjudge import PairJudgeReward
 from rewards.shaping import ShapedReward
-from rewards.types import Group, Problem, Score
+from rewards.types import Group, Problem, Reward, Score
 from rewards.verdicts import Comparison, Verdict
 from rewards.verifier import VerifierReward
 from rl.evaluation import evaluate
@@ -45,7 +45,7 @@ class Judge:
         raise AssertionError("there is nothing to compare")
 
 
-class Reward:
+class Given(Reward):
     """Gives these scores, in turn, and remembers that it was asked."""
 
     def __init__(self, scores: list[Score]) -> None:
@@ -59,7 +59,7 @@ class Reward:
 def evaluated(reward: Any, folder: Path) -> tuple[Evaluation, list[dict], list[dict]]:
     """The evaluation, and the lines it left in metrics.jsonl and samples.jsonl."""
     run = RunFolder(folder / "run", LoggerSettings(tensorboard=False))
-    task = SimpleNamespace(grade=lambda problem, text: text == problem.answer)
+    task = SimpleNamespace(graded=True, grade=lambda problem, text: text == problem.answer)
     settings = SimpleNamespace(rollout=RolloutSettings(), reward=reward, task=task)
     parts = SimpleNamespace(
         settings=settings, sampler=Sampler(), reward=reward, run=run, display=Silent(), watch=Stopwatch()
@@ -79,7 +79,7 @@ def test_a_reward_that_compares_responses_is_not_asked_about_one_and_nothing_cou
 
 @pytest.mark.parametrize(("good", "mean"), [(1, 0.5), (0, None)])
 def test_scores_that_really_failed_are_counted(tmp_path: Path, good: int, mean: float | None) -> None:
-    reward = Reward([Score.of(0.5)] * good + [Score.failed("no step")] * (4 - good))
+    reward = Given([Score.of(0.5)] * good + [Score.failed("no step")] * (4 - good))
     found, (metrics,), _ = evaluated(reward, tmp_path)
     assert reward.asked == 1 and found.reward == mean
     assert found.failed == 4 - good and metrics["failures"] == {"no step": 4 - good}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from rewards.types import Group, Problem, Score
+from rewards.types import Group, Problem, Reward, Score
 from rl.algorithms.dpo import DPO
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.ppo import PPO
@@ -180,7 +180,7 @@ class Sampler:
         pass
 
 
-class Reward:
+class Broken(Reward):
     """Scores the first of a group 1 and the others 0; fails in the rollouts `broken` (0 is the first evaluation)."""
 
     def __init__(self, broken: Sequence[int], raises: Mapping[int, BaseException] | None = None) -> None:
@@ -229,12 +229,12 @@ def run_through(
         logger=LoggerSettings(tensorboard=False),
         algorithm=algorithm or GRPO(),
         task=task,
-        reward=Reward([]),
+        reward=Broken([]),
         reward_config={},
     )
     learner = Learner()
     run = RunFolder(folder / "run", settings.logger)
-    parts = Parts(settings, Sampler(), learner, Reward(broken), run, display, Stopwatch(display))  # type: ignore
+    parts = Parts(settings, Sampler(), learner, Broken(broken), run, display, Stopwatch(display))  # type: ignore
     change(parts)
     return rounds(parts), learner
 

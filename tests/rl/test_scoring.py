@@ -70,7 +70,7 @@ def test_an_answer_that_was_never_scored_is_not_taken_for_one_that_failed() -> N
 
 
 def test_grades_come_from_the_task_and_are_unknown_where_it_has_none() -> None:
-    task = SimpleNamespace(grade=lambda problem, text: text == problem.answer)
+    task = SimpleNamespace(graded=True, grade=lambda problem, text: text == problem.answer)
     (found,) = graded([drawn("yes", "no")], task)
     assert [answer.correct for answer in found.answers] == [True, False]
     assert graded([drawn("yes")], SimpleNamespace(graded=False)) == [drawn("yes")]

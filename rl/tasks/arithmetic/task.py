@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rewards.types import Problem
+from rl.tasks import Task
 from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 from rl.tasks.arithmetic.writing import World
@@ -15,7 +16,7 @@ HELD_OUT_SEED = 20_261_122
 
 
 @dataclass(frozen=True)
-class ArithmeticTask:
+class ArithmeticTask(Task):
     """Word problems over a few days. Difficulty: more days, larger counts.
 
     `min_days` and `max_days` bound the days of a story (1..9), `largest` the counts in it (12..99). The shipped models
@@ -26,13 +27,15 @@ class ArithmeticTask:
     max_days: int = 4
     largest: int = 20
 
+    grades_steps = True
+
     def __post_init__(self) -> None:
         if not 1 <= self.min_days <= self.max_days <= 9:
             raise ValueError(
-                f"task.min_days ({self.min_days}) and task.max_days ({self.max_days}) must satisfy 1 <= min <= max <= 9"
+                f"min_days ({self.min_days}) and max_days ({self.max_days}) must satisfy 1 <= min <= max <= 9"
             )
         if not 12 <= self.largest <= 99:
-            raise ValueError(f"task.largest must lie in 12..99, not {self.largest}")
+            raise ValueError(f"largest must be in 12..99, not {self.largest}")
 
     def train_problems(self, seed: int) -> Iterator[Problem]:
         """Training stories without end."""

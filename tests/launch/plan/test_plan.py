@@ -68,6 +68,42 @@ def test_a_contradiction_is_refused_in_a_plan_too():
         planned("experiment=math_shepherd_ppo", "reward=verifier")
 
 
+ABSENT = {"_target_": "rewards.process.ProcessReward", "model": "RLHFlow/Llama3.1-8B-PRM-Mistral-Data"}
+MIXED = {
+    "_target_": "rewards.mixture.MixtureReward",
+    "terms": {"a": {"_target_": "rewards.mixture.Term", "reward": ABSENT}},
+}
+
+
+@pytest.mark.parametrize(
+    ("reward", "steps"),
+    [
+        (ABSENT, True),
+        ({"_target_": "rewards.shaping.ShapedReward", "reward": ABSENT}, True),
+        (MIXED, False),
+        ({**MIXED, "steps_from": "a"}, True),
+    ],
+)
+def test_a_plan_knows_what_a_reward_gives_without_its_model(reward, steps):
+    (run,) = compose(["algorithm.credit=steps", "dry_run=true"])
+    config = {**configuration.plain(run.config), "reward": reward}
+    if steps:
+        absent: list[str] = []
+        assert configuration.check(config, run.choices, absent).reward.has_steps
+        assert "RLHFlow" not in absent[0] and "model: not on this machine" in absent[0]
+    else:
+        with pytest.raises(configuration.ConfigurationError, match="MixtureReward scores no steps"):
+            configuration.check(config, run.choices, [])
+
+
+def test_an_absent_judge_makes_its_reward_absent():
+    (run,) = compose(["reward=pairjudge", "dry_run=true"])
+    absent: list[str] = []
+    reward = configuration.check(configuration.plain(run.config), run.choices, absent).reward
+    assert (reward.name, reward.has_matches, reward.compares_responses) == ("PairJudgeReward", True, True)
+    assert absent[0].startswith("reward.judge.model: not on this machine")
+
+
 def test_without_dry_run_what_is_absent_is_an_error():
     (run,) = compose(["experiment=math_shepherd_ppo", "reward=prm"])
     with pytest.raises(configuration.ConfigurationError, match=r"there is no file data/gsm8k"):
