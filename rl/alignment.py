@@ -110,15 +110,24 @@ def _step_columns(tokenizer: Any, sample: Sample, score: Score, problem: str) ->
         raise ValueError(f"problem {problem}: the steps do not fit the response: {error}") from error
     if tokens != sorted(tokens):
         raise ValueError(f"problem {problem}: the reward's steps are not in the order of the text: {score.spans}")
+    if sample.loss_mask is not None:
+        tokens = [_own_token(sample.loss_mask, token) for token in tokens]
     return [len(sample.prompt_ids) + token for token in tokens]
+
+
+def _own_token(loss_mask: Sequence[bool], token: int) -> int:
+    """The last token up to this one that the policy drew itself; the first such token where none comes before."""
+    own = [place for place, drawn in enumerate(loss_mask) if drawn]
+    return max((place for place in own if place <= token), default=own[0] if own else token)
 
 
 def _fill_row(batch: TrainBatch, row: int, sample: Sample) -> None:
     start, end = len(sample.prompt_ids), len(sample.prompt_ids) + len(sample.response_ids)
     batch.input_ids[row, :end] = torch.tensor(sample.prompt_ids + sample.response_ids, dtype=torch.int64)
     batch.attention_mask[row, :end] = True
-    batch.response_mask[row, start:end] = True
-    batch.behaviour_logprobs[row, start:end] = torch.tensor(sample.logprobs, dtype=torch.float32)
+    own = True if sample.loss_mask is None else torch.tensor(sample.loss_mask, dtype=torch.bool)
+    batch.response_mask[row, start:end] = own
+    batch.behaviour_logprobs[row, start:end] = torch.tensor(sample.logprobs, dtype=torch.float32) * own
 
 
 def _streamed_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int] | None:

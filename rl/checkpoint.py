@@ -15,13 +15,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from rewards.types import Problem
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation
 from rl.resuming import compare, flat, refuse_running_or_finished
@@ -48,7 +45,8 @@ class Learner(Protocol):
 class LoopState:
     """What the loop remembers from one update to the next.
 
-    `update` counts the updates done, `problems` the training problems drawn from the task's stream. `before` and `last`
+    `update` counts the updates done, `problems` the training problems that they took from the task's stream (not those
+    which were drawn for an update that is still to come). `before` and `last`
     are the first and the latest evaluation, `failed` counts failed scores by reason. `skipped` counts the updates that
     had nothing to learn from, `scoreless` the latest ones in a row that had no score which could be used.
     """
@@ -65,12 +63,6 @@ class LoopState:
     def at_start(cls, first: Evaluation) -> LoopState:
         """Before any update, with the evaluation of the policy as it came."""
         return cls(before=first, last=first)
-
-    def drawn(self, stream: Iterator[Problem]) -> Iterator[Problem]:
-        """The task's stream from where this run left it; every problem taken from it is counted."""
-        for problem in islice(stream, self.problems, None):
-            self.problems += 1
-            yield problem
 
 
 class Checkpoints:

@@ -8,6 +8,7 @@ than needed at once and keeping the rest for the next update, whose policy is an
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,12 +24,18 @@ from rl.types import AnswerGroup
 
 
 @dataclass
-class Collected:
-    """Everything that was drawn for an update, and the groups of it that are learnt from (`kept`)."""
+class Rollout:
+    """Everything that was drawn for an update, and the groups of it that are learnt from (`kept`).
 
+    `problems` counts the problems that the run has taken from the task's stream, up to and including these.
+    """
+
+    update: int
     groups: list[AnswerGroup] = field(default_factory=list)
     kept: list[AnswerGroup] = field(default_factory=list)
     metrics: Metrics = field(default_factory=dict)
+    problems: int = 0
+    sampling_seconds: float = 0.0
 
     @property
     def reasons(self) -> Counter[str]:
@@ -36,45 +43,47 @@ class Collected:
         return failed_scores(self.groups)
 
 
-def collect(parts: Parts, stream: Iterator[Problem], update: int, collected: Collected) -> None:
-    """Draw and score the responses of one update into `collected`, which keeps what was drawn if this raises.
+def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
+    """Draw and score the responses of one update into `rollout`, which keeps what was drawn if this raises.
 
-    Raises whatever the sampler or the reward raises. A rollout whose scoring raised has failed scores only.
+    Raises whatever the sampler or the reward raises. What was drawn has failed scores only if scoring raised.
     """
     settings = parts.settings
     wanted, extra = settings.rollout.problems, settings.algorithm.dynamic_sampling
     draws = 0
-    while draws <= extra and len(collected.kept) < wanted:
-        problems = list(islice(stream, wanted - len(collected.kept)))
-        before = collected.groups
+    while draws <= extra and len(rollout.kept) < wanted:
+        problems = list(islice(stream, wanted - len(rollout.kept)))
+        before = rollout.groups
+        started = time.perf_counter()
         with parts.watch.stage("sample"):
             drawn = parts.sampler.sample(
                 problems,
                 settings.rollout.responses,
                 temperature=settings.rollout.temperature,
                 top_p=settings.rollout.top_p,
-                seed=sampling_seed(settings.loop.seed, update, draws),
+                seed=sampling_seed(settings.loop.seed, rollout.update, draws),
             )
+        rollout.sampling_seconds += time.perf_counter() - started
         with parts.watch.stage("score"):
             try:
                 drawn = scored(drawn, parts.reward)
             except BaseException as error:
                 reason = Score.failed(f"scoring stopped with {type(error).__name__}")
-                collected.groups = before + [group.with_scores([reason] * len(group.answers)) for group in drawn]
+                rollout.groups = before + [group.with_scores([reason] * len(group.answers)) for group in drawn]
                 raise
-        collected.groups = before + drawn
-        collected.groups = before + graded(drawn, settings.task)
-        collected.kept = _instructive(collected.groups, settings) if extra else collected.groups
+        rollout.groups = before + drawn
+        rollout.groups = before + graded(drawn, settings.task)
+        rollout.kept = _instructive(rollout.groups, settings) if extra else rollout.groups
         draws += 1
     if extra:
-        drawn_groups, kept = len(collected.groups), len(collected.kept)
-        collected.metrics = {"collect/groups_drawn": float(drawn_groups), "collect/groups_kept": float(kept)}
-        collected.metrics["collect/draws"] = float(draws)
+        drawn_groups, kept = len(rollout.groups), len(rollout.kept)
+        rollout.metrics = {"collect/groups_drawn": float(drawn_groups), "collect/groups_kept": float(kept)}
+        rollout.metrics["collect/draws"] = float(draws)
         if not kept:
             parts.display.event(
-                f"none of {drawn_groups} groups has scores that differ: update {update} has nothing to learn from"
+                f"update {rollout.update} has nothing to learn from: none of {drawn_groups} groups has differing scores"
             )
-            collected.kept = collected.groups[:wanted]
+            rollout.kept = rollout.groups[:wanted]
 
 
 def sampling_seed(seed: int, update: int, draw: int) -> int:

@@ -8,12 +8,12 @@ without anything to learn from is skipped, counted and said; a run of nothing el
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from rl.alignment import pad_rollout, place_steps
 from rl.checkpoint import Checkpoints, LoopState
 from rl.cluster import start_cluster, stop_cluster
-from rl.collect import Collected, collect
+from rl.collect import Rollout
 from rl.evaluation import evaluate
 from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
@@ -21,9 +21,10 @@ from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
 from rl.scoring import describe, report_failures, usable
 from rl.settings import RunSettings
-from rl.sync import WeightsDidNotArrive, check_gap, gap, sync
+from rl.source import Source, check_age
+from rl.sync import check_gap, gap, sync
 from rl.trust import report_trust
-from rl.types import AnswerGroup, Preferences, Scored
+from rl.types import Preferences, Scored
 
 MOST_SCORELESS = 3
 """Updates in a row without a single score that can be used, after which a run stops: its reward is out of order."""
@@ -47,8 +48,8 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
         stop_cluster()
 
 
-def rounds(parts: Parts) -> Summary:
-    """Evaluate, then sample, score, learn and sync until all updates are done."""
+def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = Source) -> Summary:
+    """Evaluate, then take rollouts from the source, learn and sync until all updates are done."""
     settings, run, display, watch = parts.settings, parts.run, parts.display, parts.watch
     loop = settings.loop
     held_out = settings.task.held_out_problems(loop.evaluate_problems)
@@ -61,37 +62,34 @@ def rounds(parts: Parts) -> Summary:
     if run.resumed:
         with watch.stage("resume"):
             state = checkpoints.restore(parts.learner, watch)
-            sync(parts.learner, parts.sampler, version=state.update)
+            sync(parts, state.update, held_out)
     else:
         state = LoopState.at_start(evaluation(0))
     counted = 0
-    stream = state.drawn(settings.task.train_problems(loop.seed))
-    for update in range(state.update + 1, loop.updates + 1):
-        drawn = Collected()
-        try:
-            collect(parts, stream, update, drawn)
-        finally:  # whatever stops the run from here on, its last responses are in samples.jsonl
-            run.log_samples(update, drawn.groups)
+    source = make_source(parts, state)
+    for drawn in source:
+        update = drawn.update
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
         if update == 1:
             report_trust(drawn.groups, display)
         with watch.stage("learn"):
-            learned = learn(parts, drawn, update)
+            learned = learn(parts, drawn, source.max_age)
+        source.rest()
         with watch.stage("sync"):
-            sync(parts.learner, parts.sampler, version=update)
+            learned |= sync(parts, update, held_out)
         lap = watch.lap()
         metrics = rollout_metrics(drawn.groups) | drawn.metrics | learned
         metrics["reward/replaced"] = float(parts.reward.replaced - counted)
         counted = parts.reward.replaced
-        metrics |= throughput(drawn.groups, lap["time/sample"]) | lap
+        metrics |= throughput(drawn.groups, drawn.sampling_seconds) | lap
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
         count_skipped(state, learned, drawn)
         due = loop.evaluate_every and update % loop.evaluate_every == 0
         if due or update == loop.updates:
             state.last = evaluation(update)
-        state.update = update
+        state.update, state.problems = update, drawn.problems
         if checkpoints.due(update):
             with watch.stage("checkpoint"):
                 checkpoints.save(state, parts.learner, watch)
@@ -104,7 +102,7 @@ def rounds(parts: Parts) -> Summary:
     )
 
 
-def count_skipped(state: LoopState, learned: Metrics, drawn: Collected) -> None:
+def count_skipped(state: LoopState, learned: Metrics, drawn: Rollout) -> None:
     """Remember an update that learnt nothing. Raises RuntimeError where no score could be used for too long."""
     state.skipped += int(learned["learner/skipped"])
     state.scoreless = 0 if learned["reward/usable"] else state.scoreless + 1
@@ -119,15 +117,16 @@ def why(state: LoopState) -> str:
     return describe(state.failed) if state.failed else "no group ever preferred one response to another"
 
 
-def learn(parts: Parts, drawn: Collected, update: int) -> Metrics:
-    """One learner update from scored responses, after making sure that sampler and learner hold the same weights.
+def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
+    """One learner update from scored responses, after making sure that they are not too old (`check_age`).
 
     `reward/usable` counts the scores to learn from; `learner/skipped` is 1 where nothing could be learnt, else 0;
-    `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises WeightsDidNotArrive
-    where the weights differ.
+    `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises RuntimeError
+    for samples that are too old, and WeightsDidNotArrive if samples of the present weights have a gap (`sync/gap_...`;
+    what separates older ones from the learner is `rollout/gap_...`).
     """
-    settings, display = parts.settings, parts.display
-    check_versions(drawn.kept, update - 1)
+    settings, display, update = parts.settings, parts.display, drawn.update
+    present = check_age(drawn.kept, update, max_age)
     groups = usable(drawn.kept, settings.loop.failed_scores)
     algorithm, learner = settings.algorithm, parts.learner
     if algorithm.refresh_every and update > 1 and (update - 1) % algorithm.refresh_every == 0:
@@ -141,13 +140,13 @@ def learn(parts: Parts, drawn: Collected, update: int) -> Metrics:
         return counted
     batch = learner.with_logprobs(pad_rollout(groups, pad_id=0))
     measured = gap(batch)
-    check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
+    if present:
+        check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     steps = place_steps(groups, parts.sampler.tokenizer) if algorithm.needs_steps else None
     prepared = algorithm.prepare(Scored(groups, batch, steps))
     rows = len(prepared.data)
     metrics = counted | {
-        "sync/gap_mean": measured["mean"],
-        "sync/gap_max": measured["max"],
+        **{f"{'sync' if present else 'rollout'}/gap_{name}": value for name, value in measured.items()},
         "learner/rows": float(rows),
         **{f"credit/{name}": value for name, value in prepared.metrics.items()},
     }
@@ -164,10 +163,3 @@ def learn(parts: Parts, drawn: Collected, update: int) -> Metrics:
     if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number
         learned["learner/kl_of_iteration"] = learned.pop("learner/kl")
     return metrics | learned
-
-
-def check_versions(groups: Sequence[AnswerGroup], expected: int) -> None:
-    """Raise WeightsDidNotArrive unless every sample was drawn with the weights of the last sync."""
-    versions = {sample.weight_version for group in groups for sample in group.samples}
-    if versions - {expected}:
-        raise WeightsDidNotArrive(f"samples were drawn with weights {sorted(versions)}, expected version {expected}")

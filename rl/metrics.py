@@ -147,6 +147,8 @@ class Stopwatch:
 
 
 def throughput(groups: Sequence[AnswerGroup], seconds: float) -> Metrics:
-    """`rate/tokens_per_second`: response tokens drawn per second of sampling. `seconds` must be positive."""
+    """`rate/tokens_per_second`: response tokens drawn per second of sampling. Nothing where `seconds` is 0."""
+    if not seconds:
+        return {}
     tokens = sum(len(sample.response_ids) for group in groups for sample in group.samples)
     return {"rate/tokens_per_second": tokens / seconds}

@@ -1,26 +1,71 @@
 """New weights for the engines, and the proof that they arrived.
 
-The proof is the gap: right after a sync the engine's log-probabilities of its own samples must equal the learner's.
+The proof is the gap: right after a sync the engine's log-probabilities of its own samples must equal the learner's. How
+old the weights behind a rollout may be is another question (`rl.source.check_age`).
 """
 
 from __future__ import annotations
 
-from rl.learner.group import LearnerGroup
-from rl.sampler import SamplerGroup
+import math
+from collections.abc import Sequence
+from itertools import cycle, islice
+
+from rewards.types import Problem
+from rl.alignment import pad_rollout
+from rl.metrics import Metrics
+from rl.parts import Parts
 from rl.settings import Precision
 from rl.types import TrainBatch
+
+PROOF_ROWS = 4
+"""Responses that prove a sync, at least one from each engine."""
+
+PROOF_TOKENS = 16
+"""Tokens of each, at most: enough to see other weights in every one of them."""
+
+PROOF_SEED = 11
 
 
 class WeightsDidNotArrive(RuntimeError):
     """The sampler's log-probabilities are not those of the learner's weights."""
 
 
-def sync(learner: LearnerGroup, sampler: SamplerGroup, version: int) -> None:
-    """Give every engine the learner's present weights, drop its prefix cache and set its weight version.
+def sync(parts: Parts, version: int, problems: Sequence[Problem]) -> Metrics:
+    """Give every engine the learner's present weights, drop its prefix cache, set its weight version; prove all that.
 
-    Raises RuntimeError if an engine could not load the weights; that engine refuses all later calls.
+    Returns the gap of the proof: `sync/proof_mean` and `sync/proof_max`. Raises RuntimeError if an engine could not
+    load the weights (that engine refuses all later calls), WeightsDidNotArrive if the proof fails.
     """
-    sampler.load_weights(learner.weights(), version)
+    parts.sampler.load_weights(parts.learner.weights(), version)
+    return prove_arrival(parts, version, problems)
+
+
+def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Metrics:
+    """Let every engine draw a few short responses, and compare their log-probabilities with the learner's.
+
+    Drawn at top-p 1, since cutting tokens off changes log-probabilities. The prefix caches are dropped afterwards, so
+    that the next rollout is the same as without a proof. Raises WeightsDidNotArrive.
+    """
+    settings, sampler = parts.settings, parts.sampler
+    engines = settings.rollout.engines
+    rows = engines * math.ceil(PROOF_ROWS / engines)
+    groups = sampler.sample(
+        list(islice(cycle(problems), rows)),
+        1,
+        temperature=settings.rollout.temperature,
+        max_new_tokens=min(PROOF_TOKENS, settings.rollout.max_new_tokens),
+        seed=PROOF_SEED,
+    )
+    sampler.forget_prefixes()
+    versions = {sample.weight_version for group in groups for sample in group.samples}
+    if versions != {version}:
+        raise WeightsDidNotArrive(f"after sync {version} engines draw with the weights of sync {sorted(versions)}")
+    batch = parts.learner.with_logprobs(pad_rollout(groups, pad_id=0))
+    if not batch.response_mask.any():
+        raise WeightsDidNotArrive(f"after sync {version} the engines draw nothing: their weights cannot be compared")
+    measured = gap(batch)
+    check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
+    return {f"sync/proof_{name}": value for name, value in measured.items()}
 
 
 def gap(batch: TrainBatch) -> dict[str, float]:

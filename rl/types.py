@@ -22,8 +22,10 @@ class Sample:
     """One response as the sampler drew it.
 
     `response_ids` include the end-of-turn token when `finish_reason` is "stop". `logprobs` are natural logarithms under
-    the behaviour policy at the sampling temperature, one for each response id. `weight_version` counts the syncs the
-    engine had received. `text` is the response without special tokens.
+    the behaviour policy at the sampling temperature, one for each response id. `weight_version` counts the syncs that
+    the engine had received: of a response that was drawn with several weights, the oldest. `text` is the response
+    without special tokens. `loss_mask` says which response ids the policy drew itself and learns from (a turn of
+    somebody else in between is not its own); None: all of them.
     """
 
     prompt_ids: tuple[int, ...]
@@ -32,6 +34,7 @@ class Sample:
     text: str
     finish_reason: FinishReason
     weight_version: int
+    loss_mask: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class TrainBatch:
 
     input_ids: Tensor  # int64
     attention_mask: Tensor  # bool, True on real tokens
-    response_mask: Tensor  # bool, True on response tokens
+    response_mask: Tensor  # bool, True on response tokens that the policy drew itself
     behaviour_logprobs: Tensor  # float32, 0 outside the response
     advantages: Tensor | None = None  # float32
     old_logprobs: Tensor | None = None  # float32

@@ -130,10 +130,9 @@ def min_form_advantages(steps: StepRewards, group_size: int, response_mask: Tens
 
 
 def _tokens(steps: StepRewards, response_mask: Tensor) -> Tensor:
-    """How many tokens each step has, (B, S): from after the step before, or the response's first, to its own last."""
-    first = response_mask.long().argmax(dim=1, keepdim=True)
-    before = torch.cat([first - 1, steps.columns[:, :-1]], dim=1)
-    return (steps.columns - before) * steps.mask
+    """How many response tokens each step has, (B, S): those after the step before, up to its own last."""
+    upto = response_mask.long().cumsum(dim=1).gather(1, steps.columns)
+    return (upto - torch.nn.functional.pad(upto[:, :-1], (1, 0))) * steps.mask
 
 
 def _to_go(steps: StepRewards, response_mask: Tensor) -> Tensor:

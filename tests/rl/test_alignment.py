@@ -7,11 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.types import Problem
+from rewards.types import Problem, Score
 from rl import alignment
-from rl.alignment import last_token_of_spans, pad_rollout, token_ends
+from rl.alignment import last_token_of_spans, pad_rollout, place_steps, token_ends
 from rl.policy import decode
 from rl.types import AnswerGroup, Sample
+from tests.rl.credit.rollouts import byte_tokenizer
 from tests.tiny import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -102,6 +103,29 @@ def test_a_rollout_becomes_right_padded_token_aligned_rows() -> None:
     assert batch.response_mask.nonzero().tolist() == [[0, 3], [0, 4], [2, 1]]
     assert torch.equal(batch.behaviour_logprobs[0], torch.tensor([0.0, 0.0, 0.0, -0.5, -0.25]))
     assert batch.advantages is None
+
+
+def test_what_the_policy_did_not_draw_itself_is_masked_and_has_no_log_probability() -> None:
+    mask = (True, False, False, True)
+    drawn = Sample((1, 2), (3, 4, 5, 6), (-1.0, -2.0, -3.0, -4.0), "abcd", "stop", 0, loss_mask=mask)
+    batch = pad_rollout([AnswerGroup.drawn(Problem("p", "p"), [drawn])], pad_id=0)
+    assert batch.response_mask.tolist() == [[False, False, *mask]]
+    assert batch.behaviour_logprobs.tolist() == [[0, 0, -1, 0, 0, -4]]
+    assert batch.attention_mask.all()
+
+
+def test_a_step_that_ends_outside_what_the_policy_drew_lands_on_its_last_own_token_before() -> None:
+    tokenizer = byte_tokenizer()
+    ids = tuple(tokenizer.encode("abcd", add_special_tokens=False))
+    score = Score.of(0.0, steps=[1.0, 2.0, 3.0], spans=[(0, 1), (1, 3), (3, 4)])
+    for mask, columns in {
+        (True, False, False, True): [2, 2, 5],
+        (False, True, False, True): [3, 3, 5],
+        (True, True, True, True): [2, 4, 5],
+    }.items():
+        drawn = Sample((1, 2), ids, (0.0,) * 4, "abcd", "stop", 0, loss_mask=mask)
+        group = AnswerGroup.drawn(Problem("p", "p"), [drawn]).with_scores([score])
+        assert place_steps([group], tokenizer).columns.tolist() == [columns]
 
 
 def test_a_rollout_without_samples_is_refused() -> None:

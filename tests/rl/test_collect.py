@@ -11,7 +11,7 @@ import pytest
 
 from rewards.types import Group, Problem, Score
 from rl.algorithms.grpo import GRPO
-from rl.collect import Collected, collect, sampling_seed
+from rl.collect import Rollout, collect, sampling_seed
 from rl.metrics import Stopwatch
 from rl.progress import Silent
 from rl.settings import LoopSettings, RolloutSettings
@@ -67,7 +67,7 @@ def settings(extra: int, problems: int = 3) -> SimpleNamespace:
     )
 
 
-def collected_by(settings: Any, sampler: Draws, display: Silent | None = None) -> Collected:
+def collected_by(settings: Any, sampler: Draws, display: Silent | None = None) -> Rollout:
     """The first update's rollout."""
     parts = SimpleNamespace(
         settings=settings,
@@ -76,9 +76,9 @@ def collected_by(settings: Any, sampler: Draws, display: Silent | None = None) -
         display=display or Silent(),
         watch=Stopwatch(),
     )
-    collected = Collected()
-    collect(parts, stream(), 1, collected)  # type: ignore[arg-type]
-    return collected
+    rollout = Rollout(1)
+    collect(parts, stream(), rollout)  # type: ignore[arg-type]
+    return rollout
 
 
 def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:

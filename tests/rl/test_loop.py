@@ -17,7 +17,7 @@ from rewards.types import Group, Problem, Reward, Score
 from rl.algorithms.dpo import DPO
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.ppo import PPO
-from rl.collect import Collected
+from rl.collect import Rollout
 from rl.loop import learn, rounds
 from rl.metrics import Stopwatch
 from rl.parts import Parts
@@ -33,6 +33,7 @@ from rl.settings import (
     RolloutSettings,
     RunSettings,
 )
+from rl.source import Source
 from rl.sync import WeightsDidNotArrive
 from rl.types import AnswerGroup, Preferences, Sample, TrainBatch
 from tests.rl.algorithms.scored import scored_batch
@@ -105,8 +106,8 @@ def learnt(
         ).with_scores(group.scores)
         for group in scored.groups
     ]
-    drawn = Collected(groups, groups)
-    return learn(parts, drawn, update), learner
+    drawn = Rollout(update, groups, groups)
+    return learn(parts, drawn), learner
 
 
 @pytest.mark.parametrize("algorithm", [GRPO(), PPO(), DPO()])
@@ -208,11 +209,29 @@ def run_through(
     failed_scores: FailedScores = "drop_sample",
     change: Callable[[Parts], None] = lambda parts: None,
     grade: Callable[[Problem, str], bool] | None = None,
+    make_source: type[Source] = Source,
 ) -> tuple[Summary, Learner]:
     """A run of GRPO whose reward fails in these updates, without processes. Evaluated before and after only.
 
     `change` may break a part before the run starts.
     """
+    parts = run_parts(folder, updates, display, broken, algorithm=algorithm, failed_scores=failed_scores, grade=grade)
+    change(parts)
+    return rounds(parts, make_source), parts.learner  # type: ignore[return-value]
+
+
+def run_parts(
+    folder: Path,
+    updates: int,
+    display: Silent | None = None,
+    broken: Sequence[int] = (),
+    *,
+    algorithm: GRPO | None = None,
+    failed_scores: FailedScores = "drop_sample",
+    grade: Callable[[Problem, str], bool] | None = None,
+) -> Parts:
+    """The parts of a run, none of them a process."""
+    display = display or Silent()
     problems = [Problem(str(number), "?") for number in range(4)]
     task = SimpleNamespace(
         graded=grade is not None,
@@ -232,11 +251,8 @@ def run_through(
         reward=Broken([]),
         reward_config={},
     )
-    learner = Learner()
     run = RunFolder(folder / "run", settings.logger)
-    parts = Parts(settings, Sampler(), learner, Broken(broken), run, display, Stopwatch(display))  # type: ignore
-    change(parts)
-    return rounds(parts), learner
+    return Parts(settings, Sampler(), Learner(), Broken(broken), run, display, Stopwatch(display))  # type: ignore
 
 
 def test_a_rollout_whose_scores_all_fail_costs_one_update_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -305,7 +321,7 @@ def reward_is_interrupted(parts: Parts) -> None:
     ("change", "last"),
     [
         (None, 2),
-        (samplers_weights_differ, 2),
+        (samplers_weights_differ, 1),
         (probabilities_differ, 1),
         (loss_is_not_finite, 2),
         (person_stops, 2),

@@ -83,6 +83,7 @@ def test_without_grades_there_is_the_reward_alone():
 
 def test_throughput_counts_response_tokens():
     assert throughput(ROLLOUT, 2.0) == {"rate/tokens_per_second": 3.0}
+    assert throughput(ROLLOUT, 0.0) == {}
 
 
 def test_the_stopwatch_adds_up_laps_and_starts_anew():

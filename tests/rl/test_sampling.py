@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from rl.learner.group import LearnerGroup
 from rl.learner.losses import PolicyLossSettings
 from rl.policy import decode
 from rl.sampler import SamplerGroup
-from rl.settings import ClusterSettings, LearnerSettings, LoopSettings, PolicySettings, RolloutSettings
-from rl.sync import WeightsDidNotArrive, check_gap, gap, sync
+from rl.settings import ClusterSettings, LearnerSettings, LoopSettings, PolicySettings, Precision, RolloutSettings
+from rl.sync import WeightsDidNotArrive, check_gap, gap, prove_arrival, sync
 from rl.types import AnswerGroup, TrainBatch
 from rl.weights import Bucket, unpack
 from tests.tiny import make_llama, make_tokenizer
@@ -40,6 +42,20 @@ class Pair:
     sampler: SamplerGroup
     learner: LearnerGroup
     starved: SamplerGroup  # an engine that asked for more memory than any machine has
+    rollout: RolloutSettings = ROLLOUT
+    dtype: Precision = "fp32"
+
+    def parts(self) -> Any:
+        """What `sync` needs of a run."""
+        settings = SimpleNamespace(
+            rollout=replace(self.rollout, temperature=TEMPERATURE),
+            policy=PolicySettings("p", self.dtype),
+            loop=LoopSettings(),
+        )
+        return SimpleNamespace(settings=settings, sampler=self.sampler, learner=self.learner)
+
+    def sync(self, version: int) -> dict[str, float]:
+        return sync(self.parts(), version, PROBLEMS)
 
 
 def learner_group(folder: Path, cluster: ClusterSettings, logs: Path, **keys: object) -> LearnerGroup:
@@ -126,7 +142,8 @@ def test_after_a_sync_sampler_and_learner_agree(pair: Pair) -> None:
     batch, measured = batch_of(pair, seed=1)
     assert measured["max"] < 1e-4
     pair.learner.update(batch, seed=0)
-    sync(pair.learner, pair.sampler, version=1)
+    proof = pair.sync(1)
+    assert 0 <= proof["sync/proof_mean"] <= proof["sync/proof_max"] < 1e-4
     batch, measured = batch_of(pair, seed=2)
     assert measured["max"] < 1e-4
     check_gap(measured, "fp32", LIMIT["fp32"])
@@ -139,7 +156,11 @@ def test_a_skipped_sync_is_caught(pair: Pair) -> None:
     _, measured = batch_of(pair, seed=5)
     with pytest.raises(WeightsDidNotArrive):
         check_gap(measured, "fp32", LIMIT["fp32"])
-    sync(pair.learner, pair.sampler, version=2)
+    with pytest.raises(WeightsDidNotArrive, match="disagree by"):
+        prove_arrival(pair.parts(), 1, PROBLEMS)
+    pair.sync(2)
+    with pytest.raises(WeightsDidNotArrive, match=r"after sync 3 engines draw with the weights of sync \[2\]"):
+        prove_arrival(pair.parts(), 3, PROBLEMS)
     check_gap(batch_of(pair, seed=5)[1], "fp32", LIMIT["fp32"])
 
 
@@ -193,14 +214,14 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
 
     rollout = replace(ROLLOUT, engines=2)
     sampler = SamplerGroup(PolicySettings(str(saved), "bf16"), rollout, cluster, log_folder=tmp_path / "logs")
-    both = Pair(sampler, learner, sampler)
+    both = Pair(sampler, learner, sampler, rollout, "bf16")
     batch, measured = batch_of(both, seed=1)
     assert measured["mean"] < 1e-2
     learner.update(batch, seed=0)
     _, measured = batch_of(both, seed=2)
     with pytest.raises(WeightsDidNotArrive):
         check_gap(measured, "bf16", LIMIT["bf16"])
-    sync(learner, sampler, version=1)
+    both.sync(1)
     _, measured = batch_of(both, seed=2)
     assert measured["max"] < 5e-2
 
