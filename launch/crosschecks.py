@@ -25,6 +25,7 @@ def errors(settings: RunSettings) -> list[str]:
         *critic_warm_up(settings.algorithm, settings.loop),
         *group_size(settings.algorithm, settings.rollout, settings.reward),
         *what_the_reward_gives(settings.algorithm, settings.reward),
+        *older_weights(settings.algorithm, settings.rollout),
     ]
 
 
@@ -162,6 +163,14 @@ def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
                 f"{'the parts ' + ', '.join(sorted(parts)) if parts else 'no parts'}{nearest(name, parts)}"
             )
     return lines
+
+
+def older_weights(algorithm: Algorithm, rollout: RolloutSettings) -> list[str]:
+    """Samples of older weights are another policy's: the loss must correct for that."""
+    if not rollout.ahead or algorithm.corrects_age:
+        return []
+    way = "set algorithm.correction=token" if hasattr(algorithm, "correction") else "which this algorithm cannot"
+    return [f"rollout.ahead={rollout.ahead} draws with older weights, whose samples need an importance weight: {way}"]
 
 
 def prompt_lengths(lengths: Sequence[tuple[str, int]], rollout: RolloutSettings) -> list[str]:

@@ -21,7 +21,7 @@ from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
 from rl.scoring import describe, report_failures, usable
 from rl.settings import RunSettings
-from rl.source import Source, check_age
+from rl.source import Source, check_age, source_for
 from rl.sync import check_gap, gap, sync
 from rl.trust import report_trust
 from rl.types import Preferences, Scored
@@ -48,7 +48,7 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
         stop_cluster()
 
 
-def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = Source) -> Summary:
+def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = source_for) -> Summary:
     """Evaluate, then take rollouts from the source, learn and sync until all updates are done."""
     settings, run, display, watch = parts.settings, parts.run, parts.display, parts.watch
     loop = settings.loop

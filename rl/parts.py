@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 from rewards.actors import RewardGroup
 from rl.cluster import actor_options
@@ -28,6 +29,8 @@ class Parts:
     run: RunFolder
     display: Display
     watch: Stopwatch
+    ends: ExitStack = field(default_factory=ExitStack)
+    """What else must be closed once the processes have ended."""
 
     @classmethod
     def start(cls, settings: RunSettings, run: RunFolder, display: Display, watch: Stopwatch) -> Parts:
@@ -63,3 +66,4 @@ class Parts:
         """End every process."""
         for end in (self.sampler.shutdown, self.learner.shutdown, self.reward.close):
             end()
+        self.ends.close()

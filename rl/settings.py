@@ -40,6 +40,7 @@ class RolloutSettings:
     top_p: float = 1.0  # below 1 the log-probabilities are renormalised: no importance ratio is exact then
     max_new_tokens: int = 128
     max_model_len: int = 512  # prompt and response together, in tokens
+    ahead: int = 0  # 1: the next rollout is drawn while the learner trains, with weights one sync older
     max_num_seqs: int = 256  # sequences in flight in the engine
     engines: int = 1  # vLLM engines, one Ray actor each
     kv_cache_gib: int = 1  # CPU only: memory for the KV cache, whole GiB
@@ -56,6 +57,7 @@ class RolloutSettings:
             f"rollout.max_new_tokens ({self.max_new_tokens}) leaves no room for a prompt in "
             f"rollout.max_model_len ({self.max_model_len})",
         )
+        require(self.ahead in (0, 1), f"rollout.ahead must be 0 or 1, not {self.ahead}")
         require(self.engines >= 1, f"rollout.engines must be at least 1, not {self.engines}")
         require(self.max_num_seqs >= 1, f"rollout.max_num_seqs must be at least 1, not {self.max_num_seqs}")
         require(self.kv_cache_gib >= 1, f"rollout.kv_cache_gib must be at least 1, not {self.kv_cache_gib}")

@@ -1,18 +1,21 @@
 """Where the loop gets what it learns from: one rollout of scored groups per update, in order.
 
-`Source` draws a rollout when the loop asks for it, with the weights of the last sync. Another way to get rollouts is a
-subclass: one that draws earlier overrides `__iter__`, `rest` and `max_age`; one whose problems take several turns
-overrides `fill` and gives its samples a `loss_mask`. The loop stays the same.
+`Source` draws a rollout when the loop asks for it, with the weights of the last sync; `Ahead` draws the next one while
+the learner trains. Another way to get rollouts is another subclass: one whose problems take several turns overrides
+`fill` and gives its samples a `loss_mask`. The loop stays the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import islice
 
 from rewards.types import Problem
 from rl.checkpoint import LoopState
 from rl.collect import Rollout, collect
+from rl.metrics import Stopwatch
 from rl.parts import Parts
 from rl.types import AnswerGroup
 
@@ -40,14 +43,14 @@ class Source:
         for update in self.updates:
             rollout = Rollout(update)
             try:
-                self.fill(rollout)
+                self.fill(rollout, self.parts)
             finally:
                 self.parts.run.log_samples(update, rollout.groups)
             yield rollout
 
-    def fill(self, rollout: Rollout) -> None:
+    def fill(self, rollout: Rollout, parts: Parts) -> None:
         """Draw, score and grade the groups of this rollout."""
-        collect(self.parts, self._problems, rollout)
+        collect(parts, self._problems, rollout)
         rollout.problems = self._taken
 
     def rest(self) -> None:
@@ -57,6 +60,60 @@ class Source:
         for problem in problems:
             self._taken += 1
             yield problem
+
+
+class Ahead(Source):
+    """The next rollout is drawn and scored while the learner trains on this one, as in slime's train_async.py.
+
+    So every rollout but the first comes from weights that are one sync older than the learner's: the algorithm must
+    correct for that. `rest` waits until the rollout is complete, so none mixes two policies and a run can be repeated.
+    A resumed run draws its first rollout with the weights of the checkpoint: it is not the same, bit for bit, as one
+    that never stopped.
+
+    Metrics: `ahead/sample` and `ahead/score` are seconds spent beside the learner; `time/wait` is what was left to wait
+    for.
+    """
+
+    max_age = 1
+
+    def __init__(self, parts: Parts, state: LoopState) -> None:
+        super().__init__(parts, state)
+        self._worker = ThreadPoolExecutor(1, "rollout")
+        self._next: tuple[Rollout, Future[None]] | None = None
+        parts.ends.callback(self._worker.shutdown, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[Rollout]:
+        """See `Source`. What was begun when a run stops is in no file: it was not learnt from."""
+        for update in self.updates:
+            rollout, filled = self._next or self._begin(update)
+            try:
+                with self.parts.watch.stage("wait"):
+                    filled.result()
+            finally:
+                self.parts.run.log_samples(update, rollout.groups)
+            self._next = self._begin(update + 1) if update + 1 in self.updates else None
+            yield rollout
+
+    def rest(self) -> None:
+        """Wait for the rollout that was begun; the loop learns of its errors when it asks for it."""
+        if self._next is not None:
+            with self.parts.watch.stage("wait"):
+                wait([self._next[1]])
+
+    def _begin(self, update: int) -> tuple[Rollout, Future[None]]:
+        rollout = Rollout(update)
+        return rollout, self._worker.submit(self._fill_beside, rollout)
+
+    def _fill_beside(self, rollout: Rollout) -> None:
+        """Fill the rollout with a stopwatch of its own: these stages overlap with the loop's."""
+        parts = replace(self.parts, watch=Stopwatch())
+        self.fill(rollout, parts)
+        rollout.metrics |= {f"ahead/{name}": seconds for name, seconds in parts.watch.totals.items()}
+
+
+def source_for(parts: Parts, state: LoopState) -> Source:
+    """The source that `rollout.ahead` asks for."""
+    return (Ahead if parts.settings.rollout.ahead else Source)(parts, state)
 
 
 def check_age(groups: Sequence[AnswerGroup], update: int, max_age: int) -> bool:

@@ -61,6 +61,11 @@ class Algorithm(ABC):
         return responses
 
     @property
+    def corrects_age(self) -> bool:
+        """Whether its loss weighs samples of older weights by what the learner makes of them (importance sampling)."""
+        return False
+
+    @property
     def dynamic_sampling(self) -> int:
         """How many further draws an update may take to replace groups whose scores are all equal; 0: none."""
         return 0

@@ -64,6 +64,11 @@ class PolicyGradient(Algorithm):
         """The reference is only for the KL."""
         return self.kl > 0
 
+    @property
+    def corrects_age(self) -> bool:
+        """Only with an importance weight."""
+        return self.correction != "off"
+
     def loss(self) -> PolicyLossSettings:
         """Clipped ratio, plus the KL where it belongs into the loss."""
         in_loss = self.kl_in == "loss"
