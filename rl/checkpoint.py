@@ -31,7 +31,7 @@ _GROWING = ("metrics.jsonl", "samples.jsonl")
 """Files of a run that grow by lines: lines written after a checkpoint are cut off when the run resumes from it."""
 
 
-class Learner(Protocol):
+class Checkpointable(Protocol):
     """The part of the learner that checkpoints need."""
 
     def save_checkpoint(self, folder: Path) -> None:
@@ -76,7 +76,7 @@ class Checkpoints:
         """Whether the run is to be saved after this update."""
         return self.every > 0 and update % self.every == 0
 
-    def save(self, state: LoopState, learner: Learner, watch: Stopwatch) -> Path:
+    def save(self, state: LoopState, learner: Checkpointable, watch: Stopwatch) -> Path:
         """Write a checkpoint, then remove the ones beyond `kept`. Returns its folder.
 
         Raises OSError or RuntimeError where it cannot be written; the checkpoints before it are untouched then.
@@ -108,7 +108,7 @@ class Checkpoints:
             shutil.rmtree(old)
         return place
 
-    def restore(self, learner: Learner, watch: Stopwatch) -> LoopState:
+    def restore(self, learner: Checkpointable, watch: Stopwatch) -> LoopState:
         """Load the latest checkpoint into the learner, the algorithm and the stopwatch; returns the loop's own state.
 
         Raises ValueError as `check` does, and FileNotFoundError where there is no checkpoint.

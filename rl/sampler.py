@@ -47,7 +47,7 @@ class Drawing:
         require(not self.greedy or self.n == 1, f"greedy decoding gives {self.n} equal responses: draw 1")
 
 
-class Engine:
+class VllmActor:
     """One vLLM engine, run as a Ray actor. Counts the weight syncs it has received."""
 
     def __init__(self, name: str, log_folder: str):
@@ -171,7 +171,7 @@ class SamplerGroup:
         self.log_folder = log_folder
         self.version = 0
         options = actor_options(cluster, "engine", kv_cache_gib=settings.kv_cache_gib, model_path=policy.path)
-        actor: Any = ray.remote(Engine).options(**options)
+        actor: Any = ray.remote(VllmActor).options(**options)
         self.engines = [actor.remote(f"engine-{index}", str(log_folder)) for index in range(settings.engines)]
         self._starting = [engine.start.remote(policy, settings, cluster.device) for engine in self.engines]
 

@@ -20,10 +20,10 @@ from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModel
 
 from rl.learner.batching import Step
-from rl.learner.engine import Engine, gathered
 from rl.learner.losses import LossNotFinite
 from rl.learner.model import loading, rows_on, settle
 from rl.learner.setup import LearnerSetup
+from rl.learner.trained_model import TrainedModel, gathered
 from rl.settings import CriticSettings, require
 from rl.types import TrainBatch
 
@@ -36,7 +36,7 @@ class Critic:
         model: Any = load_value_model(settings.path or setup.policy.path, setup, strategy)
         if setup.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.engine = Engine(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
+        self.engine = TrainedModel(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
         self.loss = ValueLoss(settings.value_clip)
 
     def values(self, rows: TrainBatch) -> Tensor:

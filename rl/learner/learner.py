@@ -20,9 +20,9 @@ from torch import distributed as dist
 
 from rl.learner.adapters import REFERENCE, TRAINED, adapter_parameters, as_reference, attach
 from rl.learner.batching import Micro
-from rl.learner.engine import Engine, elements, gathered
 from rl.learner.model import load_actor, rows_on, token_logprobs
 from rl.learner.setup import LearnerSetup
+from rl.learner.trained_model import TrainedModel, elements, gathered
 from rl.learner.whole import MovingAverage, whole_weights, write_model
 from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
@@ -44,7 +44,7 @@ class Learner:
             actor.gradient_checkpointing_enable()
         if settings.lora is not None:
             actor.model = attach(actor.model, settings.lora, setup.seed, with_reference=setup.with_reference)
-        self.engine = Engine(actor, strategy, learning_rate=settings.learning_rate, steps=setup.policy_steps)
+        self.engine = TrainedModel(actor, strategy, learning_rate=settings.learning_rate, steps=setup.policy_steps)
         self.actor: Actor = self.engine.model
         self.reference = self._load_reference() if setup.with_reference and settings.lora is None else None
         self.reference_moved = False

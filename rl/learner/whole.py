@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from rl.learner.adapters import bare_parameters, layers_by_weight, merged
-from rl.learner.engine import elements, gathered
+from rl.learner.trained_model import elements, gathered
 from rl.weights import BUCKET_BYTES, split
 
 Named = list[tuple[str, Tensor]]

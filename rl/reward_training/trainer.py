@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from rl.learner.batching import Micro, Step
-from rl.learner.engine import Engine
 from rl.learner.losses import LossNotFinite
+from rl.learner.trained_model import TrainedModel
 from rl.learner.whole import whole_weights
 from rl.reward_training.models import LabelTrainee, ScalarTrainee, Trainee
 from rl.reward_training.settings import TrainingSetup
@@ -33,7 +33,7 @@ class RewardTrainer:
         )
         if settings.gradient_checkpointing:
             self.trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.engine = Engine(
+        self.engine = TrainedModel(
             self.trainee.module, strategy, learning_rate=settings.learning_rate, steps=max(1, setup.steps)
         )
 

@@ -20,7 +20,7 @@ from rl.learner.losses import LossNotFinite
 _TAG = "state"
 
 
-class Engine:
+class TrainedModel:
     """A model to train. Every method is collective: all ranks call it together."""
 
     def __init__(self, model: nn.Module, strategy: DeviceStrategy, *, learning_rate: float, steps: int) -> None:
