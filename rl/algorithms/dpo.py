@@ -17,7 +17,7 @@ from rl.algorithms import Algorithm
 from rl.credit.groups import counts, values_of
 from rl.credit.preferences import Pairs, all_above_margin, best_against_worst, by_judge
 from rl.learner.losses import PreferenceLossSettings
-from rl.settings import require
+from rl.settings import require, require_read
 from rl.types import Preferences, Prepared, Scored
 
 
@@ -44,6 +44,7 @@ class DPO(Algorithm):
         self.loss()  # it checks its own options, which have the same names here
         require(self.refresh_every >= 0, f"refresh_every must not be negative, not {self.refresh_every}")
         require(self.margin >= 0, f"margin must not be negative, not {self.margin}")
+        require_read(self, "margin", self.pairs == "margin", "pairs=margin")
         require(
             self.credit == "outcome" or self.pairs != "judge",
             "pairs=judge reads the judge's matches: leave credit=outcome",

@@ -30,7 +30,7 @@ from rl.credit.groups import (
 )
 from rl.credit.returns import discounted_returns
 from rl.credit.steps import StepRewards, centred, min_form_advantages, process_normalised
-from rl.settings import require
+from rl.settings import require, require_read
 from rl.types import Prepared, Scored
 
 
@@ -59,6 +59,8 @@ class GRPO(PolicyGradient):
         super().__post_init__()
         require(self.dynamic_sampling >= 0, "dynamic_sampling must not be negative")
         require(self.min_form_temperature > 0, "min_form_temperature must be above 0")
+        require_read(self, "min_form_temperature", self.credit == "min_form", "credit=min_form")
+        require_read(self, "overlong_limit", self.overlong_buffer > 0, "overlong_buffer above 0")
         require(
             self.scale != "group" or self.baseline == "mean",
             f"scale=group divides by the deviation from the mean: set baseline=mean or scale=none, not "

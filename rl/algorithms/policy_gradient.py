@@ -16,7 +16,7 @@ from torch import Tensor
 from rl.algorithms import Algorithm
 from rl.credit.kl import AdaptiveKL, kl_estimate
 from rl.learner.losses import PolicyLossSettings
-from rl.settings import require
+from rl.settings import require, require_read
 from rl.types import TrainBatch
 
 
@@ -51,6 +51,11 @@ class PolicyGradient(Algorithm):
             "kl_estimator=k1 has a gradient of mean zero in the loss: choose k2 or k3, or set kl_in=reward",
         )
         self.loss()  # it checks its own options, which have the same names here
+        for name in ("correction_mode", "correction_low", "correction_high"):
+            require_read(self, name, self.correction != "off", "correction=token or sequence")
+        require_read(self, "constant_length", self.aggregation == "constant", "aggregation=constant")
+        require_read(self, "kl_horizon", self.kl_target is not None, "kl_target")
+        require(self.kl_horizon > 0, f"kl_horizon must be above 0, not {self.kl_horizon}")
         if self.kl_target is not None:
             require(
                 self.kl_in == "reward" and self.kl > 0,

@@ -18,7 +18,7 @@ from rl.algorithms.rows import scored_rows, with_scores
 from rl.credit.groups import batch_whitened, values_of
 from rl.credit.returns import gae, on_last_token
 from rl.credit.steps import StepRewards, centred, clip, delta, min_form, on_step_tokens
-from rl.settings import CriticSettings, require
+from rl.settings import CriticSettings, require, require_read
 from rl.types import Prepared, Scored
 
 OWN_CRITIC = CriticSettings()
@@ -56,6 +56,9 @@ class PPO(PolicyGradient):
             self.credit == "steps" or (self.shaping == "none" and not self.centre),
             "shaping and centre change step scores: set credit=steps, or leave them out",
         )
+        clips = self.shaping in ("clip", "clip_delta")
+        require_read(self, "clip_eta", clips, "shaping=clip or clip_delta")
+        require_read(self, "min_form_temperature", self.shaping == "min_form", "shaping=min_form")
 
     @property
     def needs_steps(self) -> bool:

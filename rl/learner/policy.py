@@ -124,7 +124,11 @@ class PolicyLearner(Learner):
         }
         if settings.aggregation == "constant":
             counts["batch_num_tokens"] = max(1, step.sequences) * (settings.constant_length or 1)
-        policy, clipped, *_ = self.loss_terms(current, old, rows.advantages, mask, rows.behaviour_logprobs, **counts)
+        advantages = rows.advantages
+        if settings.ratio == "sequence" and settings.correction != "off":
+            assert advantages is not None
+            advantages = advantages * correction_weights(old, rows.behaviour_logprobs, mask, settings)
+        policy, clipped, *_ = self.loss_terms(current, old, advantages, mask, rows.behaviour_logprobs, **counts)
         loss, kl_loss, kl = policy, torch.zeros(()), torch.zeros(())
         if rows.reference_logprobs is not None:
             kl = (compute_approx_kl(current.detach(), rows.reference_logprobs, kl_estimator="k3") * mask).sum()
@@ -146,15 +150,35 @@ class PolicyLearner(Learner):
         return loss, sums, float((-moved).max().exp()) if present else 0.0
 
 
+def correction_weights(old: Tensor, behaviour: Tensor, mask: Tensor, settings: PolicyLossSettings) -> Tensor:
+    """The importance weight learner / sampler of each token, clipped or masked as `settings` say. (B, L), at least 0.
+
+    `old` and `behaviour` (B, L) are the log-probabilities before the update of learner and sampler; `mask` (B, L) is 1
+    on response tokens. The formula is that of OpenRLHF's `PolicyLoss` for token ratios. For sequence ratios OpenRLHF
+    ignores the band and puts the sampler's log-probabilities in the place of `old`; here the weights multiply the
+    advantages, and so the loss.
+    """
+    difference = (old - behaviour).detach()
+    weights = difference.exp()
+    low, high = settings.correction_low, settings.correction_high
+    if settings.correction_mode == "clip":
+        return weights.clamp(low, high)
+    judged = weights
+    if settings.correction == "sequence":
+        judged = ((difference * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)).exp()[:, None]
+    return torch.where((judged >= low) & (judged <= high), weights, 0.0)
+
+
 def policy_loss(settings: PolicyLossSettings) -> PolicyLoss:
-    """OpenRLHF's loss with these settings."""
+    """OpenRLHF's loss with these settings; `correction_weights` does its correction where ratios are of sequences."""
+    corrected = settings.correction if settings.ratio == "token" else "off"
     return PolicyLoss(
         clip_eps_low=settings.clip_low,
         clip_eps_high=settings.clip_high,
         dual_clip=settings.dual_clip,
         token_level_loss=settings.aggregation != "sequence",
         policy_loss_type="gspo" if settings.ratio == "sequence" else "ppo",
-        is_correction_level={"off": "off", "token": "token", "sequence": "seq"}[settings.correction],
+        is_correction_level={"off": "off", "token": "token", "sequence": "seq"}[corrected],
         is_correction_mode=settings.correction_mode,
         is_correction_threshold=[settings.correction_low, settings.correction_high],
     )
