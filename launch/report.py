@@ -1,22 +1,22 @@
 """Compare runs: `python -m launch.report runs/* --plot rewards.png`.
 
-A Markdown table with a line a run: held-out accuracy before and after by the verifier, mean reward of the same
-responses beside it, KL, response length, time. With `--plot`, the curves: true accuracy and reward against updates, a
-panel a run name, a colour a seed. With `--matrix`, tables of rewards by algorithms over seeds instead, and with `--kl`
-how far each policy has moved from its start, measured anew (`launch.report_kl`; seconds a run). Runs without a first
-and a last evaluation are named and left out.
+A Markdown table with one line per run: held-out accuracy before and after by the verifier, mean reward of the same
+responses, KL, response length, time. With `--plot`, the curves: true accuracy and reward against updates, one panel per
+setting, one colour per seed. With `--matrix`, tables of rewards by algorithms over seeds instead, and with `--kl` how
+far each policy has moved from its start, measured anew (`launch.report_kl`; seconds per run). What a run is, its folder
+says (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from launch.report_matrix import matrix
-from launch.runs import Run, read_all
+from launch.runs import Run, differing, read_all
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -32,6 +32,11 @@ def main(words: Sequence[str] | None = None) -> int:
     runs, left_out = read_all(options.folders)
     for folder, reason in left_out:
         print(f"left out: {folder}: {reason}", file=sys.stderr)
+    if options.matrix:
+        for run in runs:
+            if not run.choices or not run.folder.joinpath("config.yaml").is_file():
+                print(f"left out: {run.folder}: it does not say which options were chosen", file=sys.stderr)
+        runs = [run for run in runs if run.choices and run.folder.joinpath("config.yaml").is_file()]
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
@@ -50,21 +55,27 @@ def measured(runs: Sequence[Run]) -> dict[Path, float]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The runs as a Markdown table."""
+    """The runs as a Markdown table, a line for each."""
     lines = [
         "| run | seed | updates | held-out accuracy | change | mean reward | KL | response tokens | time |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
+    apart = differing(runs)
     for run in runs:
         accuracy, reward = run.series("accuracy/held_out"), run.series("reward/held_out")
         tokens, kl = run.series("response/held_out_tokens"), run.series("learner/kl")
         change = accuracy[-1][1] - accuracy[0][1]
         lines.append(
-            f"| {run.name} | {run.seed} | {accuracy[-1][0]} | {_arrow(accuracy)} | {change:+.3f} | {_arrow(reward)} "
-            f"| {f'{kl[-1][1]:.3f}' if kl else '-'} | {_arrow(tokens, 1)} "
+            f"| {named(run, apart)} | {run.seed} | {accuracy[-1][0]} | {_arrow(accuracy)} | {change:+.3f} "
+            f"| {_arrow(reward)} | {f'{kl[-1][1]:.3f}' if kl else '-'} | {_arrow(tokens, 1)} "
             f"| {int(run.seconds // 60)} min {int(run.seconds % 60)} s |"
         )
     return "\n".join(lines)
+
+
+def named(run: Run, apart: Mapping[Path, str]) -> str:
+    """A run's name with what tells its setting from others of that name."""
+    return f"{run.name} {apart[run.folder]}".strip()
 
 
 def plot(runs: Sequence[Run], path: Path) -> None:
@@ -77,14 +88,15 @@ def plot(runs: Sequence[Run], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    names = sorted({run.name for run in runs})
+    apart = differing(runs)
+    names = sorted({named(run, apart) for run in runs})
     columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(3.8 * columns, 3.0 * rows), sharey=True, squeeze=False)
     for axis in axes.flat[len(names) :]:
         axis.remove()
     for axis, name in zip(axes.flat, names, strict=False):
-        _panel(axis, name, [run for run in runs if run.name == name])
+        _panel(axis, name, [run for run in runs if named(run, apart) == name])
     axes[0][0].legend(fontsize=7, loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=130)

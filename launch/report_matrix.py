@@ -1,7 +1,7 @@
 """Runs of several rewards and algorithms side by side: the tables of `python -m launch.report runs/* --matrix`.
 
-A run's folder is named algorithm_reward_task_seedN; which part is which is known from the options in `configs/`. Seeds
-of the same cell are shown one by one where it matters and averaged elsewhere.
+Which reward and algorithm a run has is read from its origin.json, its settings from config.yaml. Seeds of one setting
+are shown one by one where it matters and averaged elsewhere; runs of unlike settings are never averaged.
 """
 
 from __future__ import annotations
@@ -10,36 +10,44 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from launch.runs import Run
+from launch.runs import Run, differing, reward_of
 
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ALGORITHMS = ("ppo", "grpo", "dpo")
 """The order of the columns; others come after, by name."""
 
 Cell = tuple[str, str]
-"""Reward and algorithm."""
+"""The row's label (a reward, and what tells its settings apart) and the algorithm."""
 
 
 def matrix(runs: Sequence[Run], moved: Mapping[Path, float] | None = None) -> str:
-    """Two Markdown tables: held-out accuracy, rewards by algorithms, and a line a cell with what came with it.
+    """Two Markdown tables: held-out accuracy, rewards by algorithms, and a line for each cell with what came with it.
 
     `moved`: each run folder's KL from the start (`launch.report_kl`), shown in place of the KL that the run logged.
+    A run that repeats another's settings and seed is left out, which a line under the tables says.
     """
     cells: dict[Cell, list[Run]] = {}
-    for run in runs:
-        cells.setdefault(cell_of(run.name), []).append(run)
+    repeated = []
+    for run, cell in zip(runs, cells_of(runs), strict=True):
+        seen = next((other for other in cells.get(cell, []) if other.seed == run.seed), None)
+        if seen is None:
+            cells.setdefault(cell, []).append(run)
+        else:
+            repeated.append(f"left out: {run.folder} repeats the settings and the seed of {seen.folder}")
     rewards = list(dict.fromkeys(reward for reward, _ in sorted(cells, key=_row_order)))
     algorithms = sorted({algorithm for _, algorithm in cells}, key=_column_order)
-    return "\n".join([*_accuracy(cells, rewards, algorithms), "", *_details(cells, rewards, algorithms, moved)])
+    tables = [*_accuracy(cells, rewards, algorithms), "", *_details(cells, rewards, algorithms, moved)]
+    return "\n".join([*tables, *([""] if repeated else []), *repeated])
 
 
-def cell_of(name: str) -> Cell:
-    """Reward and algorithm of a run named algorithm_reward_task; an unknown algorithm is the first word."""
-    algorithm = _longest([option for option in _options("algorithm") if name.startswith(f"{option}_")])
-    algorithm = algorithm or name.partition("_")[0]
-    task = _longest([option for option in _options("task") if name.endswith(f"_{option}")])
-    reward = name.removeprefix(algorithm).removesuffix(task).strip("_")
-    return reward or name, algorithm
+def cells_of(runs: Sequence[Run]) -> list[Cell]:
+    """The cell of each run. Runs of one cell have equal settings but for the seed."""
+    several_tasks = len({run.choices.get("task") for run in runs}) > 1
+    apart = differing(runs)
+    cells = []
+    for run in runs:
+        words = (reward_of(run.choices), run.choices.get("task") if several_tasks else None, apart[run.folder])
+        cells.append((" ".join(word for word in words if word) or "own", run.choices.get("algorithm") or "own"))
+    return cells
 
 
 def _accuracy(cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list[str]) -> list[str]:
@@ -54,7 +62,7 @@ def _accuracy(cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list
 def _change(runs: list[Run]) -> str:
     if not runs:
         return "-"
-    series = [run.series("accuracy/held_out") for run in sorted(runs, key=lambda run: run.seed)]
+    series = [run.series("accuracy/held_out") for run in runs]
     before, after = (fmean(one[place][1] for one in series) for place in (0, -1))
     changes = ", ".join(f"{one[-1][1] - one[0][1]:+.3f}" for one in series)
     return f"{before:.3f} -> {after:.3f} ({changes})"
@@ -63,7 +71,7 @@ def _change(runs: list[Run]) -> str:
 def _details(
     cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list[str], moved: Mapping[Path, float] | None
 ) -> list[str]:
-    """A line a cell: means over its seeds."""
+    """A line for each cell: means over its seeds."""
     title = "KL" if moved is None else "KL from the start"
     lines = [
         f"| reward | algorithm | seeds | samples | mean reward | {title} | response tokens | seconds |",
@@ -75,7 +83,7 @@ def _details(
                 mean = _mean_over(runs)
                 kl = mean("learner/kl", -1, 3) if moved is None else f"{fmean(moved[run.folder] for run in runs):.3f}"
                 lines.append(
-                    f"| {reward} | {algorithm} | {', '.join(sorted(run.seed for run in runs))} "
+                    f"| {reward} | {algorithm} | {', '.join(run.seed for run in runs)} "
                     f"| {fmean(run.samples for run in runs):.0f} "
                     f"| {mean('reward/held_out', 0, 3)} -> {mean('reward/held_out', -1, 3)} "
                     f"| {kl} "
@@ -95,14 +103,6 @@ def _mean_over(runs: list[Run]) -> Callable[[str, int, int], str]:
     return mean
 
 
-def _options(group: str) -> list[str]:
-    return [path.stem for path in (CONFIGS / group).glob("*.yaml")]
-
-
-def _longest(words: list[str]) -> str:
-    return max(words, key=len, default="")
-
-
 def _column_order(algorithm: str) -> tuple[int, str]:
     return (ALGORITHMS.index(algorithm) if algorithm in ALGORITHMS else len(ALGORITHMS)), algorithm
 
@@ -110,4 +110,5 @@ def _column_order(algorithm: str) -> tuple[int, str]:
 def _row_order(cell: Cell) -> tuple[int, str]:
     """Rewards as the experiment lists them, others after by name."""
     known = ("verifier", "orm", "prm", "prm_product", "prm_steps", "armorm", "pairjudge", "pairjudge_knockout")
-    return (known.index(cell[0]) if cell[0] in known else len(known)), cell[0]
+    reward = cell[0].split()[0]
+    return (known.index(reward) if reward in known else len(known)), cell[0]

@@ -21,6 +21,7 @@ from launch import configuration, resume
 from launch.composition import Composed, compose, show
 from launch.output import quiet
 from launch.plan.plan import plan
+from launch.runs import title_of
 from launch.terminal import make_display
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
@@ -127,7 +128,7 @@ def run(checked: Checked, words: Sequence[str]) -> int:
     if resumed:
         folder.describe_resumption(command, notes)
     else:
-        folder.describe({**config, "run_dir": str(path)}, command)
+        folder.describe({**config, "run_dir": str(path)}, command, checked.choices)
     return train(settings, folder, f"resumed: {path.name}" if resumed else title_of(checked.choices), notes)
 
 
@@ -179,13 +180,6 @@ def folder_of(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> P
         number += 1
         path = path.with_name(f"{stem}_{number}")
     return path
-
-
-def title_of(choices: Mapping[str, str | None]) -> str:
-    """The run in a few words: algorithm, reward (or the row of a matrix, which says more), task."""
-    reward = choices.get("experiment/row") or choices.get("reward")
-    words = (choices.get("algorithm"), reward, choices.get("task"))
-    return " ".join(str(word or "own").replace("/", "-") for word in words)
 
 
 def refused(error: Exception) -> int:

@@ -1,7 +1,7 @@
 """A run's own folder: what was asked, of which code, and all it wrote, readable while it runs and after it broke.
 
 config.yaml       the resolved configuration
-origin.json       command line, git commit and whether the tree was dirty, package versions, machine
+origin.json       command line, options chosen, git commit and whether the tree was dirty, package versions, machine
 status.json       running, finished or failed, with the reason
 metrics.jsonl     one line per update: numbers, and failed scores by reason
 samples.jsonl     one line per response: text, score (as in rewards/records.py), whether it is correct, weight version
@@ -59,11 +59,16 @@ class RunFolder:
         self._events: Any = None
         self._status("running", process=this_process())
 
-    def describe(self, config: Mapping[str, Any], command: Sequence[str]) -> None:
-        """Write down what was asked (`config`, resolved) and where it comes from (`command`, the words typed)."""
+    def describe(
+        self, config: Mapping[str, Any], command: Sequence[str], choices: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Write down what was asked (`config`, resolved) and where it comes from (`command`, the words typed).
+
+        `choices`: the option of each configuration group, as {"reward": "prm"}, by which reports name the run.
+        """
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=120)
         (self.path / "config.yaml").write_text(text, encoding="utf-8")
-        _write_json(self.path / "origin.json", {"command": list(command)} | origin())
+        _write_json(self.path / "origin.json", {"command": list(command), "choices": dict(choices or {})} | origin())
 
     def describe_resumption(self, command: Sequence[str], notes: Sequence[str]) -> None:
         """Add to origin.json with which words and by which code the run was resumed, and what was changed."""

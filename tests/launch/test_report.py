@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from launch import report
-from launch.report_matrix import cell_of
 
 
-def write_run(folder: Path, accuracies: list[float]) -> Path:
+def write_run(folder: Path, accuracies: list[float], choices: dict | None = None, config: dict | None = None) -> Path:
+    """A made-up run; with `choices`, one that says what it was made with."""
     folder.mkdir()
+    if choices is not None:
+        (folder / "origin.json").write_text(json.dumps({"choices": choices}))
+        (folder / "config.yaml").write_text(yaml.safe_dump({"run_dir": str(folder), "resume": None, **(config or {})}))
     rows = [
         {"update": 5 * index, "seconds": 61.0 * index, "accuracy/held_out": value, "reward/held_out": 1 - value}
         for index, value in enumerate(accuracies)
@@ -49,17 +53,26 @@ def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    assert report.main([*map(str, sorted(tmp_path.iterdir())), *words]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def grpo(reward: str = "prm", task: str = "arithmetic", algorithm: str = "grpo") -> dict[str, str]:
+    return {"algorithm": algorithm, "reward": reward, "task": task}
+
+
+def config(seed: int, learning_rate: float = 5e-4, **more: object) -> dict:
+    return {"seed": seed, "updates": 20, "learner": {"learning_rate": learning_rate}, **more}
+
+
 def test_the_matrix_puts_rewards_against_algorithms_and_keeps_the_seeds_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, accuracies in {
-        "2026-01-01_00-00-00_grpo_verifier_arithmetic_seed1": [0.4, 0.8],
-        "2026-01-01_00-00-00_grpo_verifier_arithmetic_seed2": [0.4, 0.7],
-        "2026-01-01_00-00-00_dpo_prm_steps_arithmetic_seed1": [0.4, 0.5],
-    }.items():
-        write_run(tmp_path / name, accuracies)
-    assert report.main([str(tmp_path / name.name) for name in tmp_path.iterdir()] + ["--matrix"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    write_run(tmp_path / "a", [0.4, 0.8], grpo("verifier"), config(1))
+    write_run(tmp_path / "b", [0.4, 0.7], grpo("verifier"), config(2))
+    write_run(tmp_path / "c_ppo_orm_gsm8k_seed7", [0.4, 0.5], grpo("prm_steps", algorithm="dpo"), config(1))
+    lines = shown(tmp_path, capsys, "--matrix")
     assert lines[0] == "| reward | grpo | dpo |"
     assert lines[2] == "| verifier | 0.400 -> 0.750 (+0.400, +0.300) | - |"
     assert lines[3] == "| prm_steps | - | 0.400 -> 0.500 (+0.100) |"
@@ -67,16 +80,68 @@ def test_the_matrix_puts_rewards_against_algorithms_and_keeps_the_seeds_apart(
     assert "0.600 -> 0.250" in line
 
 
+def test_the_row_of_a_sweep_names_its_reward(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "a", [0.4, 0.8], grpo("prm") | {"experiment/row": "prm_steps"}, config(1))
+    assert shown(tmp_path, capsys, "--matrix")[2].startswith("| prm_steps |")
+
+
 @pytest.mark.parametrize(
-    ("name", "cell"),
+    ("more", "said"),
     [
-        ("dr_grpo_prm_product_arithmetic", ("prm_product", "dr_grpo")),
-        ("ppo_orm_gsm8k", ("orm", "ppo")),
-        ("mine_orm_arithmetic", ("orm", "mine")),
+        ({"learning_rate": 1e-3}, "learner.learning_rate=0.001"),
+        ({"algorithm": {"kl": 0.1}}, "algorithm.kl=0.1"),
+        ({"reward": {"aggregation": "min"}}, "reward.aggregation=min"),
     ],
 )
-def test_a_runs_name_says_its_reward_and_algorithm(name: str, cell: tuple[str, str]) -> None:
-    assert cell_of(name) == cell
+def test_runs_of_unlike_settings_are_never_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: dict, said: str
+) -> None:
+    write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
+    write_run(tmp_path / "b", [0.4, 0.9], grpo(), config(1, **more))
+    lines = shown(tmp_path, capsys, "--matrix")
+    assert any(said in line and "0.400 -> 0.900 (+0.500)" in line for line in lines)
+    assert any(said not in line and "0.400 -> 0.500 (+0.100)" in line for line in lines)
+    assert any(said in line for line in shown(tmp_path, capsys)), "the plain table tells them apart too"
+
+
+def test_runs_of_unlike_lengths_are_never_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
+    write_run(tmp_path / "b", [0.4, 0.5, 0.9], grpo(), config(2))
+    assert sum("prm updates=" in line for line in shown(tmp_path, capsys, "--matrix")) == 4
+
+
+def test_tasks_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
+    write_run(tmp_path / "b", [0.4, 0.9], grpo(task="gsm8k"), config(2))
+    lines = shown(tmp_path, capsys, "--matrix")
+    assert lines[2].startswith("| prm arithmetic | 0.400 -> 0.500") and lines[3].startswith("| prm gsm8k |")
+
+
+def test_seeds_and_what_does_not_change_results_are_one_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1, logger={"progress": "live"}, cluster={"num_cpus": 2}))
+    write_run(tmp_path / "b", [0.4, 0.7], grpo(), config(10, logger={"progress": "none"}, cluster={"num_cpus": 8}))
+    write_run(tmp_path / "c", [0.4, 0.6], grpo(), config(2))
+    assert shown(tmp_path, capsys, "--matrix")[2] == "| prm | 0.400 -> 0.600 (+0.100, +0.200, +0.300) |"
+
+
+def test_a_run_that_repeats_another_is_counted_once_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_run(tmp_path / name, [0.4, 0.5], grpo(), config(1))
+    lines = shown(tmp_path, capsys, "--matrix")
+    assert lines[2] == "| prm | 0.400 -> 0.500 (+0.100) |"
+    assert lines[-1] == f"left out: {tmp_path / 'b'} repeats the settings and the seed of {tmp_path / 'a'}"
+
+
+def test_a_run_that_does_not_say_what_was_chosen_is_named_and_left_out_of_the_matrix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "grpo_prm_arithmetic_seed1", [0.4, 0.5])
+    assert report.main([str(tmp_path / "grpo_prm_arithmetic_seed1"), "--matrix"]) == 2
+    assert "seed1: it does not say which options were chosen" in capsys.readouterr().err
 
 
 def test_kl_belongs_to_the_matrix() -> None:

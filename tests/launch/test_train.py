@@ -25,6 +25,7 @@ def test_a_run_fills_its_folder_and_ends_with_a_sentence(loop, words, tmp_path, 
     assert folder.name.endswith("grpo_verifier_arithmetic_seed7")
     assert "kl: 0.01" in (folder / "config.yaml").read_text()
     assert json.loads((folder / "origin.json").read_text())["command"][-1] == "algorithm.kl=0.01"
+    assert json.loads((folder / "origin.json").read_text())["choices"]["algorithm"] == "grpo"
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     out = capfd.readouterr().out
     assert "held-out accuracy 0.25 -> 0.50 in 1 update" in out and str(folder) in out.replace("\n", "")

@@ -34,10 +34,15 @@ GROUPS = [
 
 def test_what_was_asked_and_where_it_comes_from_is_written_down(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
-    run.describe({"algorithm": {"kl": 0.01}, "betas": (0.9, 0.95)}, ["python", "-m", "launch.train", "reward=orm"])
+    run.describe(
+        {"algorithm": {"kl": 0.01}, "betas": (0.9, 0.95)},
+        ["python", "-m", "launch.train", "reward=orm"],
+        {"reward": "orm"},
+    )
     assert yaml.safe_load((run.path / "config.yaml").read_text()) == {"algorithm": {"kl": 0.01}, "betas": [0.9, 0.95]}
     described = json.loads((run.path / "origin.json").read_text())
     assert described["command"][-1] == "reward=orm"
+    assert described["choices"] == {"reward": "orm"}
     assert described["packages"]["torch"]
     assert {"commit", "dirty", "python", "machine"} <= described.keys()
 
