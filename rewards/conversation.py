@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
@@ -9,6 +10,10 @@ from typing import Any, TypedDict
 _ROLE = re.compile(r"\w[\w.-]*")
 _UNREAD = ("tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking", "images")
 """Fields that change what a conversation says and that no format here has."""
+
+
+_logger = logging.getLogger(__name__)
+_told: set[str] = set()
 
 
 class Message(TypedDict):
@@ -53,6 +58,40 @@ def with_system(messages: Iterable[Message], system: str | None) -> tuple[Messag
     if not system or any(message["role"] == "system" for message in messages):
         return messages
     return ({"role": "system", "content": system}, *messages)
+
+
+def earlier_turns(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The turns before the last user turn, without system turns: what a dialogue says before its question.
+
+    A system turn instructs the policy; a reward model whose format has a system turn brings its own.
+    """
+    messages = tuple(messages)
+    last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=0)
+    return tuple(message for message in messages[:last] if message["role"] != "system")
+
+
+def question_of(messages: Iterable[Message], reader: str) -> str:
+    """The question as one text, for a format that has no turns: of a dialogue a transcript, each turn after its role.
+
+    System turns are left out. That a dialogue becomes a transcript is said once, naming the `reader`. Raises ValueError
+    where no message is the user's.
+    """
+    messages = tuple(messages)
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    if not asked:
+        raise ValueError("the prompt has no user message")
+    if not (earlier := earlier_turns(messages)):
+        return asked[-1]
+    tell_once(f"{reader} takes one question: prompts with several turns are given to it as a transcript")
+    turns = [*earlier, Message(role="user", content=asked[-1])]
+    return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in turns)
+
+
+def tell_once(message: str) -> None:
+    """Log a warning, unless this process has logged the same one before."""
+    if message not in _told:
+        _told.add(message)
+        _logger.warning("%s", message)
 
 
 def _message(message: Any, place: int) -> Message:

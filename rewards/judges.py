@@ -28,7 +28,8 @@ class VllmJudge:
 
     model: folder or hub name of a causal language model with tokenizer and chat template (THU-KEG/PairJudge-RM).
     template: path of a prompt file with {question}, {response_a}, {response_b}; None takes the project's own.
-    system: text of the system turn; None for no such turn.
+    system: text of the system turn; None for no such turn. chat_template_kwargs: options of the chat template, such as
+    `enable_thinking`; None for none.
     max_new_tokens, context_tokens, reserve_tokens: at most min(max_new_tokens, context_tokens - prompt tokens -
     reserve_tokens) tokens are generated, as published; a prompt that leaves none gets no verdict.
     dtype: fp32 or bf16. gpu_memory: the engine's share of the GPU's memory (GPU only). max_num_seqs: comparisons at a
@@ -44,6 +45,7 @@ class VllmJudge:
         *,
         template: str | None = None,
         system: str | None = SYSTEM,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         max_new_tokens: int = 2048,
         context_tokens: int = 4096,
         reserve_tokens: int = 200,
@@ -62,7 +64,7 @@ class VllmJudge:
             raise ValueError(f"context_tokens ({context_tokens}) is more than the {limit} positions of {model}")
         self.model, self.dtype = model, dtype
         self.prompt, self.system = load_template(template), system
-        self.chat = ChatTemplate(load_tokenizer(model))
+        self.chat = ChatTemplate(load_tokenizer(model), chat_template_kwargs)
         self.max_new_tokens, self.context_tokens, self.reserve_tokens = max_new_tokens, context_tokens, reserve_tokens
         self.gpu_memory, self.max_num_seqs = gpu_memory, max_num_seqs
         self._llm: Any = None
@@ -70,17 +72,19 @@ class VllmJudge:
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """All comparisons in one call of the engine."""
         head = [] if self.system is None else [Turn("system", self.system)]
-        rendered = self.chat.render(
+        rendered = self.chat.render_each(
             [[*head, Turn("user", fill(self.prompt, comparison))] for comparison in comparisons], generation_prompt=True
         )
         room = [self.context_tokens - len(one.ids) - self.reserve_tokens for one in rendered]
-        asked = [index for index in range(len(rendered)) if room[index] > 0]
+        asked = [index for index, one in enumerate(rendered) if one.failure is None and room[index] > 0]
         completions = self._complete(
             [rendered[index].ids for index in asked], [min(self.max_new_tokens, room[index]) for index in asked]
         )
         verdicts = dict(zip(asked, (parse(completion) for completion in completions), strict=True))
-        too_long = Verdict.none(f"the comparison leaves no room for a judgement in {self.context_tokens} tokens")
-        return counted([verdicts.get(index, too_long) for index in range(len(rendered))])
+        too_long = f"the comparison leaves no room for a judgement in {self.context_tokens} tokens"
+        return counted(
+            [verdicts.get(index) or Verdict.none(one.failure or too_long) for index, one in enumerate(rendered)]
+        )
 
     def _complete(self, prompts: Sequence[list[int]], limits: Sequence[int]) -> list[str]:
         """What the model writes after each prompt, greedily, without the stop string."""
@@ -153,21 +157,22 @@ class EndpointJudge:
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """All comparisons, `max_in_flight` requests at a time."""
         bodies = [self._body(comparison) for comparison in comparisons]
-        replies = iter(self.endpoint.post_all([body for body in bodies if body is not None]))
-        too_long = Verdict.none(f"the comparison leaves no room for a judgement in {self.context_tokens} tokens")
-        return counted([too_long if body is None else _verdict_of(next(replies)) for body in bodies])
+        replies = iter(self.endpoint.post_all([body for body in bodies if not isinstance(body, Verdict)]))
+        return counted([body if isinstance(body, Verdict) else _verdict_of(next(replies)) for body in bodies])
 
-    def _body(self, comparison: Comparison) -> dict[str, Any] | None:
-        """The request for one comparison; None where the prompt leaves no room for a judgement."""
+    def _body(self, comparison: Comparison) -> dict[str, Any] | Verdict:
+        """The request for one comparison; no verdict where the prompt leaves no room or cannot be rendered."""
         safe = Comparison(*(_CONTROL.sub(r"<| \1 |>", text) for text in comparison))
         turns = [] if self.system is None else [Turn("system", self.system)]
         turns.append(Turn("user", fill(self.prompt, safe)))
         limit = self.max_new_tokens
         if self.chat is not None:
-            [rendered] = self.chat.render([turns], generation_prompt=True)
+            [rendered] = self.chat.render_each([turns], generation_prompt=True)
+            if rendered.failure is not None:
+                return Verdict.none(rendered.failure)
             limit = min(limit, self.context_tokens - len(rendered.ids) - self.reserve_tokens)
         if limit < 1:
-            return None
+            return Verdict.none(f"the comparison leaves no room for a judgement in {self.context_tokens} tokens")
         return {
             "model": self.model,
             "messages": [{"role": turn.role, "content": turn.content} for turn in turns],

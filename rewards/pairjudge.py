@@ -12,6 +12,7 @@ from functools import partial
 from random import Random
 from typing import Literal
 
+from rewards.conversation import question_of
 from rewards.symbolic import SymbolicComparer
 from rewards.tournament import Pairing, Played, Tournament, play
 from rewards.tournament_formats import FORMATS, knockout
@@ -121,9 +122,9 @@ def _equal(answer: str, other: str, comparer: SymbolicComparer | None) -> bool:
 
 
 def _comparison(group: Group, field: Field, a: int, b: int) -> Comparison:
-    """What the judge is asked; of a prompt with several messages it sees the last user message."""
+    """What the judge is asked; its prompt has one question, so a dialogue is written into it as a transcript."""
     texts = [group.responses[field[place]].text for place in (a, b)]
-    return Comparison(group.problem.text, *texts)
+    return Comparison(question_of(group.problem.messages, "the judge's prompt"), *texts)
 
 
 def _scores(group: Group, field: Field, played: Played | None) -> list[Score]:

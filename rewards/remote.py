@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rewards.chat import load_tokenizer
+from rewards.conversation import question_of
 from rewards.endpoint import Endpoint, Reply
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Score
@@ -22,7 +23,7 @@ class RemoteReward(ResponseReward):
       Both read {"rewards": [number, ...], "extra_logs": {name: [number, ...]}}: one reward a response, and optional
       numbers that become the score's parts. (OpenRLHF's `scores`, which it only filters by, become the part `score`.)
     tokenizer: the policy's folder or hub name; prompts are then written in its chat template, special tokens and all,
-      as OpenRLHF's own servers expect them. None sends the plain text of the question.
+      as OpenRLHF's own servers expect them. None sends the plain text of the question, of a dialogue a transcript.
     timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: sent along (a key, say).
 
     An endpoint that answers 500, hangs, is away, or returns too few or too many rewards fails the scores of that
@@ -57,13 +58,25 @@ class RemoteReward(ResponseReward):
             raise ValueError(f"tokenizer {tokenizer} has no chat template: save one with it, or leave it out")
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """Post all responses, `max_in_flight` requests at a time; a score for each."""
-        batches = [pairs[start : start + self.batch_size] for start in range(0, len(pairs), self.batch_size)]
-        replies = self.endpoint.post_all([self._body(batch) for batch in batches])
-        return [score for batch, reply in zip(batches, replies, strict=True) for score in scores_of(reply, len(batch))]
+        """Post all responses, `max_in_flight` requests at a time; a score for each.
 
-    def _body(self, batch: Sequence[Pair]) -> dict[str, Any]:
-        prompts = [self._prompt(pair) for pair in batch]
+        A response to a prompt that the chat template refuses fails, and is not sent.
+        """
+        prompts: dict[int, str] = {}
+        scores: dict[int, Score] = {}
+        for index, pair in enumerate(pairs):
+            try:
+                prompts[index] = self._prompt(pair)
+            except ValueError as error:
+                scores[index] = Score.failed(str(error))
+        sent = list(prompts)
+        batches = [sent[start : start + self.batch_size] for start in range(0, len(sent), self.batch_size)]
+        bodies = [self._body([prompts[i] for i in batch], [pairs[i] for i in batch]) for batch in batches]
+        for batch, reply in zip(batches, self.endpoint.post_all(bodies), strict=True):
+            scores |= zip(batch, scores_of(reply, len(batch)), strict=True)
+        return [scores[index] for index in range(len(pairs))]
+
+    def _body(self, prompts: Sequence[str], batch: Sequence[Pair]) -> dict[str, Any]:
         labels = [problem.answer for problem, _ in batch]
         texts = [response.text for _, response in batch]
         if self.form == "openrlhf":
@@ -72,10 +85,14 @@ class RemoteReward(ResponseReward):
         return {"prompts": prompts, "responses": texts, "labels": labels}
 
     def _prompt(self, pair: Pair) -> str:
+        """The prompt of one response. Raises ValueError where the chat template refuses it."""
         problem, _ = pair
         if self.tokenizer is None:
-            return problem.text
-        return str(self.tokenizer.apply_chat_template(problem.messages, tokenize=False, add_generation_prompt=True))
+            return question_of(problem.messages, "the endpoint of reward=remote")
+        try:
+            return str(self.tokenizer.apply_chat_template(problem.messages, tokenize=False, add_generation_prompt=True))
+        except Exception as error:
+            raise ValueError(f"the chat template refuses the prompt: {str(error).splitlines()[0]}") from error
 
     def _query(self, prompt: str, pair: Pair) -> str:
         """Prompt and response as OpenRLHF decodes them, with the end-of-turn token of a finished response."""

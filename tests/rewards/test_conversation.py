@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.conversation import messages_of, text_of, with_system
+from rewards.conversation import earlier_turns, messages_of, question_of, text_of, with_system
 from rewards.types import Problem
 
 
@@ -73,3 +73,30 @@ def test_a_system_turn_of_its_own_takes_the_place_of_the_general_one():
     assert with_system([user], "general") == ({"role": "system", "content": "general"}, user)  # type: ignore[list-item]
     assert with_system([own, user], "general") == (own, user)  # type: ignore[list-item]
     assert with_system([user], None) == with_system([user], "") == (user,)  # type: ignore[list-item]
+
+
+DIALOGUE = (
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "2+2?"},
+    {"role": "assistant", "content": "Wait."},
+    {"role": "user", "content": "Please continue."},
+)
+
+
+def test_a_dialogue_becomes_a_transcript_where_a_format_has_one_question_and_that_is_said_once(caplog):
+    text = question_of(DIALOGUE, "the format of this test")  # type: ignore[arg-type]
+    assert text == "User: 2+2?\n\nAssistant: Wait.\n\nUser: Please continue."
+    assert question_of(DIALOGUE, "the format of this test") == text  # type: ignore[arg-type]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the format of this test takes one question: prompts with several turns are given to it as a transcript"
+    ]
+
+
+def test_a_single_question_stays_what_it_is(caplog):
+    assert question_of((DIALOGUE[0], DIALOGUE[1]), "x") == "2+2?"  # type: ignore[arg-type]
+    assert not caplog.records
+
+
+def test_earlier_turns_are_those_before_the_last_question_without_the_system_turn():
+    assert earlier_turns(DIALOGUE) == DIALOGUE[1:3]  # type: ignore[arg-type]
+    assert earlier_turns(DIALOGUE[:2]) == ()  # type: ignore[arg-type]

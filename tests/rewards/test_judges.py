@@ -172,3 +172,21 @@ def test_a_random_model_on_vllm_is_judged_by_what_it_writes(folder):
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         failures = pool.submit(judged_by_vllm, folder).result(timeout=240)
     assert set(failures) == {"none of its matches got a verdict: the judge gave no verdict on response A and B"}
+
+
+def test_a_comparison_with_half_a_character_has_no_verdict_and_the_others_have(judge):
+    found = judge.judge([QUESTION, Comparison("q", "a \ud800 b", "c")])
+    assert found[0].given and not found[1].given
+    assert "half a character" in found[1].reason
+
+
+def test_the_judge_sees_the_whole_dialogue(judge):
+    def asked(first: str) -> str:
+        turns = [{"role": "user", "content": first}, {"role": "assistant", "content": "Hm."}]
+        problem = Problem("p", (*turns, {"role": "user", "content": "Please continue."}))  # type: ignore[arg-type]
+        judge.asked.clear()
+        PairJudgeReward(judge, teams="text").score([Group(problem, (Response("4"), Response("5")))])
+        return judge.chat.tokenizer.decode(judge.asked[0][0])
+
+    assert "User: 2+2?" in asked("2+2?") and "Assistant: Hm." in asked("2+2?")
+    assert asked("2+2?") != asked("3+3?")

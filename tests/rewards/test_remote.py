@@ -163,3 +163,19 @@ def test_options_that_cannot_work_are_refused(options, message, tmp_path):
         options = {"tokenizer": str(tmp_path)}
     with pytest.raises(ValueError, match=message):
         RemoteReward(**{"url": "http://127.0.0.1:1/x"} | options)
+
+
+def test_a_prompt_that_the_template_refuses_fails_alone_and_is_not_sent(tmp_path):
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + tokenizer.chat_template
+    )
+    tokenizer.save_pretrained(tmp_path)
+    turns = ({"role": "system", "content": "x"}, {"role": "user", "content": "y"})
+    with serving(lengths) as server:
+        reward = quick(server.url, tokenizer=str(tmp_path), form="batched")
+        refused = Group(Problem("s", turns), (Response("a"),))  # type: ignore[arg-type]
+        [[first], [second]] = reward.score([refused, *groups("two")])
+    assert not first.ok and "no system role" in first.failure
+    assert second.value == 3.0 and len(server.bodies) == 1
