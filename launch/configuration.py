@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
 from launch.absent import AbsentTask, with_stand_ins
-from launch.plan.models import place_of
 from rewards.builder import ConfigurationError, build, checked, one_line, unknown_key, verify
+from rewards.model_folder import place_of
 from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.train_reward.__main__ import main as train_reward
-from rewards.armorm_model import load_armorm, save_armorm
 from rewards.chat import load_tokenizer
+from rewards.engines.armorm_model import load_armorm, save_armorm
 from rl.tasks.arithmetic.building import Workshop, load, save
 from rl.tasks.arithmetic.judging import TEMPLATE, TEMPLATE_FILE
 from rl.tasks.arithmetic.rows import draw_rows

@@ -8,64 +8,23 @@ tokenised text, so a response that spells out such a header moves its own gate; 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from rewards.armorm_model import ARCHITECTURE, ArmoOutput, ArmoRewardModel, load_armorm, objective_names
 from rewards.chat import ChatTemplate, Turn, conversation, load_tokenizer
-from rewards.engines.onednn import use_onednn
-from rewards.engines.transformers import DTYPES, Precision, at_positions, pick_device, read_config
-from rewards.labels import Engine, Overlong, longest_input, share_of_memory
-from rewards.protocol import Pair, ResponseReward
+from rewards.engines.armorm_model import ARCHITECTURE, ArmoHead, objective_names
+from rewards.engines.checkpoint import Checkpoint
+from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
+from rewards.model_reward import ModelReward, Prompt
+from rewards.protocol import Pair
 from rewards.types import Score
 
 HELPSTEER = "helpsteer-"
 
-_logger = logging.getLogger(__name__)
 
-
-class ArmoEngine(Protocol):
-    """How the model is run."""
-
-    def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:
-        """The heads at each sequence's last token and its prompt's end, float32 on the CPU, in the order given."""
-        ...
-
-    def load(self) -> Any:
-        """Load the weights, unless they are loaded already."""
-        ...
-
-
-class TransformersArmoEngine:
-    """ArmoRM on transformers: length-sorted right-padded batches; the weights are loaded at the first call."""
-
-    def __init__(self, model: str, *, dtype: Precision, device: str, batch_tokens: int) -> None:
-        self.path, self.dtype, self.device, self.batch_tokens = model, DTYPES[dtype], device, batch_tokens
-        self._model: ArmoRewardModel | None = None
-
-    def load(self) -> ArmoRewardModel:
-        """The model, loaded once."""
-        if self._model is None:
-            self._model = load_armorm(self.path, self.dtype).to(pick_device(self.device))
-            use_onednn(self._model.model)
-        return self._model
-
-    def outputs(self, sequences: Sequence[Sequence[int]], prompt_positions: Sequence[int]) -> ArmoOutput:
-        """One forward a sequence; the heads run on all of them at once."""
-        model = self.load()
-        positions = [(prompt, len(ids) - 1) for ids, prompt in zip(sequences, prompt_positions, strict=True)]
-        states = at_positions(model.model, sequences, positions, Tensor.float, batch_tokens=self.batch_tokens)
-        device = model.regression_layer.weight.device
-        prompt, last = torch.stack(states).to(device).unbind(dim=1)
-        with torch.inference_mode():
-            return ArmoOutput(*(tensor.cpu() for tensor in model.heads(last, prompt)))
-
-
-class ArmoRMReward(ResponseReward):
+class ArmoRMReward(ModelReward):
     """ArmoRM's score of a response, or a weighted sum of chosen objectives.
 
     model: folder or hub name of a checkpoint with architecture `LlamaForRewardModelWithGating`.
@@ -73,12 +32,10 @@ class ArmoRMReward(ResponseReward):
     helpsteer_scale: bring the helpsteer objectives to their own scale, reward * 5 - 0.5 (about 0 to 4), in the parts
     and under `objectives`; the gated score always uses the raw rewards.
     parts: `all`, or `rewards` to leave gate and coefficients out.
-    dtype: fp32 or bf16, of the decoder; the heads are float32. device: cpu, cuda, or auto (cuda where there is one).
     max_tokens: longest conversation in tokens (the published usage: 4096); None takes the model's limit.
     overlong: `fail` fails the score of a longer one, `cut` takes away the end of the response, says so in the log and
-    marks the score with the part `cut`.
-    batch_tokens: tokens of one forward pass, padding included. engine: transformers or vllm; the scores are equal.
-    gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
+    marks the score with the part `cut`. The heads are float32 whatever the decoder's type. The other options are those
+    of `rewards.engines.options.ModelOptions`.
 
     Parts: `score` (gated), and for every objective `reward/NAME`, `gate/NAME` and `coefficient/NAME` (gate @ T.T), with
     sum(reward * coefficient) = score. Raises ValueError for a set-up that cannot work.
@@ -96,57 +53,45 @@ class ArmoRMReward(ResponseReward):
         max_tokens: int | None = None,
         batch_tokens: int = 16384,
         overlong: Overlong = "fail",
-        engine: Engine = "transformers",
+        engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
     ) -> None:
-        share_of_memory(gpu_memory)
-        if dtype not in DTYPES:
-            raise ValueError(f"reward.dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-        if overlong not in ("fail", "cut"):
-            raise ValueError(f"reward.overlong must be fail or cut, not {overlong!r}")
+        options = ModelOptions(
+            dtype=dtype,
+            device=device,
+            max_tokens=max_tokens,
+            batch_tokens=batch_tokens,
+            overlong=overlong,
+            engine=engine,
+            gpu_memory=gpu_memory,
+        )
         if parts not in ("all", "rewards"):
             raise ValueError(f"reward.parts must be all or rewards, not {parts!r}")
-        if batch_tokens < 1:
-            raise ValueError(f"reward.batch_tokens must be at least 1, not {batch_tokens}")
-        config = read_config(model, ARCHITECTURE)
-        self.names = objective_names(config, model)
+        checkpoint = Checkpoint(model, ARCHITECTURE)
+        self.names = objective_names(checkpoint.config, model)
         self.objectives = _checked_weights(objectives, self.names)
         self.template = ChatTemplate(load_tokenizer(model))
         self.header = assistant_header(self.template)
-        self.max_tokens = longest_input(model, max_tokens, config.max_position_embeddings)
-        self.cuts = overlong == "cut"
         self.helpsteer_scale = helpsteer_scale
         self.kinds = ("reward", "gate", "coefficient") if parts == "all" else ("reward",)
         self.columns = [f"{kind}/{name}" for kind in self.kinds for name in self.names]
         self.part_names = frozenset({"score", *self.columns})
-        self.engine = _engine(engine, model, dtype, device, batch_tokens, self.max_tokens, gpu_memory)
+        super().__init__(checkpoint, options, ArmoHead())
 
-    def load(self) -> None:
-        """Load the weights, unless they are loaded already."""
-        self.engine.load()
-
-    def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """A score for each response; an empty one, and an over-long one unless it may be cut, fail with a reason."""
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
+        """See ModelReward: read are the first token of the last assistant header, by the gate, and the last token."""
         conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
-        sequences = [rendered.ids for rendered in self.template.render(conversations)]
-        long = [index for index, ids in enumerate(sequences) if len(ids) > self.max_tokens]
-        if self.cuts and long:
-            for index in long:
-                sequences[index] = self._shortened(conversations[index], sequences[index])
-            _logger.warning(
-                "%d of %d responses were cut to %d tokens (reward.max_tokens)", len(long), len(pairs), self.max_tokens
-            )
-        failures = [self._failure(turns[-1].content, ids) for turns, ids in zip(conversations, sequences, strict=True)]
-        kept = [index for index, failure in enumerate(failures) if failure is None]
-        scores = self._scores([sequences[index] for index in kept], [self.cuts and index in long for index in kept])
-        found = iter(scores)
-        return [next(found) if failure is None else Score.failed(failure) for failure in failures]
+        rendered = self.template.render(conversations)
+        return [
+            self._prompt(one.ids) if turns[-1].content.strip() else "the response is empty"
+            for one, turns in zip(rendered, conversations, strict=True)
+        ]
 
-    def _scores(self, sequences: Sequence[list[int]], cut: Sequence[bool]) -> list[Score]:
-        """The scores of conversations that can be scored."""
-        if not sequences:
+    def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
+        """See ModelReward."""
+        if not read:
             return []
-        output = self.engine.outputs(sequences, [last_occurrence(ids, self.header) for ids in sequences])
+        output = ArmoHead.join(read)
         scale = torch.tensor(
             [5.0 if self.helpsteer_scale and name.startswith(HELPSTEER) else 1.0 for name in self.names]
         )
@@ -157,31 +102,15 @@ class ArmoRMReward(ResponseReward):
         shown_of = {"reward": shown, "gate": output.gate, "coefficient": output.coefficients}
         rows = torch.cat([shown_of[kind] for kind in self.kinds], dim=1).tolist()
         return [
-            Score.of(
-                value,
-                parts={"score": score} | dict(zip(self.columns, row, strict=True)) | ({"cut": 1.0} if was_cut else {}),
-            )
-            for value, score, row, was_cut in zip(values.tolist(), output.score.tolist(), rows, cut, strict=True)
+            Score.of(value, parts={"score": score} | dict(zip(self.columns, row, strict=True)))
+            for value, score, row in zip(values.tolist(), output.score.tolist(), rows, strict=True)
         ]
 
-    def _failure(self, text: str, ids: Sequence[int]) -> str | None:
-        """Why a conversation cannot be scored, or None."""
-        if not text.strip():
-            return "the response is empty"
-        if len(ids) > self.max_tokens:
-            return f"longer than {self.max_tokens} tokens (reward.max_tokens)"
-        if last_occurrence(ids, self.header) < 0:
+    def _prompt(self, ids: list[int]) -> Prompt | str:
+        gate = last_occurrence(ids, self.header)
+        if gate < 0:
             return "the assistant header merged with the response: the gate's position is lost"
-        return None
-
-    def _shortened(self, turns: Sequence[Turn], ids: list[int]) -> list[int]:
-        """The conversation, the end of its response cut until it fits; unchanged if the prompt alone is too long."""
-        short, text = ids, turns[-1].content
-        while len(short) > self.max_tokens and text:
-            text = text[: -max(1, (len(short) - self.max_tokens) // 2)]
-            [rendered] = self.template.render([[*turns[:-1], Turn("assistant", text)]])
-            short = rendered.ids
-        return short if text.strip() else ids
+        return Prompt(ids, [gate, len(ids) - 1])
 
 
 def assistant_header(template: ChatTemplate) -> list[int]:
@@ -223,15 +152,3 @@ def _checked_weights(weights: Mapping[str, float] | None, names: Sequence[str]) 
         wrong = f"names {', '.join(unknown)}, which the model does not have" if unknown else "is empty"
         raise ValueError(f"reward.objectives {wrong}; its objectives are {', '.join(names)}")
     return {name: float(weight) for name, weight in weights.items()}
-
-
-def _engine(
-    engine: Engine, model: str, dtype: Precision, device: str, batch_tokens: int, max_tokens: int, gpu_memory: float
-) -> ArmoEngine:
-    if engine == "transformers":
-        return TransformersArmoEngine(model, dtype=dtype, device=device, batch_tokens=batch_tokens)
-    if engine == "vllm":
-        from rewards.engines.armorm_vllm import VllmArmoEngine  # vLLM takes seconds to import
-
-        return VllmArmoEngine(model, dtype=dtype, max_tokens=max_tokens, gpu_memory=gpu_memory)
-    raise ValueError(f"reward.engine must be transformers or vllm, not {engine!r}")

@@ -14,7 +14,8 @@ from typing import Any
 
 from rewards.chat import ChatTemplate, Turn, load_tokenizer
 from rewards.endpoint import Endpoint, Reply
-from rewards.engines.transformers import DTYPES, Precision, read_config
+from rewards.engines.checkpoint import read_config
+from rewards.engines.options import Precision, check_dtype
 from rewards.engines.vllm_start import start_llm
 from rewards.verdicts import STOP, SYSTEM, Comparison, Verdict, fill, load_template, parse
 
@@ -53,8 +54,7 @@ class VllmJudge:
         gpu_memory: float = 0.4,
         max_num_seqs: int = 256,
     ) -> None:
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        check_dtype(dtype)
         if min(max_new_tokens, context_tokens, max_num_seqs) < 1 or reserve_tokens < 0:
             raise ValueError(
                 "max_new_tokens, context_tokens and max_num_seqs must be at least 1, reserve_tokens at least 0"

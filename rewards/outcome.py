@@ -8,31 +8,32 @@ the problem. The published evaluation works in bf16, one sequence at a time; her
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from rewards.chat import Rendered
-from rewards.engines.transformers import Precision
-from rewards.labels import Engine, LabelModel, Overlong
-from rewards.protocol import Pair, ResponseReward
-from rewards.types import Score
+from torch import Tensor
+
+from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
+from rewards.labels import LabelReward
+from rewards.model_reward import Prompt
+from rewards.protocol import Pair
+from rewards.types import Problem, Response, Score
+
+EMPTY = "the response is empty"
 
 
-class OutcomeReward(ResponseReward):
+class OutcomeReward(LabelReward):
     """P(positive label) after problem and whole solution, in [0, 1].
 
     model: folder or hub name of a causal language model with its tokenizer and chat template.
     labels: the positive and the negative label, one token each.
     system: text of a system turn; None leaves what the template does by itself, as the published evaluation does.
     remove: text taken out of the solution before scoring, `" ки"` for solutions in Math-Shepherd's style.
-    dtype: fp32 or bf16, of the weights. device: cpu, cuda, or auto (cuda where there is one).
-    max_tokens: longest input in tokens; None takes the model's limit.
-    overlong: what happens to a longer one: `fail` fails its score, `cut` takes away the end of the solution, says so in
-    the log and marks the score with the part `cut`.
-    batch_tokens: tokens of one forward pass, padding included; None: 1024 on a CPU, 16384 on a GPU.
-    engine: transformers or vllm; the scores are equal. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
+    overlong: `fail` fails the score of a longer input, `cut` takes away the end of the solution, says so in the log and
+    marks the score with the part `cut`. The other options are those of `rewards.engines.options.ModelOptions`.
     Raises ValueError for a set-up that cannot work.
     """
 
-    part_names = frozenset[str]()
+    ends_only = True
 
     def __init__(
         self,
@@ -46,14 +47,11 @@ class OutcomeReward(ResponseReward):
         max_tokens: int | None = None,
         batch_tokens: int | None = None,
         overlong: Overlong = "fail",
-        engine: Engine = "transformers",
+        engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
     ) -> None:
         self.remove = remove
-        self.model = LabelModel(
-            model,
-            labels=labels,
-            system=system,
+        options = ModelOptions(
             dtype=dtype,
             device=device,
             max_tokens=max_tokens,
@@ -62,47 +60,26 @@ class OutcomeReward(ResponseReward):
             engine=engine,
             gpu_memory=gpu_memory,
         )
+        super().__init__(model, labels, system, options)
 
-    def load(self) -> None:
-        """Load the weights, unless they are loaded already."""
-        self.model.load()
-
-    def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """A score for each response; an empty one fails, and a too long one unless it may be cut."""
-        solutions = [response.text.replace(self.remove, "") if self.remove else response.text for _, response in pairs]
-        problems = [problem.text for problem, _ in pairs]
-        rendered = self._render(problems, solutions)
-        cut = [index for index, one in enumerate(rendered) if len(one.ids) > self.model.max_tokens]
-        if self.model.cuts:
-            for index in cut:
-                rendered[index] = self._shorten(problems[index], solutions[index], rendered[index])
-            self.model.warn_of_cuts(len(cut), len(pairs))
-        failures = [self._failure(solution, one) for solution, one in zip(solutions, rendered, strict=True)]
-        scored = [index for index, failure in enumerate(failures) if failure is None]
-        values = dict(zip(scored, self.model.probabilities([rendered[index] for index in scored]), strict=True))
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
+        """See ModelReward; an empty response has no prompt."""
+        solutions = [self._solution(response) for _, response in pairs]
+        rendered = self.render(
+            [[f"{problem.text} {solution}"] for (problem, _), solution in zip(pairs, solutions, strict=True)]
+        )
         return [
-            Score.failed(failure)
-            if failure is not None
-            else Score.of(values[index][0], parts={"cut": 1.0} if index in cut else None)
-            for index, failure in enumerate(failures)
+            Prompt(one.ids, one.positions) if solution.strip() else EMPTY
+            for one, solution in zip(rendered, solutions, strict=True)
         ]
 
-    def _render(self, problems: Sequence[str], solutions: Sequence[str]) -> list[Rendered]:
-        return self.model.render(
-            [[f"{problem} {solution}"] for problem, solution in zip(problems, solutions, strict=True)]
-        )
+    def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
+        """See ModelReward; `remove` is taken out before anything is cut."""
+        return super().shortened(problem, replace(response, text=self._solution(response)), prompt)
 
-    def _failure(self, solution: str, rendered: Rendered) -> str | None:
-        if not solution.strip():
-            return "the response is empty"
-        return self.model.too_long if len(rendered.ids) > self.model.max_tokens else None
+    def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
+        """See ModelReward."""
+        return [Score.of(values.item()) for values in read]
 
-    def _shorten(self, problem: str, solution: str, rendered: Rendered) -> Rendered:
-        """Cut the end of the solution until it fits; unchanged if the problem alone is too long."""
-        short = solution
-        one = rendered
-        while len(one.ids) > self.model.max_tokens and short:
-            excess = len(one.ids) - self.model.max_tokens
-            short = short[: -max(1, excess // 2)]
-            [one] = self._render([problem], [short])
-        return one if short.strip() else rendered
+    def _solution(self, response: Response) -> str:
+        return response.text.replace(self.remove, "") if self.remove else response.text

@@ -10,27 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from rewards.aggregate import aggregate
-from rewards.engines.transformers import Precision
-from rewards.labels import Engine, LabelModel, Overlong
-from rewards.protocol import Pair, ResponseReward
+from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
+from rewards.labels import LabelReward
+from rewards.model_reward import Prompt
+from rewards.protocol import Pair
 from rewards.steps import Splitter, splitter
-from rewards.types import Score, Span
+from rewards.types import Problem, Response, Score, Span
 
 
-class ProcessReward(ResponseReward):
+class ProcessReward(LabelReward):
     """P(positive label) after every step, in [0, 1], and one value made of them.
 
     splitter: where a step ends: `math_shepherd`, `blank_line`, `line`, `regex` (with `pattern`), or a function from a
     text to its spans. keep_empty: score empty steps too, as the published reference does.
-    aggregation: min, product, mean or last. remove: text taken out of every step before scoring, `ки` say.
+    aggregation: min, product, mean or last. remove: text taken out of every step before scoring, for example `ки`.
     overlong: `fail` fails the score, `cut` scores the steps that fit within `max_tokens`, says so in the log and marks
     the score with the part `cut`. The other options are those of `rewards.outcome.OutcomeReward`.
     Spans are in characters of the response. Raises ValueError for a set-up that cannot work.
     """
 
     has_steps = True
-    part_names = frozenset[str]()
 
     def __init__(
         self,
@@ -48,16 +50,13 @@ class ProcessReward(ResponseReward):
         max_tokens: int | None = None,
         batch_tokens: int | None = None,
         overlong: Overlong = "fail",
-        engine: Engine = "transformers",
+        engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
     ) -> None:
         self.split = _splitter(splitter, pattern, keep_empty)
         self.aggregate = aggregate(aggregation)
         self.remove, self.keep_empty = remove, keep_empty
-        self.model = LabelModel(
-            model,
-            labels=labels,
-            system=system,
+        options = ModelOptions(
             dtype=dtype,
             device=device,
             max_tokens=max_tokens,
@@ -66,37 +65,41 @@ class ProcessReward(ResponseReward):
             engine=engine,
             gpu_memory=gpu_memory,
         )
+        super().__init__(model, labels, system, options)
 
-    def load(self) -> None:
-        """Load the weights, unless they are loaded already."""
-        self.model.load()
-
-    def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """A score with its steps for each response; one without steps, or too long, fails with its reason."""
-        scores: list[Score | None] = [None] * len(pairs)
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
+        """See ModelReward; a response without steps has no prompt."""
         steps = [self._steps(response.text) for _, response in pairs]
         stepped = [index for index, (texts, _) in enumerate(steps) if any(texts)]
         conversations = []
         for index in stepped:
             first, *rest = steps[index][0]
             conversations.append([f"{pairs[index][0].text} {first}", *rest])
-        rendered = dict(zip(stepped, self.model.render(conversations), strict=True))
-        cut = {index for index, one in rendered.items() if len(one.ids) > self.model.max_tokens}
-        for index in cut:
-            rendered[index] = rendered[index].up_to(self.model.max_tokens if self.model.cuts else 0)
-        scored = [index for index in stepped if rendered[index].positions]
-        self.model.warn_of_cuts(len(cut.intersection(scored)), len(pairs))
-        for index, values in zip(scored, self.model.probabilities([rendered[i] for i in scored]), strict=True):
-            spans = steps[index][1][: len(values)]
-            parts = {"cut": 1.0} if index in cut else None
-            scores[index] = Score.of(self.aggregate(values), steps=values, spans=spans, parts=parts)
+        rendered = dict(zip(stepped, self.render(conversations), strict=True))
         return [
-            score or Score.failed(self.model.too_long if index in rendered else "the response has no steps")
-            for index, score in enumerate(scores)
+            Prompt(rendered[index].ids, rendered[index].positions, tuple(spans))
+            if index in rendered
+            else "the response has no steps"
+            for index, (_, spans) in enumerate(steps)
+        ]
+
+    def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
+        """See ModelReward: the steps that fit, whose scores are those they have in the whole."""
+        positions = [position for position in prompt.positions if position < self.max_tokens]
+        if not positions:
+            return None
+        return Prompt(prompt.ids[: positions[-1] + 1], positions, prompt.spans[: len(positions)])
+
+    def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
+        """See ModelReward."""
+        steps = [values.tolist() for values in read]
+        return [
+            Score.of(self.aggregate(values), steps=values, spans=prompt.spans)
+            for prompt, values in zip(prompts, steps, strict=True)
         ]
 
     def _steps(self, text: str) -> tuple[list[str], list[Span]]:
-        """The text of each step as the model reads it, and where it stands in the response."""
+        """The text of each step as the model reads it, and where it is in the response."""
         texts, spans = [], []
         for start, end in self.split(text):
             step = text[start:end].replace(self.remove, "").strip() if self.remove else text[start:end]

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from rewards.chat import ChatTemplate, Turn
 from rewards.control_tokens import THOUGHT_TAG
-from rewards.model_folder import hint_inside
+from rewards.model_folder import check_model
 from rewards.types import Problem
-
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def check_policy(path: str, key: str = "policy.path") -> None:
-    """Refuse a model folder that cannot work, in one line that names the key, before any process starts.
+    """Raise FileNotFoundError, in one line that names the key, for a model folder that cannot work.
 
-    A name of the form `owner/model` that is no folder here is taken for a model on the hub and left to the download.
-    Raises FileNotFoundError.
+    A name of the form `owner/model` without a folder here is taken for a model on the hub and left to the download.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        if _HUB_NAME.fullmatch(path):
-            return
-        raise FileNotFoundError(f"{key}: there is no model folder {path}")
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{key}: {path} has no config.json, so it is no model folder{hint_inside(path)}")
-    if not any(file for pattern in _WEIGHTS for file in folder.glob(pattern)):
-        raise FileNotFoundError(f"{key}: {path} has no weights (model.safetensors)")
-    if not any((folder / name).is_file() for name in _TOKENIZERS):
-        raise FileNotFoundError(f"{key}: {path} has no tokenizer (tokenizer.json): save the model's tokenizer there")
+    try:
+        check_model(path, complete=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{key}: {error}") from None
 
 
 def load_tokenizer(path: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -26,7 +26,7 @@ from launch.composition import compose, register_resolvers
 from launch.configuration import plain
 from launch.output import quiet
 from rewards.builder import build, one_line
-from rewards.engines.transformers import pick_device
+from rewards.engines.options import pick_device
 from rewards.engines.vllm_start import start_llm
 from rewards.types import Problem
 from rl.policy import decode, load_tokenizer, prompt_ids

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from launch.bench.subjects import LARGE_VOCABULARY, Options, make_groups, make_model
-from rewards.engines.transformers import TransformersEngine
+from rewards.engines.transformers import TransformersRunner
 from rewards.process import ProcessReward
 from rewards.types import Group
 
@@ -28,13 +28,17 @@ def memory_line(folder: Path, options: Options) -> str:
 def peak_bytes(model: str, options: Options) -> tuple[int, int]:
     """Bytes of the weights, and what scoring 64 solutions adds at its peak."""
     reward = ProcessReward(model, dtype=options.dtype, batch_tokens=options.batch_tokens or None)
-    engine = reward.model.engine
-    assert isinstance(engine, TransformersEngine)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in engine.load().parameters())
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in decoder_of(reward).parameters())
     groups = make_groups(64)
     with torch.profiler.profile(profile_memory=True) as profile:
         reward.score(groups)
     return weights, peak_of(profile)
+
+
+def decoder_of(reward: ProcessReward) -> Any:
+    """The reward's decoder, loaded."""
+    assert isinstance(reward.runner, TransformersRunner)
+    return reward.runner.load(reward.head)[0]
 
 
 def peak_of(profile: Any) -> int:
@@ -49,9 +53,6 @@ def peak_of(profile: Any) -> int:
 
 def flops(reward: ProcessReward, groups: Sequence[Group]) -> float:
     """Floating point operations of one forward over all solutions: 2 for each weight of a layer and token."""
-    engine = reward.model.engine
-    assert isinstance(engine, TransformersEngine)
-    decoder = engine.load().base_model
-    weights = sum(tensor.numel() for tensor in decoder.layers.parameters())
+    weights = sum(tensor.numel() for tensor in decoder_of(reward).layers.parameters())
     users = [[f"{group.problem.text} {group.responses[0].text}"] for group in groups]
-    return 2.0 * weights * sum(len(one.ids) for one in reward.model.render(users))
+    return 2.0 * weights * sum(len(one.ids) for one in reward.render(users))

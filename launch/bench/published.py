@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import AutoModelForCausalLM
 
-from rewards.armorm import ArmoRMReward, TransformersArmoEngine, last_occurrence
-from rewards.armorm_model import load_armorm
+from rewards.armorm import ArmoRMReward, last_occurrence
+from rewards.engines.armorm_model import load_armorm
 from rewards.engines.onednn import use_onednn
-from rewards.engines.transformers import TransformersEngine
-from rewards.labels import LabelModel
+from rewards.engines.transformers import TransformersRunner
+from rewards.labels import LabelReward
+from rewards.model_reward import ModelReward
 from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward
 from rewards.types import Group
@@ -19,7 +20,7 @@ from rewards.types import Group
 
 def pass_per_prefix(reward: ProcessReward, groups: Sequence[Group]) -> list[list[float]]:
     """The published procedure: for every step a forward over everything up to it."""
-    score = published(reward.model)
+    score = published(reward)
     scores = []
     for group in groups:
         conversation: list[dict[str, str]] = []
@@ -34,16 +35,16 @@ def pass_per_prefix(reward: ProcessReward, groups: Sequence[Group]) -> list[list
 
 def one_at_a_time(reward: OutcomeReward, groups: Sequence[Group], same_kernels: bool = False) -> list[float]:
     """The published procedure: a forward for every solution. With `same_kernels` on the engine's linear layers."""
-    score = published(reward.model, same_kernels)
+    score = published(reward, same_kernels)
     texts = [f"{group.problem.text} {group.responses[0].text}" for group in groups]
     return [score([{"role": "user", "content": text}, {"role": "assistant", "content": "+"}]) for text in texts]
 
 
-def published(labels: LabelModel, same_kernels: bool = False) -> Callable[[list[dict[str, str]]], float]:
+def published(labels: LabelReward, same_kernels: bool = False) -> Callable[[list[dict[str, str]]], float]:
     """The authors' scoring of one conversation: apply_chat_template, all logits, the third last position."""
-    engine = labels.engine
-    assert isinstance(engine, TransformersEngine)
-    model = AutoModelForCausalLM.from_pretrained(engine.path, dtype=engine.dtype).to(engine.device)
+    runner = runner_of(labels)
+    model = AutoModelForCausalLM.from_pretrained(runner.checkpoint.path, dtype=runner.options.torch_dtype)
+    model.to(runner.options.torch_device)
     if same_kernels:
         use_onednn(model)
     tokenizer, ids = labels.template.tokenizer, list(labels.label_ids)
@@ -59,9 +60,8 @@ def published(labels: LabelModel, same_kernels: bool = False) -> Callable[[list[
 
 def armorm_one_at_a_time(reward: ArmoRMReward, groups: Sequence[Group], same_kernels: bool = False) -> list[float]:
     """The published procedure of ArmoRM: template, forward and search for the gate's token, one conversation a time."""
-    engine = reward.engine
-    assert isinstance(engine, TransformersArmoEngine)
-    model = load_armorm(engine.path, engine.dtype).to(engine.load().device)
+    runner = runner_of(reward)
+    model = load_armorm(runner.checkpoint.path, runner.options.torch_dtype).to(runner.options.torch_device)
     if same_kernels:
         use_onednn(model.model)
     tokenizer = reward.template.tokenizer
@@ -78,3 +78,9 @@ def armorm_one_at_a_time(reward: ArmoRMReward, groups: Sequence[Group], same_ker
             output = model(ids, prompt, torch.tensor([ids.shape[1]], device=model.device))
         scores.append(float(output.score[0]))
     return scores
+
+
+def runner_of(reward: ModelReward) -> TransformersRunner:
+    """The reward's runner, which must be transformers'."""
+    assert isinstance(reward.runner, TransformersRunner)
+    return reward.runner

@@ -28,7 +28,7 @@ from launch.bench.timing import median, once, row
 from launch.output import quiet
 from rewards.armorm import ArmoRMReward
 from rewards.builder import ConfigurationError
-from rewards.engines.transformers import default_batch_tokens, pick_device
+from rewards.engines.options import default_batch_tokens, pick_device
 from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward
 

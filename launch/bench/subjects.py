@@ -11,9 +11,9 @@ from typing import Any, get_type_hints
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rewards.armorm_model import ArmoRewardModel, armorm_config, save_armorm
 from rewards.builder import ConfigurationError, checked, unknown_key
-from rewards.engines.transformers import DTYPES, Precision, pick_device
+from rewards.engines.armorm_model import ArmoRewardModel, armorm_config, save_armorm
+from rewards.engines.options import DTYPES, Precision, pick_device
 from rewards.types import Group, Problem, Response
 from rl.tasks.arithmetic.attributes import OBJECTIVES
 from rl.tasks.arithmetic.mistakes import stumble

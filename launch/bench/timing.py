@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rewards.engines.transformers import pick_device
+from rewards.engines.options import pick_device
 
 
 def once(work: Callable[[], Any]) -> float:

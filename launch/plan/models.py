@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-Place = Literal["folder", "cache", "hub"]
+from rewards.model_folder import config_file
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,10 @@ PUBLISHED: dict[str, ModelFacts] = {
 """Sizes of published models by hub name, for plans made where they are not."""
 
 
-def place_of(model: str) -> Place:
-    """Where a model is: in a folder, in the hub's cache on this machine, or only on the hub."""
-    if Path(model).is_dir():
-        return "folder"
-    return "cache" if _cached_config(model) else "hub"
-
-
 def facts_of(model: str) -> ModelFacts | None:
     """The size of a model in a folder, in the cache or in the table; None where nothing tells it."""
-    file = Path(model) / "config.json" if Path(model).is_dir() else _cached_config(model)
-    if file is None or not file.is_file():
+    file = config_file(model)
+    if file is None:
         return PUBLISHED.get(model)
     try:
         return _facts(json.loads(file.read_text(encoding="utf-8")))
@@ -129,15 +121,3 @@ def _facts(config: Mapping[str, Any]) -> ModelFacts:
         head=kind.endswith("ForCausalLM"),
         head_dim=config.get("head_dim"),
     )
-
-
-def _cached_config(model: str) -> Path | None:
-    """The config.json of a hub model in this machine's cache."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(model, "config.json")
-    except HFValidationError:  # no hub name
-        return None
-    return Path(found) if isinstance(found, str) else None

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from launch.plan.estimates import BYTES, GIB, SPEEDS
 from launch.plan.hours import learned_rows, rows_of, stages
-from launch.plan.models import facts_of, place_of
+from launch.plan.models import facts_of
 from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
+from rewards.model_folder import place_of
 from rl.learner.losses import PreferenceLossSettings
 from rl.settings import RunSettings
 

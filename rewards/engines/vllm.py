@@ -1,71 +1,109 @@
-"""Label models on vLLM: a pooling model whose one-number head is the difference of the two label rows of the LM head.
+"""Reward models on vLLM: the decoder as a pooling model that gives back hidden states, the head applied to them here.
 
-vLLM builds that head itself (`from_2_way_softmax`): a sigmoid of the difference of two logits is their softmax. The
-probability comes back for every token; the scored positions are picked here.
+So a head is written once for both engines. vLLM's own class for the architecture is used, without the head's tensors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from vllm import ModelRegistry, PoolingParams
+from vllm.model_executor.models.adapters import as_embedding_model
 
-from rewards.engines.transformers import Precision
+from rewards.engines.checkpoint import Checkpoint
+from rewards.engines.options import ModelOptions
+from rewards.engines.runner import Head, HeadFunction
 from rewards.engines.vllm_start import start_llm
 
+CALL_TOKENS = 65536
+"""Tokens per call of the engine when every token's hidden state comes back: one GiB in float32 at a width of 4096."""
 
-class VllmEngine:
-    """A causal language model asked for the probability of one label against another, on an own vLLM engine.
 
-    It lives in this process and loads its weights at the first call. `max_tokens` is the longest input; `gpu_memory`
-    the share of the GPU's memory (GPU only).
+class VllmRunner:
+    """See `rewards.engines.runner.Runner`. The engine runs in this process.
+
+    `ends_only`: only the last token of each sequence is read; sequences then share prompts through the prefix cache.
     """
 
-    def __init__(
-        self,
-        model: str,
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        dtype: Precision = "fp32",
-        max_tokens: int,
-        gpu_memory: float = 0.4,
-    ) -> None:
-        self.path, self.tokenizer, self.dtype = model, tokenizer, dtype
-        self.max_tokens, self.gpu_memory = max_tokens, gpu_memory
+    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, *, max_tokens: int, ends_only: bool) -> None:
+        self.checkpoint, self.options, self.max_tokens, self.ends_only = checkpoint, options, max_tokens, ends_only
         self._llm: Any = None
-        self._label_ids: tuple[int, int] | None = None
+        self._head: Head | None = None
+        self._function: HeadFunction | None = None
 
-    def load(self, label_ids: tuple[int, int]) -> Any:
-        """The engine, started once. Raises ValueError for labels other than those it was started with."""
-        if self._llm is None:
-            positive, negative = self.tokenizer.convert_ids_to_tokens(list(label_ids))
-            self._llm = start_llm(
-                self.path,
-                dtype=self.dtype,
-                max_model_len=self.max_tokens,
-                gpu_memory=self.gpu_memory,
-                runner="pooling",
-                convert="classify",
-                hf_overrides={"classifier_from_token": [negative, positive], "method": "from_2_way_softmax"},
-                pooler_config={"task": "token_classify"},
-                enable_prefix_caching=False,  # a cached token has no score
-            )
-            self._label_ids = label_ids
-        if label_ids != self._label_ids:
-            raise ValueError(f"this engine scores labels {self._label_ids}, not {label_ids}: make another")
-        return self._llm
-
-    def label_probabilities(
-        self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], label_ids: tuple[int, int]
-    ) -> list[list[float]]:
-        """P(first label | first or second label) as the token *after* each given position of each sequence."""
+    def read(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], head: Head) -> list[Tensor]:
+        """See `rewards.engines.runner.Runner`."""
         if not sequences:
             return []
-        answers = self.load(label_ids).encode(
-            [{"prompt_token_ids": list(ids)} for ids in sequences], pooling_task="token_classify", use_tqdm=False
-        )
-        return [
-            answer.outputs.data.float().flatten()[list(places)].tolist()
-            for answer, places in zip(answers, positions, strict=True)
-        ]
+        llm, function = self.load(head)
+        found: list[Tensor] = []
+        for start, end in _calls([len(sequence) for sequence in sequences], CALL_TOKENS):
+            answers = llm.encode(
+                [{"prompt_token_ids": list(ids)} for ids in sequences[start:end]],
+                pooling_params=PoolingParams(use_activation=False),  # not normalised
+                pooling_task=self._task,
+                use_tqdm=False,
+            )
+            read = positions[start:end]
+            states = [
+                answer.outputs.data[None] if self.ends_only else answer.outputs.data[list(places)]
+                for answer, places in zip(answers, read, strict=True)
+            ]
+            with torch.inference_mode():
+                values = function(torch.cat(states).to(self.options.torch_device)).cpu()
+            found.extend(values.split([len(places) for places in read]))
+        return found
+
+    def load(self, head: Head) -> tuple[Any, HeadFunction]:
+        """Engine and head, each started once."""
+        if self._llm is None:
+            self._llm = start_llm(
+                self.checkpoint.path,
+                dtype=self.options.dtype,
+                max_model_len=self.max_tokens,
+                gpu_memory=self.options.gpu_memory,
+                runner="pooling",
+                hf_overrides={"architectures": [_register(self.checkpoint, head.tensors)], "head_dtype": "model"},
+                pooler_config={"task": self._task},
+                enable_prefix_caching=self.ends_only,  # a token taken from the cache has no hidden state
+            )
+        if self._function is None or head is not self._head:
+            self._head, self._function = head, head.load(self.checkpoint, self.options)
+        return self._llm, self._function
+
+    @property
+    def _task(self) -> str:
+        return "embed" if self.ends_only else "token_embed"
+
+
+def _register(checkpoint: Checkpoint, head_tensors: tuple[str, ...]) -> str:
+    """Register vLLM's class for the decoder, reading all tensors but the head's; returns the name it has there."""
+    causal = AutoModelForCausalLM._model_mapping.get(type(checkpoint.config), None)
+    name = "" if causal is None else causal.__name__
+    if name not in ModelRegistry.models:
+        kind = type(checkpoint.config).__name__
+        raise ValueError(f"reward.engine: vLLM has no decoder for {kind} of {checkpoint.path}: set engine=transformers")
+    base = as_embedding_model(ModelRegistry.models[name].load_model_cls())
+
+    class Decoder(base):  # type: ignore[valid-type, misc]
+        def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> Any:
+            return super().load_weights(one for one in weights if not one[0].startswith(head_tensors))
+
+    registered = f"RewardDecoder{len(ModelRegistry.models)}"
+    ModelRegistry.register_model(registered, Decoder)
+    return registered
+
+
+def _calls(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
+    """Ranges of sequences, in their order, of at most `budget` tokens together; a longer one is alone."""
+    start = total = 0
+    for index, length in enumerate(lengths):
+        if total + length > budget and index > start:
+            yield start, index
+            start, total = index, 0
+        total += length
+    yield start, len(lengths)

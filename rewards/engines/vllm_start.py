@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rewards.engines.transformers import Precision
+from rewards.engines.options import Precision
 
 VLLM_DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 

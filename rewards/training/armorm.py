@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rewards.armorm_model import GatingNetwork
+from rewards.engines.armorm_model import GatingNetwork
 
 ALPHAS = tuple(10.0**power for power in range(-4, 5))
 PUBLISHED_PENALTY = 2.0

@@ -16,9 +16,10 @@ from torch import Tensor
 from transformers import AutoModel, PreTrainedModel
 
 from rewards.armorm import assistant_header, last_occurrence
-from rewards.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
 from rewards.chat import ChatTemplate
-from rewards.engines.transformers import DTYPES, Precision, at_positions, pick_device
+from rewards.engines.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
+from rewards.engines.options import DTYPES, Precision, check_dtype, pick_device
+from rewards.engines.transformers import at_positions
 from rewards.training.armorm import ALPHAS, GateSchedule, debias, ridge, spearman, train_gate
 
 SHARD = 1024  # conversations a file of states
@@ -59,8 +60,7 @@ class ArmoModel:
     batch_tokens: int = 16384  # tokens of one forward pass, padding included
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        check_dtype(self.dtype)
         if not 1 <= self.max_tokens <= self.batch_tokens:
             raise ValueError(f"max_tokens ({self.max_tokens}) must be between 1 and batch_tokens ({self.batch_tokens})")
 

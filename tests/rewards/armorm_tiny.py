@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaModel
 
-from rewards.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
+from rewards.engines.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
 from tests.tiny import make_tokenizer
 
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rewards.armorm import ArmoRMReward, assistant_header, last_occurrence
-from rewards.armorm_model import OBJECTIVES, load_armorm
 from rewards.chat import ChatTemplate
+from rewards.engines.armorm_model import OBJECTIVES, ArmoHead, load_armorm
 from rewards.types import Group, Problem, Response
 from tests.rewards.armorm_tiny import make_armorm, naive_armorm
 from tests.tiny import make_llama, make_tokenizer
@@ -191,7 +191,8 @@ def test_the_module_alone_scores_a_right_padded_batch(folder, reward):
         together = model(torch.tensor([sequences[0], [1, 2, 3, 0, 0, 0]]), torch.tensor([2, 1]), torch.tensor([6, 3]))
         alone = model(torch.tensor([sequences[1]]), torch.tensor([1]), torch.tensor([3]))
     assert together.score[1] == pytest.approx(float(alone.score[0]), abs=1e-5)
-    assert reward.engine.outputs(sequences, [2, 1]).score == pytest.approx(together.score, abs=1e-5)
+    read = reward.runner.read(sequences, [(2, 5), (1, 2)], reward.head)
+    assert ArmoHead.join(read).score == pytest.approx(together.score, abs=1e-5)
 
 
 def test_the_saved_layout_is_the_published_one(folder):
@@ -234,7 +235,7 @@ def test_a_missing_head_tensor_is_a_loud_failure(broken, name):
 
 def test_a_head_of_another_size_is_a_loud_failure(broken):
     change_config(broken, num_objectives=3, objective_names=["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"do not fit its config\.json"):
+    with pytest.raises(ValueError, match=r"another shape than its config\.json says .*instead of \(3, 3\)"):
         ArmoRMReward(str(broken)).score(groups("17"))
 
 

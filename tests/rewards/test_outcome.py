@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from rewards.outcome import OutcomeReward
 from tests.rewards.published import PublishedModel
@@ -40,14 +41,13 @@ def test_scores_do_not_depend_on_batch_size_padding_or_order(llama31, batch_toke
 
 def test_equal_responses_are_scored_once(llama31, monkeypatch):
     reward = OutcomeReward(llama31)
-    engine = reward.model.engine
     seen = []
 
-    def count(sequences, positions, label_ids):
+    def count(sequences, positions, head):
         seen.extend(sequences)
-        return [[0.5] for _ in sequences]
+        return [torch.tensor([0.5]) for _ in sequences]
 
-    monkeypatch.setattr(engine, "label_probabilities", count)
+    monkeypatch.setattr(reward.runner, "read", count)
     assert values(reward, [group(["a"], ["b"], ["a"]), group(["a"])]) == [[0.5] * 3, [0.5]]
     assert len(seen) == 2
 
@@ -79,7 +79,7 @@ def test_a_problem_that_alone_is_too_long_fails_even_where_cutting_is_allowed(ll
 
 def test_a_number_that_is_not_finite_becomes_a_failure(llama31, monkeypatch):
     reward = OutcomeReward(llama31)
-    monkeypatch.setattr(reward.model.engine, "label_probabilities", lambda *_: [[float("nan")]])
+    monkeypatch.setattr(reward.runner, "read", lambda *_: [torch.tensor([torch.nan])])
     [score] = reward.score([group(["3"])])[0]
     assert "not finite" in (score.failure or "")
 
@@ -93,7 +93,7 @@ def test_a_number_that_is_not_finite_becomes_a_failure(llama31, monkeypatch):
         ({"engine": "tpu"}, "reward.engine must be transformers or vllm"),
         ({"dtype": "fp16"}, "reward.dtype must be one of fp32, bf16"),
         ({"batch_tokens": 0}, "reward.batch_tokens must be at least 1"),
-        ({"max_tokens": 4096}, "reward.max_tokens must lie between 1 and the model's 2048"),
+        ({"max_tokens": 4096}, "reward.max_tokens must be between 1 and the model's 2048"),
         ({"gpu_memory": 40.0}, "gpu_memory is a share"),
     ],
 )

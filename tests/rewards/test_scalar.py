@@ -21,7 +21,8 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from rewards.scalar import HEAD, ScalarReward, without_padding
+from rewards.engines.heads import SCORE
+from rewards.scalar import ScalarReward, without_padding
 from rewards.types import Group, Problem, Response
 from tests.tiny import make_llama, make_tokenizer
 
@@ -137,7 +138,7 @@ def test_scores_do_not_depend_on_batch_size_padding_or_order(folder, reward, bat
 
 def test_groups_are_scored_together_in_few_forwards(folder, monkeypatch):
     reward = ScalarReward(folder, batch_tokens=100000)
-    decoder, shapes = reward.engine.load().base_model, []
+    (decoder, _), shapes = reward.runner.load(reward.head), []
     decoder.register_forward_pre_hook(
         lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
@@ -168,7 +169,7 @@ def test_an_empty_response_and_an_over_long_one_fail_and_the_others_do_not(folde
 
 
 def test_a_number_that_is_not_finite_becomes_a_failure(broken):
-    change_tensors(broken, lambda tensors: tensors[HEAD].fill_(float("nan")))
+    change_tensors(broken, lambda tensors: tensors[SCORE].fill_(float("nan")))
     [[score]] = ScalarReward(str(broken)).score(groups("17"))
     assert "not finite" in (score.failure or "")
 
@@ -219,7 +220,7 @@ def test_several_labels_are_refused(tmp_path):
 def test_an_encoder_is_refused(tmp_path):
     config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, num_labels=1)
     BertForSequenceClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="BertForSequenceClassification, which is no decoder with one linear head"):
+    with pytest.raises(ValueError, match="BertForSequenceClassification, which is not a decoder with one linear head"):
         ScalarReward(str(tmp_path))
 
 
@@ -230,13 +231,13 @@ def test_an_architecture_that_only_remote_code_has_is_refused(broken):
 
 
 def test_a_missing_head_is_refused_before_the_weights_are_read(broken):
-    change_tensors(broken, lambda tensors: tensors.pop(HEAD))
+    change_tensors(broken, lambda tensors: tensors.pop(SCORE))
     with pytest.raises(ValueError, match=r"head must be score\.weight alone, and the checkpoint has none"):
         ScalarReward(str(broken))
 
 
 def test_a_missing_head_shows_in_the_index_of_a_divided_checkpoint(broken):
-    names = [name for name in load_file(str(broken / "model.safetensors")) if name != HEAD]
+    names = [name for name in load_file(str(broken / "model.safetensors")) if name != SCORE]
     (broken / "model.safetensors").rename(broken / "model-00001-of-00001.safetensors")
     index = {"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
     (broken / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -251,13 +252,13 @@ def test_a_head_with_more_than_its_weight_is_refused(broken):
 
 
 def test_missing_tensors_and_wrong_shapes_are_loud_failures_at_loading(broken, folder):
-    change_tensors(broken, lambda tensors: tensors.update({HEAD: torch.zeros(1, 7)}))
+    change_tensors(broken, lambda tensors: tensors.update({SCORE: torch.zeros(1, 7)}))
     with pytest.raises(ValueError, match="1 tensors of another shape"):
         ScalarReward(str(broken)).score(groups("17"))
     change_tensors(
-        broken, lambda tensors: (tensors.update({HEAD: torch.zeros(1, 64)}), tensors.pop("model.norm.weight"))
+        broken, lambda tensors: (tensors.update({SCORE: torch.zeros(1, 64)}), tensors.pop("model.norm.weight"))
     )
-    with pytest.raises(ValueError, match=r"lacks 1 tensors.*model\.norm\.weight"):
+    with pytest.raises(ValueError, match=r"lacks 1 tensors.*norm\.weight"):
         ScalarReward(str(broken)).score(groups("17"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from launch.plan.models import PUBLISHED, ModelFacts, facts_of, nodes_with_models, place_of
+from launch.plan.models import PUBLISHED, ModelFacts, facts_of, nodes_with_models
 from tests.tiny import make_llama, make_tokenizer
 
 
@@ -54,12 +54,6 @@ def test_adapters_are_counted_as_peft_counts_them(tmp_path):
     )
     facts = facts_of(str(folder))
     assert facts is not None and facts.adapter_parameters(4) == model.get_nb_trainable_parameters()[0]
-
-
-def test_a_model_is_in_a_folder_or_on_the_hub(policy):
-    assert place_of(policy) == "folder"
-    assert place_of("Qwen/Qwen2.5-Math-7B") in ("hub", "cache")
-    assert place_of("no hub name at all") == "hub"
 
 
 def test_an_unknown_size_is_no_guess(tmp_path):

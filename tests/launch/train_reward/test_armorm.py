@@ -11,8 +11,8 @@ import torch
 from launch.train_reward import __main__ as train_reward
 from launch.train_reward import armorm as train_reward_armorm
 from rewards.armorm import ArmoRMReward
-from rewards.armorm_model import load_armorm
 from rewards.builder import ConfigurationError
+from rewards.engines.armorm_model import load_armorm
 from rewards.training import armorm_fit
 from rewards.types import Group, Problem, Response
 from rl.tasks.arithmetic.rows import draw_rows

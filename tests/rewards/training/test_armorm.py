@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from rewards.armorm_model import GatingNetwork
+from rewards.engines.armorm_model import GatingNetwork
 from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, spearman, train_gate
 
 

@@ -24,7 +24,9 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel, LlamaPreTrainedModel, PretrainedConfig, PreTrainedTokenizerBase
 
-from rewards.engines.transformers import check_loading
+from rewards.engines.checkpoint import Checkpoint, check_loading
+from rewards.engines.options import ModelOptions
+from rewards.engines.runner import HeadFunction
 
 ARCHITECTURE = "LlamaForRewardModelWithGating"
 
@@ -82,6 +84,20 @@ class GatingNetwork(nn.Module):
         return torch.softmax(self.logits(states) / self.temperature, dim=-1) * self.logit_scale[0]
 
 
+def _add_heads(module: nn.Module, config: PretrainedConfig) -> None:
+    """Give a module the heads' tensors under their published names."""
+    objectives = config.num_objectives
+    module.regression_layer = nn.Linear(config.hidden_size, objectives, bias=False)
+    module.reward_transform_matrix = nn.Parameter(torch.eye(objectives), requires_grad=False)
+    module.gating = GatingNetwork(
+        config.hidden_size,
+        objectives,
+        width=config.gating_hidden_dim,
+        hidden=config.gating_n_hidden,
+        temperature=config.gating_temperature,
+    )
+
+
 class ArmoRewardModel(LlamaPreTrainedModel):
     """A Llama decoder with ArmoRM's heads. `model` is the decoder; build one from scratch with `armorm_config`."""
 
@@ -90,17 +106,8 @@ class ArmoRewardModel(LlamaPreTrainedModel):
 
     def __init__(self, config: LlamaConfig) -> None:
         super().__init__(config)
-        objectives = config.num_objectives
         self.model = LlamaModel(config)
-        self.regression_layer = nn.Linear(config.hidden_size, objectives, bias=False)
-        self.reward_transform_matrix = nn.Parameter(torch.eye(objectives), requires_grad=False)
-        self.gating = GatingNetwork(
-            config.hidden_size,
-            objectives,
-            width=config.gating_hidden_dim,
-            hidden=config.gating_n_hidden,
-            temperature=config.gating_temperature,
-        )
+        _add_heads(self, config)
         self.post_init()
 
     def heads(self, last: Tensor, prompt: Tensor) -> ArmoOutput:
@@ -115,6 +122,49 @@ class ArmoRewardModel(LlamaPreTrainedModel):
         hidden = self.model(input_ids=input_ids, use_cache=False).last_hidden_state
         rows = torch.arange(len(input_ids), device=input_ids.device)
         return self.heads(hidden[rows, lengths - 1], hidden[rows, prompt_positions])
+
+
+class ArmoHead:
+    """ArmoRM's heads for a runner: 3K numbers per position, [rewards | gate | gate @ T.T], see `ArmoHead.join`.
+
+    The rewards are meant for the last token and the gate for the prompt's end. Both are computed at both positions,
+    which costs next to nothing next to the decoder.
+    """
+
+    tensors = ("regression_layer.", "reward_transform_matrix", "gating.")
+
+    def load(self, checkpoint: Checkpoint, options: ModelOptions) -> HeadFunction:
+        """See `rewards.engines.runner.Head`."""
+        heads = _ArmoHeads(checkpoint.config)
+        shapes = {name: tuple(tensor.shape) for name, tensor in heads.state_dict().items()}
+        heads.load_state_dict({name: checkpoint.tensor(name, shape).float() for name, shape in shapes.items()})
+        return heads.to(options.torch_device).eval()
+
+    @staticmethod
+    def join(read: Sequence[Tensor]) -> ArmoOutput:
+        """B tensors (2, 3K), of the prompt's end and of the last token, as what the heads say of B conversations."""
+        prompt, last = torch.stack(list(read)).unbind(dim=1)
+        _, gate, coefficients = prompt.chunk(3, dim=-1)
+        rewards = last.chunk(3, dim=-1)[0]
+        return ArmoOutput((rewards * coefficients).sum(dim=-1), rewards, gate, coefficients)
+
+
+class _ArmoHeads(nn.Module):
+    """The heads without a decoder."""
+
+    regression_layer: nn.Linear
+    reward_transform_matrix: nn.Parameter
+    gating: GatingNetwork
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        _add_heads(self, config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(R, H) hidden states to (R, 3K) float32."""
+        hidden = hidden.float()
+        gate = self.gating(hidden)
+        return torch.cat([self.regression_layer(hidden), gate, gate @ self.reward_transform_matrix.T], dim=-1)
 
 
 def armorm_config(
@@ -143,7 +193,7 @@ def objective_names(config: PretrainedConfig, path: str) -> tuple[str, ...]:
     """
     for key in ("num_objectives", "gating_temperature", "gating_hidden_dim", "gating_n_hidden"):
         if getattr(config, key, None) is None:
-            raise ValueError(f"reward.model {path}: its config.json lacks {key}, so it is no ArmoRM")
+            raise ValueError(f"reward.model {path}: its config.json lacks {key}, so it is not an ArmoRM")
     names = tuple(getattr(config, "objective_names", None) or OBJECTIVES)
     if len(names) != config.num_objectives or len(set(names)) != len(names):
         raise ValueError(

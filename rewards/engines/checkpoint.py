@@ -1,0 +1,162 @@
+"""A checkpoint's files: its configuration, the names of its tensors, and single tensors read without a model."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoConfig, PretrainedConfig
+from transformers.utils import (
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+    cached_file,
+)
+
+from rewards.model_folder import check_model
+
+_QUIET = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
+
+_logger = logging.getLogger(__name__)
+
+
+def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfig:
+    """The checkpoint's configuration. Raises ValueError unless it names an architecture ending in `architecture`."""
+    try:
+        check_model(path)
+    except FileNotFoundError as error:
+        raise ValueError(f"reward.model: {error}") from error
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"reward.model {path}: cannot read its config.json ({first_line(error)})") from error
+    names = config.architectures or []
+    if not any(name.endswith(architecture) for name in names):
+        raise ValueError(
+            f"reward.model {path} is of the wrong kind: its architecture is {', '.join(names) or 'not named'}, "
+            f"this reward needs one that ends in {architecture}"
+        )
+    return config
+
+
+class Checkpoint:
+    """A model in a folder or on the hub. Raises ValueError as `read_config` does; reads tensors when asked for."""
+
+    def __init__(self, path: str, architecture: str = "ForCausalLM") -> None:
+        self.path = path
+        self.config = read_config(path, architecture)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the decoder's hidden states."""
+        return int(self.config.get_text_config().hidden_size)
+
+    @cached_property
+    def names(self) -> frozenset[str] | None:
+        """The names of all tensors; None if neither safetensors on this machine nor an index on the hub has them."""
+        try:
+            if self._index is not None:
+                return frozenset(self._index)
+            if whole := cached_file(self.path, SAFE_WEIGHTS_NAME, local_files_only=True, **_QUIET):
+                with safe_open(whole, "pt") as file:
+                    return frozenset(file.keys())
+        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise ValueError(f"reward.model {self.path}: cannot read its weights ({first_line(error)})") from error
+        return None
+
+    def tensor(self, name: str, shape: Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
+        """One tensor of this shape, or only these rows of it, on the CPU in the type it was saved in.
+
+        Raises ValueError, naming the tensor, if it is missing, has another shape or cannot be read.
+        """
+        try:
+            found = self._read(name, shape, rows)
+        except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
+            raise ValueError(f"reward.model {self.path}: cannot read its weights ({first_line(error)})") from error
+        if found is None:
+            raise ValueError(_lacks(self.path, [name]))
+        return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of this name."""
+        return name in (self.names if self.names is not None else self._unpickled(name))
+
+    @cached_property
+    def _index(self) -> dict[str, str] | None:
+        """The file of each tensor of a checkpoint in several files."""
+        for index_name in (SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_INDEX_NAME):
+            if index := cached_file(self.path, index_name, **_QUIET):
+                return dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+        return None
+
+    def _read(self, name: str, shape: Sequence[int], rows: Sequence[int] | None) -> Tensor | None:
+        file_name = self._index.get(name, "") if self._index is not None else SAFE_WEIGHTS_NAME
+        file = cached_file(self.path, file_name, **_QUIET) if file_name else None
+        if file is None or not file_name.endswith(".safetensors"):
+            tensor = self._unpickled(name).get(name)
+            if tensor is None:
+                return None
+            self._check_shape(name, tuple(tensor.shape), shape)
+            return tensor if rows is None else tensor[list(rows)]
+        with safe_open(file, "pt") as opened:
+            if name not in opened.keys():  # noqa: SIM118  (safe_open is not a mapping)
+                return None
+            stored = opened.get_slice(name)
+            self._check_shape(name, tuple(stored.get_shape()), shape)
+            return opened.get_tensor(name) if rows is None else torch.cat([stored[row : row + 1] for row in rows])
+
+    def _unpickled(self, name: str) -> dict[str, Tensor]:
+        """The tensors of the file with this one, for a checkpoint in PyTorch's older format; {} without such a file."""
+        file_name = (self._index or {}).get(name, WEIGHTS_NAME)
+        file = cached_file(self.path, file_name, **_QUIET)
+        return {} if file is None else torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+
+    def _check_shape(self, name: str, found: Sequence[int], expected: Sequence[int]) -> None:
+        if tuple(found) != tuple(expected):
+            raise ValueError(_mismatched(self.path, [f"{name}: {tuple(found)} instead of {tuple(expected)}"]))
+
+
+def check_loading(path: str, info: dict[str, Any], used: Iterable[str] = ()) -> None:
+    """Raise ValueError for tensors that are missing or of another shape; warn of those that nothing uses.
+
+    `info` comes from `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`. `used` has the
+    beginnings of the names of tensors that a head reads itself.
+    """
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(_lacks(path, missing))
+    if mismatched := sorted(name for name, *_ in info["mismatched_keys"]):
+        raise ValueError(_mismatched(path, mismatched))
+    unused = sorted(name for name in info["unexpected_keys"] if not name.startswith(tuple(used)))
+    if unused:
+        _logger.warning("%s has %d tensors this reward does not use (%s)", path, len(unused), _some(unused))
+
+
+def _lacks(path: str, names: Sequence[str]) -> str:
+    return (
+        f"reward.model {path} lacks {len(names)} tensors of its architecture ({_some(names)}): the checkpoint is "
+        "incomplete or of another kind"
+    )
+
+
+def _mismatched(path: str, names: Sequence[str]) -> str:
+    return (
+        f"reward.model {path} has {len(names)} tensors of another shape than its config.json says ({_some(names)}): "
+        "weights and configuration do not belong together"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return str(error).strip().split("\n")[0]
