@@ -66,7 +66,7 @@ class ArmoRMReward(ModelReward):
             gpu_memory=gpu_memory,
         )
         if parts not in ("all", "rewards"):
-            raise ValueError(f"reward.parts must be all or rewards, not {parts!r}")
+            raise ValueError(f"parts must be all or rewards, not {parts!r}")
         checkpoint = Checkpoint(model, ARCHITECTURE)
         self.names = objective_names(checkpoint.config, model)
         self.objectives = _checked_weights(objectives, self.names)
@@ -150,5 +150,5 @@ def _checked_weights(weights: Mapping[str, float] | None, names: Sequence[str]) 
     unknown = sorted(set(weights) - set(names))
     if unknown or not weights:
         wrong = f"names {', '.join(unknown)}, which the model does not have" if unknown else "is empty"
-        raise ValueError(f"reward.objectives {wrong}; its objectives are {', '.join(names)}")
+        raise ValueError(f"objectives {wrong}; its objectives are {', '.join(names)}")
     return {name: float(weight) for name, weight in weights.items()}

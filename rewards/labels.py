@@ -28,7 +28,7 @@ class LabelReward(ModelReward):
 
     def __init__(self, model: str, labels: Sequence[str], system: str | None, options: ModelOptions) -> None:
         if len(labels) != 2:
-            raise ValueError(f"reward.labels must be two texts, the positive one first, not {list(labels)}")
+            raise ValueError(f"labels must be two texts, the positive one first, not {list(labels)}")
         checkpoint = Checkpoint(model)
         self.template = ChatTemplate(load_tokenizer(model))
         if not self.template.grows_by_turns():

@@ -78,10 +78,10 @@ class ModelReward(ResponseReward):
             if shorter is not None:
                 cut.add(index)
             # The reason is without the length itself, so that failures count by reason.
-            prompts[index] = shorter or f"longer than {self.max_tokens} tokens (reward.max_tokens)"
+            prompts[index] = shorter or f"longer than {self.max_tokens} tokens (max_tokens)"
         if cut:
             _logger.warning(
-                "%d of %d responses were cut to %d tokens (reward.max_tokens)", len(cut), len(pairs), self.max_tokens
+                "%d of %d responses were cut to %d tokens (max_tokens)", len(cut), len(pairs), self.max_tokens
             )
         kept = [prompt for prompt in prompts if isinstance(prompt, Prompt)]
         read = self.runner.read([prompt.ids for prompt in kept], [prompt.positions for prompt in kept], self.head)

@@ -113,5 +113,5 @@ def _splitter(chosen: str | Splitter, pattern: str | None, keep_empty: bool) -> 
     if isinstance(chosen, str):
         return splitter(chosen, pattern=pattern, keep_empty=keep_empty)
     if pattern is not None:
-        raise ValueError("reward.pattern belongs to reward.splitter=regex, not to a function of your own")
+        raise ValueError("pattern belongs to splitter=regex, not to a function of your own")
     return chosen

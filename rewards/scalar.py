@@ -88,21 +88,21 @@ def check_kind(checkpoint: Checkpoint) -> None:
     names = config.architectures or []
     classifier = AutoModelForSequenceClassification._model_mapping.get(type(config), None)
     if classifier is None or classifier.__name__ not in names:
-        raise ValueError(f"reward.model {path}: transformers has no {', '.join(names)} for its type of model")
+        raise ValueError(f"model {path}: transformers has no {', '.join(names)} for its type of model")
     if not issubclass(classifier, GenericForSequenceClassification):
         raise ValueError(
-            f"reward.model {path} is a {classifier.__name__}, which is not a decoder with one linear head (as "
+            f"model {path} is a {classifier.__name__}, which is not a decoder with one linear head (as "
             "LlamaForSequenceClassification is): not supported"
         )
     if config.num_labels != 1:
         raise ValueError(
-            f"reward.model {path} is a classifier of {config.num_labels} labels, a scalar reward model has one "
+            f"model {path} is a classifier of {config.num_labels} labels, a scalar reward model has one "
             "(num_labels or id2label in config.json)"
         )
     heads = sorted(name for name in checkpoint.names or () if name.startswith("score."))
     if checkpoint.names is not None and heads != [SCORE]:
         found = f"has {', '.join(heads)}" if heads else "has none"
-        raise ValueError(f"reward.model {path}: the head must be {SCORE} alone, and the checkpoint {found}")
+        raise ValueError(f"model {path}: the head must be {SCORE} alone, and the checkpoint {found}")
 
 
 def without_padding(ids: Sequence[int], padding: int | None) -> list[int]:
@@ -121,7 +121,6 @@ def _normalisation(path: str, config: PretrainedConfig, wanted: bool | None) -> 
     mean, std = (float(number) if isinstance(number, int | float) else math.nan for number in found)
     if not (math.isfinite(mean) and math.isfinite(std) and std > 0):
         raise ValueError(
-            f"reward.normalise: config.json of {path} has no mean and std above 0 to normalise by: set "
-            "reward.normalise=false"
+            f"normalise: config.json of {path} has no mean and std above 0 to normalise by: set normalise=false"
         )
     return mean, std

@@ -193,11 +193,11 @@ def objective_names(config: PretrainedConfig, path: str) -> tuple[str, ...]:
     """
     for key in ("num_objectives", "gating_temperature", "gating_hidden_dim", "gating_n_hidden"):
         if getattr(config, key, None) is None:
-            raise ValueError(f"reward.model {path}: its config.json lacks {key}, so it is not an ArmoRM")
+            raise ValueError(f"model {path}: its config.json lacks {key}, so it is not an ArmoRM")
     names = tuple(getattr(config, "objective_names", None) or OBJECTIVES)
     if len(names) != config.num_objectives or len(set(names)) != len(names):
         raise ValueError(
-            f"reward.model {path} has {config.num_objectives} objectives and {len(set(names))} different names: "
+            f"model {path} has {config.num_objectives} objectives and {len(set(names))} different names: "
             "put their names, in order, into objective_names of its config.json"
         )
     return names
@@ -213,7 +213,7 @@ def load_armorm(path: str, dtype: torch.dtype = torch.float32) -> ArmoRewardMode
             path, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
     except RuntimeError as error:
-        raise ValueError(f"reward.model {path}: its tensors do not fit its config.json ({error})") from error
+        raise ValueError(f"model {path}: its tensors do not fit its config.json ({error})") from error
     check_loading(path, info)
     return model.eval()
 

@@ -33,15 +33,15 @@ def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfi
     try:
         check_model(path)
     except FileNotFoundError as error:
-        raise ValueError(f"reward.model: {error}") from error
+        raise ValueError(f"model: {error}") from error
     try:
         config = AutoConfig.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"reward.model {path}: cannot read its config.json ({first_line(error)})") from error
+        raise ValueError(f"model {path}: cannot read its config.json ({first_line(error)})") from error
     names = config.architectures or []
     if not any(name.endswith(architecture) for name in names):
         raise ValueError(
-            f"reward.model {path} is of the wrong kind: its architecture is {', '.join(names) or 'not named'}, "
+            f"model {path} is of the wrong kind: its architecture is {', '.join(names) or 'not named'}, "
             f"this reward needs one that ends in {architecture}"
         )
     return config
@@ -69,7 +69,7 @@ class Checkpoint:
                 with safe_open(whole, "pt") as file:
                     return frozenset(file.keys())
         except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"reward.model {self.path}: cannot read its weights ({first_line(error)})") from error
+            raise ValueError(f"model {self.path}: cannot read its weights ({first_line(error)})") from error
         return None
 
     def tensor(self, name: str, shape: Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
@@ -80,7 +80,7 @@ class Checkpoint:
         try:
             found = self._read(name, shape, rows)
         except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
-            raise ValueError(f"reward.model {self.path}: cannot read its weights ({first_line(error)})") from error
+            raise ValueError(f"model {self.path}: cannot read its weights ({first_line(error)})") from error
         if found is None:
             raise ValueError(_lacks(self.path, [name]))
         return found
@@ -141,14 +141,14 @@ def check_loading(path: str, info: dict[str, Any], used: Iterable[str] = ()) -> 
 
 def _lacks(path: str, names: Sequence[str]) -> str:
     return (
-        f"reward.model {path} lacks {len(names)} tensors of its architecture ({_some(names)}): the checkpoint is "
+        f"model {path} lacks {len(names)} tensors of its architecture ({_some(names)}): the checkpoint is "
         "incomplete or of another kind"
     )
 
 
 def _mismatched(path: str, names: Sequence[str]) -> str:
     return (
-        f"reward.model {path} has {len(names)} tensors of another shape than its config.json says ({_some(names)}): "
+        f"model {path} has {len(names)} tensors of another shape than its config.json says ({_some(names)}): "
         "weights and configuration do not belong together"
     )
 

@@ -25,7 +25,7 @@ class LabelHead:
     def __init__(self, checkpoint: Checkpoint, label_ids: tuple[int, int]) -> None:
         for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
             if getattr(checkpoint.config, name, None) not in (None, neutral):
-                raise ValueError(f"reward.model {checkpoint.path} transforms its logits ({name}): not supported")
+                raise ValueError(f"model {checkpoint.path} transforms its logits ({name}): not supported")
         self.label_ids = label_ids
         self._weights, self._bias, tied = _output_names(checkpoint.config)
         self.tensors = (*(() if tied else self._weights), *self._bias)

@@ -41,13 +41,13 @@ class ModelOptions:
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
         if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise ValueError(f"reward.batch_tokens must be at least 1, not {self.batch_tokens}")
+            raise ValueError(f"batch_tokens must be at least 1, not {self.batch_tokens}")
         if self.overlong not in ("fail", "cut"):
-            raise ValueError(f"reward.overlong must be fail or cut, not {self.overlong!r}")
+            raise ValueError(f"overlong must be fail or cut, not {self.overlong!r}")
         if self.engine not in ("transformers", "vllm"):
-            raise ValueError(f"reward.engine must be transformers or vllm, not {self.engine!r}")
+            raise ValueError(f"engine must be transformers or vllm, not {self.engine!r}")
         if not 0 < self.gpu_memory <= 1:
-            raise ValueError(f"reward.gpu_memory is a share of a GPU's memory, in (0, 1], not {self.gpu_memory}")
+            raise ValueError(f"gpu_memory is a share of a GPU's memory, in (0, 1], not {self.gpu_memory}")
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -72,16 +72,14 @@ class ModelOptions:
         limit = getattr(config, "max_position_embeddings", None)
         if self.max_tokens is None:
             if limit is None:
-                raise ValueError(f"reward.max_tokens must be given: {model} does not name its max_position_embeddings")
+                raise ValueError(f"max_tokens must be given: {model} does not name its max_position_embeddings")
             return int(limit)
         if self.max_tokens < 1 or (limit is not None and self.max_tokens > limit):
-            raise ValueError(
-                f"reward.max_tokens must be between 1 and the model's {limit} positions, not {self.max_tokens}"
-            )
+            raise ValueError(f"max_tokens must be between 1 and the model's {limit} positions, not {self.max_tokens}")
         return self.max_tokens
 
 
-def check_dtype(dtype: str, option: str = "reward.dtype") -> None:
+def check_dtype(dtype: str, option: str = "dtype") -> None:
     """Raise ValueError, naming the option, unless this is one of `DTYPES`."""
     if dtype not in DTYPES:
         raise ValueError(f"{option} must be one of {', '.join(DTYPES)}, not {dtype!r}")

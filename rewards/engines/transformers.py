@@ -65,7 +65,7 @@ def load_decoder(path: str, options: ModelOptions, head_tensors: Sequence[str] =
             ignore_mismatched_sizes=True,  # check_loading refuses them, by name
         )
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"reward.model {path}: cannot read its weights ({first_line(error)})") from error
+        raise ValueError(f"model {path}: cannot read its weights ({first_line(error)})") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
     check_loading(path, info, head_tensors)

@@ -86,7 +86,7 @@ def _register(checkpoint: Checkpoint, head_tensors: tuple[str, ...]) -> str:
     name = "" if causal is None else causal.__name__
     if name not in ModelRegistry.models:
         kind = type(checkpoint.config).__name__
-        raise ValueError(f"reward.engine: vLLM has no decoder for {kind} of {checkpoint.path}: set engine=transformers")
+        raise ValueError(f"engine: vLLM has no decoder for {kind} of {checkpoint.path}: set engine=transformers")
     base = as_embedding_model(ModelRegistry.models[name].load_model_cls())
 
     class Decoder(base):  # type: ignore[valid-type, misc]

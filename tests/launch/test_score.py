@@ -86,7 +86,7 @@ def test_a_finished_file_is_left_as_it_is(source):
         (["batch=0"], "batch must be at least 1"),
         (["replicas=-1"], "replicas must be at least 0"),
         (["batch=x"], "batch"),
-        (["reward=orm", "reward.model=nowhere"], "there is no such folder"),
+        (["reward=orm", "reward.model=nowhere"], "there is no model folder"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(source, capfd, words, message):

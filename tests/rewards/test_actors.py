@@ -217,7 +217,7 @@ def test_shares_hold_every_index_once_and_differ_by_at_most_one_group(lengths, s
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "there is no such folder"),
+        ({"_target_": "rewards.process.ProcessReward", "model": "/nowhere"}, "there is no model folder"),
         ({"_target_": "collections.Counter"}, "does not derive from rewards.types.Reward"),
         ({"_target_": "rewards.nowhere.Reward"}, "rewards.nowhere"),
     ],

@@ -171,7 +171,7 @@ def test_an_empty_response_fails_and_the_others_do_not(reward):
 def test_an_over_long_response_fails_or_is_cut_as_asked(folder, caplog):
     long = "12 + 5 = 17 apples. " * 60
     failed = ArmoRMReward(folder, max_tokens=120).score(groups(long, "17"))[0]
-    assert failed[0].failure == "longer than 120 tokens (reward.max_tokens)" and failed[1].ok
+    assert failed[0].failure == "longer than 120 tokens (max_tokens)" and failed[1].ok
     with caplog.at_level(logging.WARNING):
         cut = ArmoRMReward(folder, max_tokens=120, overlong="cut").score(groups(long, "17"))[0]
     assert cut[0].parts["cut"] == 1.0 and "cut" not in cut[1].parts
@@ -181,7 +181,7 @@ def test_an_over_long_response_fails_or_is_cut_as_asked(folder, caplog):
 def test_a_prompt_too_long_to_score_fails_even_where_responses_are_cut(folder):
     reward = ArmoRMReward(folder, max_tokens=120, overlong="cut")
     [[score]] = reward.score(groups("17", prompt="How many apples are there? " * 60))
-    assert score.failure == "longer than 120 tokens (reward.max_tokens)"
+    assert score.failure == "longer than 120 tokens (max_tokens)"
 
 
 def test_the_module_alone_scores_a_right_padded_batch(folder, reward):
@@ -260,14 +260,14 @@ def test_names_that_do_not_fit_the_heads_are_refused(broken):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objectives": {"niceness": 1.0}}, "reward.objectives names niceness"),
-        ({"objectives": {}}, "reward.objectives is empty"),
-        ({"dtype": "fp8"}, "reward.dtype"),
-        ({"overlong": "ignore"}, "reward.overlong"),
-        ({"parts": "none"}, "reward.parts"),
-        ({"max_tokens": 100000}, "reward.max_tokens"),
-        ({"batch_tokens": 0}, "reward.batch_tokens"),
-        ({"engine": "jax"}, "reward.engine"),
+        ({"objectives": {"niceness": 1.0}}, "objectives names niceness"),
+        ({"objectives": {}}, "objectives is empty"),
+        ({"dtype": "fp8"}, "dtype"),
+        ({"overlong": "ignore"}, "overlong"),
+        ({"parts": "none"}, "parts"),
+        ({"max_tokens": 100000}, "max_tokens"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"engine": "jax"}, "engine"),
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(folder, options, message):

@@ -60,7 +60,7 @@ def test_an_empty_response_fails_and_the_others_are_scored(llama31):
 
 def test_an_over_long_response_fails_by_default(llama31):
     [score] = OutcomeReward(llama31, max_tokens=200).score([group(["1 + 2 = 3 " * 40])])[0]
-    assert score.failure == "longer than 200 tokens (reward.max_tokens)"
+    assert score.failure == "longer than 200 tokens (max_tokens)"
 
 
 def test_an_over_long_response_may_be_cut_and_says_so(llama31, caplog):
@@ -87,13 +87,13 @@ def test_a_number_that_is_not_finite_becomes_a_failure(llama31, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"labels": ["+"]}, "reward.labels must be two texts"),
+        ({"labels": ["+"]}, "labels must be two texts"),
         ({"labels": ["yes or", "no"]}, "not exactly one token"),
-        ({"overlong": "ignore"}, "reward.overlong must be fail or cut"),
-        ({"engine": "tpu"}, "reward.engine must be transformers or vllm"),
-        ({"dtype": "fp16"}, "reward.dtype must be one of fp32, bf16"),
-        ({"batch_tokens": 0}, "reward.batch_tokens must be at least 1"),
-        ({"max_tokens": 4096}, "reward.max_tokens must be between 1 and the model's 2048"),
+        ({"overlong": "ignore"}, "overlong must be fail or cut"),
+        ({"engine": "tpu"}, "engine must be transformers or vllm"),
+        ({"dtype": "fp16"}, "dtype must be one of fp32, bf16"),
+        ({"batch_tokens": 0}, "batch_tokens must be at least 1"),
+        ({"max_tokens": 4096}, "max_tokens must be between 1 and the model's 2048"),
         ({"gpu_memory": 40.0}, "gpu_memory is a share"),
     ],
 )

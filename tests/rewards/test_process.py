@@ -87,7 +87,7 @@ def test_a_response_without_steps_fails_and_the_others_are_scored(llama31, text,
 
 def test_an_over_long_response_fails_by_default(llama31):
     [score] = ProcessReward(llama31, max_tokens=200).score([group(["1 + 2 = 3"] * 20)])[0]
-    assert score.failure == "longer than 200 tokens (reward.max_tokens)"
+    assert score.failure == "longer than 200 tokens (max_tokens)"
 
 
 def test_where_cutting_is_allowed_the_steps_that_fit_are_scored(llama31, caplog):
@@ -117,5 +117,5 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
 
 
 def test_an_unknown_aggregation_is_refused_before_the_weights_are_read(llama31):
-    with pytest.raises(ValueError, match=r"reward\.aggregation must be one of"):
+    with pytest.raises(ValueError, match=r"aggregation must be one of"):
         ProcessReward(llama31, aggregation="median")

@@ -164,7 +164,7 @@ def test_an_empty_response_and_an_over_long_one_fail_and_the_others_do_not(folde
     reward = ScalarReward(folder, max_tokens=120)
     empty, long, good = reward.score(groups("  \n", "12 + 5 = 17 apples. " * 60, "17"))[0]
     assert empty.failure == "the response is empty"
-    assert long.failure == "longer than 120 tokens (reward.max_tokens)"
+    assert long.failure == "longer than 120 tokens (max_tokens)"
     assert good.ok and good.steps is None and not reward.has_steps
 
 
@@ -196,7 +196,7 @@ def test_scores_are_normalised_by_the_checkpoints_numbers_where_it_or_the_key_sa
 @pytest.mark.parametrize("numbers", [{}, {"std": 2.0}, {"mean": 0.5, "std": 0.0}])
 def test_normalising_without_its_numbers_is_refused(broken, numbers):
     change_config(broken, **numbers)
-    with pytest.raises(ValueError, match=r"reward\.normalise: config\.json .* has no mean and std"):
+    with pytest.raises(ValueError, match=r"normalise: config\.json .* has no mean and std"):
         ScalarReward(str(broken), normalise=True)
 
 
@@ -265,10 +265,10 @@ def test_missing_tensors_and_wrong_shapes_are_loud_failures_at_loading(broken, f
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dtype": "fp8"}, "reward.dtype"),
-        ({"max_tokens": 100000}, "reward.max_tokens"),
-        ({"batch_tokens": 0}, "reward.batch_tokens"),
-        ({"engine": "jax"}, "reward.engine"),
+        ({"dtype": "fp8"}, "dtype"),
+        ({"max_tokens": 100000}, "max_tokens"),
+        ({"batch_tokens": 0}, "batch_tokens"),
+        ({"engine": "jax"}, "engine"),
         ({"gpu_memory": 40.0}, "gpu_memory is a share"),
     ],
 )
