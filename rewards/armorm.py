@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rewards.chat import ChatTemplate, Turn, conversation, load_tokenizer
+from rewards.chat import ChatTemplate, Rendered, Turn, conversation, load_tokenizer
 from rewards.engines.armorm_model import ARCHITECTURE, ArmoHead, objective_names
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
@@ -81,9 +81,9 @@ class ArmoRMReward(ModelReward):
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
         """See ModelReward: read are the first token of the last assistant header, by the gate, and the last token."""
         conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
-        rendered = self.template.render(conversations)
+        rendered = self.template.render_each(conversations)
         return [
-            self._prompt(one.ids) if turns[-1].content.strip() else "the response is empty"
+            self._prompt(one) if turns[-1].content.strip() else "the response is empty"
             for one, turns in zip(rendered, conversations, strict=True)
         ]
 
@@ -106,11 +106,13 @@ class ArmoRMReward(ModelReward):
             for value, score, row in zip(values.tolist(), output.score.tolist(), rows, strict=True)
         ]
 
-    def _prompt(self, ids: list[int]) -> Prompt | str:
-        gate = last_occurrence(ids, self.header)
+    def _prompt(self, rendered: Rendered) -> Prompt | str:
+        if rendered.failure is not None:
+            return rendered.failure
+        gate = last_occurrence(rendered.ids, self.header)
         if gate < 0:
             return "the assistant header merged with the response: the gate's position is lost"
-        return Prompt(ids, [gate, len(ids) - 1])
+        return Prompt(rendered.ids, [gate, len(rendered.ids) - 1])
 
 
 def assistant_header(template: ChatTemplate) -> list[int]:

@@ -40,9 +40,12 @@ class LabelReward(ModelReward):
         super().__init__(checkpoint, options, LabelHead(checkpoint, self.label_ids))
 
     def render(self, conversations: Sequence[Sequence[str]]) -> list[Rendered]:
-        """Conversations of these user turns, each answered with the positive label, up to the last scored token."""
+        """Conversations of these user turns, each answered with the positive label, up to the last scored token.
+
+        A conversation that the template cannot render has a `failure` and no ids.
+        """
         head = [] if self.system is None else [Turn("system", self.system)]
-        rendered = self.template.render(
+        rendered = self.template.render_each(
             [
                 [
                     *head,
@@ -51,4 +54,7 @@ class LabelReward(ModelReward):
                 for users in conversations
             ]
         )
-        return [Rendered(one.ids[: one.positions[-1] + 1], one.positions) for one in rendered]
+        return [
+            one if one.failure is not None else Rendered(one.ids[: one.positions[-1] + 1], one.positions)
+            for one in rendered
+        ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from rewards.chat import Rendered
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.options import ModelOptions
 from rewards.engines.runner import Head, make_runner
@@ -29,6 +30,11 @@ class Prompt:
     ids: list[int]
     positions: list[int]
     spans: tuple[Span, ...] = ()
+
+
+def prompt_of(rendered: Rendered, positions: Sequence[int], spans: Sequence[Span] = ()) -> Prompt | str:
+    """The prompt of a rendered conversation, or the reason why it could not be rendered."""
+    return rendered.failure or Prompt(rendered.ids, list(positions), tuple(spans))
 
 
 class ModelReward(ResponseReward):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
 from rewards.labels import LabelReward
-from rewards.model_reward import Prompt
+from rewards.model_reward import Prompt, prompt_of
 from rewards.protocol import Pair
 from rewards.types import Problem, Response, Score
 
@@ -69,7 +69,7 @@ class OutcomeReward(LabelReward):
             [[f"{problem.text} {solution}"] for (problem, _), solution in zip(pairs, solutions, strict=True)]
         )
         return [
-            Prompt(one.ids, one.positions) if solution.strip() else EMPTY
+            prompt_of(one, one.positions) if solution.strip() else EMPTY
             for one, solution in zip(rendered, solutions, strict=True)
         ]
 

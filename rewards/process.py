@@ -15,7 +15,7 @@ from torch import Tensor
 from rewards.aggregate import aggregate
 from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
 from rewards.labels import LabelReward
-from rewards.model_reward import Prompt
+from rewards.model_reward import Prompt, prompt_of
 from rewards.protocol import Pair
 from rewards.steps import Splitter, splitter
 from rewards.types import Problem, Response, Score, Span
@@ -77,7 +77,7 @@ class ProcessReward(LabelReward):
             conversations.append([f"{pairs[index][0].text} {first}", *rest])
         rendered = dict(zip(stepped, self.render(conversations), strict=True))
         return [
-            Prompt(rendered[index].ids, rendered[index].positions, tuple(spans))
+            prompt_of(rendered[index], rendered[index].positions, spans)
             if index in rendered
             else "the response has no steps"
             for index, (_, spans) in enumerate(steps)

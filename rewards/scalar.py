@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
 from transformers.modeling_layers import GenericForSequenceClassification
 
-from rewards.chat import ChatTemplate, conversation, load_tokenizer
+from rewards.chat import ChatTemplate, Rendered, conversation, load_tokenizer
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.heads import SCORE, ScalarHead
 from rewards.engines.options import EngineName, ModelOptions, Precision
@@ -71,15 +71,19 @@ class ScalarReward(ModelReward):
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
         """See ModelReward; an empty response has no prompt."""
         conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
-        sequences = [without_padding(one.ids, self.padding) for one in self.template.render(conversations)]
+        rendered = self.template.render_each(conversations)
         return [
-            Prompt(ids, [len(ids) - 1]) if turns[-1].content.strip() else "the response is empty"
-            for ids, turns in zip(sequences, conversations, strict=True)
+            self._prompt(one) if turns[-1].content.strip() else "the response is empty"
+            for one, turns in zip(rendered, conversations, strict=True)
         ]
 
     def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
         """See ModelReward."""
         return [Score.of((value.item() - self.mean) / self.std) for value in read]
+
+    def _prompt(self, rendered: Rendered) -> Prompt | str:
+        ids = without_padding(rendered.ids, self.padding)
+        return rendered.failure or Prompt(ids, [len(ids) - 1])
 
 
 def check_kind(checkpoint: Checkpoint) -> None:

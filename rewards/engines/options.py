@@ -79,10 +79,10 @@ class ModelOptions:
         return self.max_tokens
 
 
-def check_dtype(dtype: str, option: str = "dtype") -> None:
-    """Raise ValueError, naming the option, unless this is one of `DTYPES`."""
+def check_dtype(dtype: str) -> None:
+    """Raise ValueError unless this is one of `DTYPES`."""
     if dtype not in DTYPES:
-        raise ValueError(f"{option} must be one of {', '.join(DTYPES)}, not {dtype!r}")
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
 
 
 def pick_device(device: str) -> str:

@@ -100,3 +100,8 @@ def test_a_number_that_is_not_finite_becomes_a_failure(llama31, monkeypatch):
 def test_options_that_cannot_work_are_refused_before_the_weights_are_read(llama31, options, message):
     with pytest.raises(ValueError, match=message):
         OutcomeReward(llama31, **options)
+
+
+def test_a_response_that_cannot_be_tokenised_fails_and_the_others_are_scored(llama31):
+    failed, good = OutcomeReward(llama31).score([group(["half \ud800"], ["12"])])[0]
+    assert "half a character" in failed.failure and good.ok

@@ -119,3 +119,8 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
 def test_an_unknown_aggregation_is_refused_before_the_weights_are_read(llama31):
     with pytest.raises(ValueError, match=r"aggregation must be one of"):
         ProcessReward(llama31, aggregation="median")
+
+
+def test_a_response_that_cannot_be_tokenised_fails_and_the_others_are_scored(llama31):
+    failed, good = ProcessReward(llama31).score([group(["half \ud800"], ["12"])])[0]
+    assert "half a character" in failed.failure and good.ok

@@ -277,6 +277,11 @@ def test_options_that_cannot_work_are_refused_by_name(folder, options, message):
         ScalarReward(folder, **options)
 
 
+def test_a_response_that_cannot_be_tokenised_fails_and_the_others_are_scored(reward):
+    failed, good = reward.score(groups("half \ud800", "17"))[0]
+    assert "half a character" in failed.failure and good.ok
+
+
 def scored_by_vllm(folder: str) -> list[float]:
     """Values by the vLLM engine, which wants a process of its own."""
     return values(ScalarReward(folder, engine="vllm"), *TEXTS)
