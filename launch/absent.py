@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from launch.plan.models import nodes_with_models, place_of
+from launch.plan.models import nodes_with_models
 from rewards.builder import find
+from rewards.model_folder import place_of
 from rewards.types import Group, Problem, Reward, Score
 from rl.tasks import Task
 
