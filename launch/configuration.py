@@ -21,15 +21,8 @@ from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic
 from rl.policy import check_policy, load_tokenizer, prompt_ids
-from rl.settings import (
-    ClusterSettings,
-    LearnerSettings,
-    LoggerSettings,
-    LoopSettings,
-    PolicySettings,
-    RolloutSettings,
-    RunSettings,
-)
+from rl.run_settings import RunSettings
+from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings
 from rl.tasks import Task
 
 SETTINGS: dict[str, type] = {

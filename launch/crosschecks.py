@@ -12,7 +12,8 @@ from rewards.builder import nearest
 from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
-from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings, RunSettings
+from rl.run_settings import RunSettings
+from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings
 
 
 def errors(settings: RunSettings) -> list[str]:

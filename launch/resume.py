@@ -16,7 +16,7 @@ import yaml
 from rewards.builder import ConfigurationError, one_line
 from rl import checkpoint
 from rl.origin import origin
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 
 _OVERLAYS = ("experiment", "debug")
 _MISSING = object()

@@ -27,7 +27,7 @@ from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.checkpoint import latest, update_of
 from rl.run_folder import RunFolder, require_unused
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 from rl.stopping import STOPPED, exit_code, heed_termination, told_by
 
 

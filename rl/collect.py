@@ -18,8 +18,8 @@ from rewards.types import Problem, Score
 from rl.credit.groups import informative, values_of
 from rl.metrics import Metrics
 from rl.parts import Parts
+from rl.run_settings import RunSettings
 from rl.scoring import failed_scores, graded, scored, usable
-from rl.settings import RunSettings
 from rl.types import AnswerGroup
 
 

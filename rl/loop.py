@@ -19,8 +19,8 @@ from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
 from rl.run_folder import RunFolder
+from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable
-from rl.settings import RunSettings
 from rl.source import Source, check_age, source_for
 from rl.sync import check_gap, gap, sync
 from rl.trust import report_trust

@@ -11,8 +11,8 @@ from rl.learner.group import LearnerGroup
 from rl.metrics import Stopwatch
 from rl.progress import Display
 from rl.run_folder import RunFolder
+from rl.run_settings import RunSettings
 from rl.sampler import SamplerGroup
-from rl.settings import RunSettings
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rl.origin import still_running
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 
 FREE = (
     "cluster.address",

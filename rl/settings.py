@@ -6,10 +6,8 @@ by type, before Ray starts. A combination that cannot work raises ValueError in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal
-
-from rewards.types import Reward
 
 Precision = Literal["fp32", "bf16"]
 FailedScores = Literal["drop_sample", "drop_group", "stop"]
@@ -205,25 +203,3 @@ class LoopSettings:
     def logprob_gap(self, precision: Precision) -> float:
         """The tolerated gap between the sampler's and the learner's log-probabilities in this precision."""
         return self.logprob_gap_fp32 if precision == "fp32" else self.logprob_gap_bf16
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Everything one run is made of, checked: what the loop gets.
-
-    `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
-    is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to
-    build their own. `task_config` is the task's, which a resumed run compares.
-    """
-
-    loop: LoopSettings
-    policy: PolicySettings
-    rollout: RolloutSettings
-    learner: LearnerSettings
-    cluster: ClusterSettings
-    logger: LoggerSettings
-    algorithm: Any
-    task: Any
-    reward: Reward
-    reward_config: dict[str, Any]
-    task_config: dict[str, Any] = field(default_factory=dict)

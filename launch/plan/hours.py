@@ -15,7 +15,7 @@ from launch.plan.estimates import (
 )
 from launch.plan.models import ModelFacts, facts_of
 from launch.plan.placement import RewardModel, reward_models, sequences_at_once
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 
 
 @dataclass(frozen=True)

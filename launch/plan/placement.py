@@ -18,7 +18,7 @@ from launch.plan.estimates import (
     trained,
 )
 from launch.plan.models import ModelFacts, facts_of, nodes_with_models
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 
 
 @dataclass(frozen=True)

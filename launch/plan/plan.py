@@ -14,7 +14,7 @@ from launch.plan.models import facts_of
 from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
 from rewards.model_folder import place_of
 from rl.learner.losses import PreferenceLossSettings
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 
 _PLACES = {"folder": "in this folder", "cache": "in this machine's cache", "hub": "would be downloaded"}
 

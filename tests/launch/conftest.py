@@ -13,7 +13,7 @@ import rl
 from launch import configuration
 from launch.composition import compose
 from rl.progress import Evaluation, Summary
-from rl.settings import RunSettings
+from rl.run_settings import RunSettings
 from tests.tiny import make_llama, make_tokenizer
 
 

@@ -19,15 +19,8 @@ from rl.metrics import Stopwatch
 from rl.origin import this_process
 from rl.progress import Evaluation
 from rl.run_folder import RunFolder
-from rl.settings import (
-    ClusterSettings,
-    LearnerSettings,
-    LoggerSettings,
-    LoopSettings,
-    PolicySettings,
-    RolloutSettings,
-    RunSettings,
-)
+from rl.run_settings import RunSettings
+from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings
 
 FIRST = Evaluation(0, 0.25, None, 9.0, 8)
 

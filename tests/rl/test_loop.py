@@ -23,6 +23,7 @@ from rl.metrics import Stopwatch
 from rl.parts import Parts
 from rl.progress import Silent, Summary
 from rl.run_folder import RunFolder
+from rl.run_settings import RunSettings
 from rl.settings import (
     ClusterSettings,
     FailedScores,
@@ -31,7 +32,6 @@ from rl.settings import (
     LoopSettings,
     PolicySettings,
     RolloutSettings,
-    RunSettings,
 )
 from rl.source import Source
 from rl.sync import WeightsDidNotArrive

@@ -1,0 +1,40 @@
+"""Everything one run is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewards.types import Reward
+from rl.algorithms import Algorithm
+from rl.settings import (
+    ClusterSettings,
+    LearnerSettings,
+    LoggerSettings,
+    LoopSettings,
+    PolicySettings,
+    RolloutSettings,
+)
+from rl.tasks import Task
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything one run is made of, checked: what the loop gets.
+
+    `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
+    is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to
+    build their own. `task_config` is the task's, which a resumed run compares.
+    """
+
+    loop: LoopSettings
+    policy: PolicySettings
+    rollout: RolloutSettings
+    learner: LearnerSettings
+    cluster: ClusterSettings
+    logger: LoggerSettings
+    algorithm: Algorithm
+    task: Task
+    reward: Reward
+    reward_config: dict[str, Any]
+    task_config: dict[str, Any] = field(default_factory=dict)
