@@ -17,7 +17,7 @@ from rewards.endpoint import Endpoint, Reply
 from rewards.engines.checkpoint import read_config
 from rewards.engines.options import Precision, check_dtype
 from rewards.engines.vllm_start import start_llm
-from rewards.verdicts import STOP, SYSTEM, Comparison, Verdict, fill, load_template, parse
+from rewards.verdicts import STOP, SYSTEM, Comparison, Verdict, Which, fill, load_template, parse
 
 _CONTROL = re.compile(r"<\|([^<>|]*)\|>")
 
@@ -33,6 +33,7 @@ class VllmJudge:
     `enable_thinking`; None for none.
     max_new_tokens, context_tokens, reserve_tokens: at most min(max_new_tokens, context_tokens - prompt tokens -
     reserve_tokens) tokens are generated, as published; a prompt that leaves none gets no verdict.
+    verdict: which counts if the judge gives several on one response, `first` (as published) or `last`.
     dtype: fp32 or bf16. gpu_memory: the engine's share of the GPU's memory (GPU only). max_num_seqs: comparisons at a
     time. Temperature 0.
 
@@ -50,6 +51,7 @@ class VllmJudge:
         max_new_tokens: int = 2048,
         context_tokens: int = 4096,
         reserve_tokens: int = 200,
+        verdict: Which = "first",
         dtype: Precision = "bf16",
         gpu_memory: float = 0.4,
         max_num_seqs: int = 256,
@@ -66,6 +68,7 @@ class VllmJudge:
         self.prompt, self.system = load_template(template), system
         self.chat = ChatTemplate(load_tokenizer(model), chat_template_kwargs)
         self.max_new_tokens, self.context_tokens, self.reserve_tokens = max_new_tokens, context_tokens, reserve_tokens
+        self.verdict = which_verdict(verdict)
         self.gpu_memory, self.max_num_seqs = gpu_memory, max_num_seqs
         self._llm: Any = None
 
@@ -80,7 +83,7 @@ class VllmJudge:
         completions = self._complete(
             [rendered[index].ids for index in asked], [min(self.max_new_tokens, room[index]) for index in asked]
         )
-        verdicts = dict(zip(asked, (parse(completion) for completion in completions), strict=True))
+        verdicts = dict(zip(asked, (parse(completion, self.verdict) for completion in completions), strict=True))
         too_long = f"the comparison leaves no room for a judgement in {self.context_tokens} tokens"
         return counted(
             [verdicts.get(index) or Verdict.none(one.failure or too_long) for index, one in enumerate(rendered)]
@@ -116,8 +119,8 @@ class EndpointJudge:
     api_key_env: name of the environment variable that holds the key; None sends none.
     tokenizer: the judge's folder or hub name, to count prompt tokens; the limit is then VllmJudge's. None always asks
     for `max_new_tokens`, and a server with a shorter context may refuse.
-    extra: more keys of the request's body. template, system, max_new_tokens, context_tokens, reserve_tokens: see
-    VllmJudge. timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. Temperature 0.
+    extra: more keys of the request's body. template, system, max_new_tokens, context_tokens, reserve_tokens, verdict:
+    see VllmJudge. timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. Temperature 0.
 
     A server tokenises what it gets, so control tokens in a response, `<|im_end|>` and the like, would end the turn
     there: they are sent as `<| im_end |>`. Raises ValueError for a set-up that cannot work.
@@ -135,6 +138,7 @@ class EndpointJudge:
         max_new_tokens: int = 2048,
         context_tokens: int = 4096,
         reserve_tokens: int = 200,
+        verdict: Which = "first",
         extra: Mapping[str, Any] | None = None,
         timeout_s: float = 600.0,
         tries: int = 5,
@@ -153,12 +157,15 @@ class EndpointJudge:
         self.prompt, self.system = load_template(template), system
         self.chat = None if tokenizer is None else ChatTemplate(load_tokenizer(tokenizer))
         self.max_new_tokens, self.context_tokens, self.reserve_tokens = max_new_tokens, context_tokens, reserve_tokens
+        self.verdict = which_verdict(verdict)
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """All comparisons, `max_in_flight` requests at a time."""
         bodies = [self._body(comparison) for comparison in comparisons]
         replies = iter(self.endpoint.post_all([body for body in bodies if not isinstance(body, Verdict)]))
-        return counted([body if isinstance(body, Verdict) else _verdict_of(next(replies)) for body in bodies])
+        return counted(
+            [body if isinstance(body, Verdict) else _verdict_of(next(replies), self.verdict) for body in bodies]
+        )
 
     def _body(self, comparison: Comparison) -> dict[str, Any] | Verdict:
         """The request for one comparison; no verdict where the prompt leaves no room or cannot be rendered."""
@@ -183,7 +190,7 @@ class EndpointJudge:
         }
 
 
-def _verdict_of(reply: Reply) -> Verdict:
+def _verdict_of(reply: Reply, which: Which) -> Verdict:
     """The verdict in an endpoint's answer."""
     if reply.body is None:
         return Verdict.none(reply.failure or "the endpoint gave no answer")
@@ -191,7 +198,14 @@ def _verdict_of(reply: Reply) -> Verdict:
         content = reply.body["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
         return Verdict.none("the endpoint's answer has no choices[0].message.content")
-    return parse(content) if isinstance(content, str) else Verdict.none("the endpoint's answer holds no text")
+    return parse(content, which) if isinstance(content, str) else Verdict.none("the endpoint's answer holds no text")
+
+
+def which_verdict(which: Which) -> Which:
+    """The option `verdict`, checked."""
+    if which not in ("first", "last"):
+        raise ValueError(f"verdict must be first or last, not {which!r}")
+    return which
 
 
 def counted(verdicts: list[Verdict]) -> list[Verdict]:

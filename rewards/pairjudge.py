@@ -7,14 +7,14 @@ knockout. All groups of a rollout are judged together: a few large batches, one 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Literal
 
 from rewards.conversation import question_of
 from rewards.symbolic import SymbolicComparer
-from rewards.tournament import Pairing, Played, Tournament, play
+from rewards.tournament import Pairing, Played, Tournament, Unreadable, play
 from rewards.tournament_formats import FORMATS, knockout
 from rewards.types import Group, Reward, Score
 from rewards.verdicts import Comparison, Judge, Verdict
@@ -36,6 +36,9 @@ class PairJudgeReward(Reward):
     credit: in a knockout, `team` gives every member the value of the one that came furthest, `own` each its own.
     seed: of the bracket. Chance is drawn from the seed, the problem and the responses, so that a group scored again
     gets the same bracket, whatever else is in its batch.
+    unreadable: what a response counts as if the judge answered but its verdict on it cannot be read. `incorrect` is the
+    published rule: the other verdict still counts, and in a knockout both are out if neither can be read. `no_verdict`
+    throws the whole verdict away.
     timeout_s: longest comparison of two final answers, in seconds; slower ones count as different.
 
     An empty response fails and does not play. A response fails when nobody is left to play against, and when none of
@@ -57,6 +60,7 @@ class PairJudgeReward(Reward):
         credit: Literal["team", "own"] = "team",
         seed: int = 0,
         timeout_s: float = 5.0,
+        unreadable: Unreadable = "incorrect",
     ) -> None:
         if format not in FORMATS:
             raise ValueError(f"format must be one of {', '.join(FORMATS)}, not {format!r}")
@@ -64,11 +68,14 @@ class PairJudgeReward(Reward):
             raise ValueError(f"teams must be answer or text, not {teams!r}")
         if credit not in ("team", "own"):
             raise ValueError(f"credit must be team or own, not {credit!r}")
+        if unreadable not in ("incorrect", "no_verdict"):
+            raise ValueError(f"unreadable must be incorrect or no_verdict, not {unreadable!r}")
         if not hasattr(judge, "judge"):
             raise ValueError("judge must be a judge, such as _target_: rewards.judges.VllmJudge")
         self.judge = judge
         self.rounds = partial(knockout, credit=credit) if format == "knockout" else FORMATS[format]
         self.both_orders, self.teams, self.seed = both_orders, teams, seed
+        self.unreadable: Unreadable = unreadable
         self.comparer = SymbolicComparer(timeout_s)
 
     def load(self) -> None:
@@ -85,8 +92,11 @@ class PairJudgeReward(Reward):
         def judge(pairings: list[Pairing]) -> list[Verdict]:
             return self.judge.judge([_comparison(groups[playing[t]], fields[playing[t]], a, b) for t, a, b in pairings])
 
-        played = dict(zip(playing, play(tournaments, judge, both_orders=self.both_orders), strict=True))
+        played = dict(zip(playing, self._play(tournaments, judge), strict=True))
         return [_scores(group, fields[number], played.get(number)) for number, group in enumerate(groups)]
+
+    def _play(self, tournaments: list[Tournament], judge: Callable[[list[Pairing]], list[Verdict]]) -> list[Played]:
+        return play(tournaments, judge, both_orders=self.both_orders, unreadable=self.unreadable)
 
     def _tournament(self, group: Group, field: Field) -> Tournament:
         """The group's tournament, not yet begun."""

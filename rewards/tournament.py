@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rewards.verdicts import Verdict
 
@@ -18,11 +18,16 @@ Match = tuple[int, int]
 """Two candidates by index; the first is shown to the judge as response A."""
 
 
+Unreadable = Literal["incorrect", "no_verdict"]
+"""What a side of a match is on which the judge gave no readable verdict."""
+
+
 class Outcome(NamedTuple):
-    """How correct each side of a match is, in [0, 1]."""
+    """How correct each side of a match is, in [0, 1]; `readable` unless the judge's words say nothing of either."""
 
     a: float
     b: float
+    readable: bool = True
 
     @property
     def points(self) -> float:
@@ -92,11 +97,14 @@ def play(
     judge: Callable[[list[Pairing]], list[Verdict]],
     *,
     both_orders: bool = False,
+    unreadable: Unreadable = "incorrect",
 ) -> list[Played]:
     """Play all tournaments in lock-step; `judge` is called once a round with the judgements of all of them.
 
     With `both_orders` every match is judged twice, sides exchanged, and a side's correctness is the mean of the
-    verdicts given; otherwise once, in a random order. Raises ValueError if the judge returns a wrong number.
+    verdicts given; otherwise once, in a random order. `unreadable` says what a side without a readable verdict counts
+    as: `incorrect`, as published for PairJudge RM, or `no_verdict`, which leaves out the other side's too. Raises
+    ValueError if the judge returns a wrong number of verdicts.
     """
     standings: dict[int, Standing] = {}
     matches = {number: _advance(tournaments, number, None, standings) for number in range(len(tournaments))}
@@ -107,7 +115,10 @@ def play(
         for number in playing:
             verdicts = tournaments[number].verdicts
             outcomes = [
-                _outcome([_facing(verdicts[shown], shown[0] != tournaments[number].same[match[0]]) for shown in orders])
+                _outcome(
+                    [_facing(verdicts[shown], shown[0] != tournaments[number].same[match[0]]) for shown in orders],
+                    unreadable,
+                )
                 for match, orders in zip(matches[number], asked[number], strict=True)
             ]
             matches[number] = _advance(tournaments, number, outcomes, standings)
@@ -116,7 +127,7 @@ def play(
             standings[number],
             len(tournament.verdicts),
             tuple(verdict.reason for verdict in tournament.verdicts.values() if verdict.reason is not None),
-            _results(tournament),
+            _results(tournament, unreadable),
         )
         for number, tournament in enumerate(tournaments)
     ]
@@ -159,23 +170,29 @@ def _ask(
         tournaments[pairing.tournament].verdicts[(pairing.a, pairing.b)] = verdict
 
 
-def _results(tournament: Tournament) -> dict[Match, Outcome]:
+def _results(tournament: Tournament, unreadable: Unreadable) -> dict[Match, Outcome]:
     """The outcome of every pair of texts that was judged, over the orders in which it was."""
     facing: dict[Match, list[Verdict]] = {}
     for (a, b), verdict in tournament.verdicts.items():
         facing.setdefault((min(a, b), max(a, b)), []).append(_facing(verdict, a > b))
-    outcomes = {match: _outcome(verdicts) for match, verdicts in facing.items()}
-    return {match: outcome for match, outcome in outcomes.items() if outcome is not None}
+    outcomes = {match: _outcome(verdicts, unreadable) for match, verdicts in facing.items()}
+    return {match: outcome for match, outcome in outcomes.items() if outcome is not None and outcome.readable}
 
 
 def _facing(verdict: Verdict, exchanged: bool) -> Verdict:
     """The verdict as seen from the match, whose sides may have been exchanged for the judge."""
-    return Verdict(verdict.b, verdict.a, verdict.reason) if exchanged else verdict
+    return Verdict(verdict.b, verdict.a, verdict.reason, verdict.text) if exchanged else verdict
 
 
-def _outcome(verdicts: Sequence[Verdict]) -> Outcome | None:
-    """How correct each side was found, over the orders in which a verdict was given; None if in none."""
-    given = [(verdict.a, verdict.b) for verdict in verdicts if verdict.a is not None and verdict.b is not None]
-    if not given:
-        return None
-    return Outcome(sum(a for a, _ in given) / len(given), sum(b for _, b in given) / len(given))
+def _outcome(verdicts: Sequence[Verdict], unreadable: Unreadable) -> Outcome | None:
+    """How correct each side was found, over the orders in which a verdict was given; None if in none.
+
+    With `incorrect` a side without a verdict in any order is 0, also where the judge answered and neither is readable.
+    """
+    if unreadable == "no_verdict":
+        verdicts = [verdict for verdict in verdicts if verdict.given]
+    a = [verdict.a for verdict in verdicts if verdict.a is not None]
+    b = [verdict.b for verdict in verdicts if verdict.b is not None]
+    if a or b or any(verdict.text is not None for verdict in verdicts):
+        return Outcome(sum(a) / max(1, len(a)), sum(b) / max(1, len(b)), readable=bool(a or b))
+    return None

@@ -13,7 +13,8 @@ by members drawn at random.
 | `reference`   | N-1                              | +1 better than a random member, -1 worse, 0 tie              |
 
 Rules common to all. The more correct side wins; equal is a tie. A match without a verdict decides nothing: it leaves
-the win rate, and where somebody must go on a coin or the seeding decides. A candidate whose team met others but never
+the win rate, and where somebody must go on a coin or the seeding decides. In the knockout both sides are out if the
+judge answered but neither verdict can be read, as published. A candidate whose team met others but never
 in a match with a verdict has no value (None).
 """
 
@@ -42,7 +43,7 @@ def round_robin(teams: Sequence[int], rng: Random) -> Rounds:
     won = {team: 0.5 * (len(members[team]) - 1) for team in members}
     met = {team: len(members[team]) - 1 for team in members}
     for (first, second), outcome in zip(pairs, outcomes, strict=True):
-        if outcome is None:
+        if outcome is None or not outcome.readable:
             continue
         for team, other, points in ((first, second, outcome.points), (second, first, 1 - outcome.points)):
             won[team] += points * len(members[other])
@@ -65,7 +66,7 @@ def reference(teams: Sequence[int], rng: Random) -> Rounds:
     pairs = [(team, teams[chosen]) for team in others]
     value = {teams[chosen]: 0.0}
     for team, outcome in zip(others, outcomes, strict=True):
-        if outcome is not None:
+        if outcome is not None and outcome.readable:
             value[team] = 2 * outcome.points - 1
     silent = _without_verdict(pairs, outcomes)
     best = max(value, key=lambda team: value[team])
@@ -217,5 +218,6 @@ def _lost(known: dict[tuple[int, int], Outcome | None], pair: tuple[int, int]) -
 def _without_verdict(pairs: Sequence[tuple[int, int]], outcomes: Sequence[Outcome | None]) -> set[int]:
     """The teams which met others but never in a match with a verdict."""
     met = {team for pair in pairs for team in pair}
-    heard = {team for pair, outcome in zip(pairs, outcomes, strict=True) if outcome is not None for team in pair}
+    known = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome is not None and outcome.readable]
+    heard = {team for pair in known for team in pair}
     return met - heard

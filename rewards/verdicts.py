@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 SYSTEM = "You are a helpful assistant."
 STOP = "</resp_b_judge>"
@@ -38,9 +38,13 @@ either Correct or Incorrect:
 """
 
 _PLACEHOLDER = re.compile(r"\{(question|response_a|response_b)\}")
-_VERDICT = r"<\s*resp_{side}_judge\s*>\s*(correct|incorrect)\s*\.?\s*<\s*/\s*resp_{side}_judge\s*>"
+_VERDICT = r"<\s*resp_{side}_judge\s*>\s*(correct|incorrect|true|false)\s*\.?\s*<\s*/\s*resp_{side}_judge\s*>"
 _VERDICT_OF = {side: re.compile(_VERDICT.replace("{side}", side), re.IGNORECASE) for side in "ab"}
 _ANY_TAG = re.compile(r"<(\s*/?\s*resp_[ab]_judge\s*)>", re.IGNORECASE)
+
+
+Which = Literal["first", "last"]
+"""Which of several verdicts on one side counts. The published parser takes the first."""
 
 
 class Comparison(NamedTuple):
@@ -53,9 +57,9 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's answer: whether each side is correct, or no verdict with the reason (both sides are None then).
+    """A judge's answer: whether each side is correct; None for a side without a readable verdict, with the reason.
 
-    `text` is what the judge wrote, where it is known; verdicts are equal whatever the words.
+    `text` is what the judge wrote, None if it did not answer; verdicts are equal whatever the words.
     """
 
     a: bool | None
@@ -64,18 +68,23 @@ class Verdict:
     text: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if (self.a is None) != (self.b is None) or (self.a is None) != (self.reason is not None):
-            raise ValueError("a verdict names both sides, or gives the reason why there is none")
+        if (self.a is None or self.b is None) != (self.reason is not None):
+            raise ValueError("a verdict names both sides, or gives the reason why it does not")
 
     @classmethod
     def none(cls, reason: str) -> Verdict:
-        """No verdict, and why."""
+        """No answer of the judge, and why."""
         return cls(None, None, reason)
 
     @property
     def given(self) -> bool:
-        """Whether there is a verdict."""
+        """Whether there is a verdict on both sides."""
         return self.reason is None
+
+    @property
+    def readable(self) -> bool:
+        """Whether there is a verdict on one side at least."""
+        return self.a is not None or self.b is not None
 
 
 class Judge(Protocol):
@@ -123,18 +132,18 @@ def without_verdict_tags(text: str) -> str:
     return _ANY_TAG.sub(r"(\1)", text)
 
 
-def parse(completion: str) -> Verdict:
+def parse(completion: str, which: Which = "first") -> Verdict:
     """The verdict in a judge's completion (never in the prompt); case and spaces do not matter.
 
-    Of several verdicts on one side the last counts. A completion which the engine cut at the stop string gets it back.
-    Both sides must have one, or there is no verdict.
+    A side is Correct or Incorrect, or True or False, as in the published parser; `which` of several verdicts on one
+    side counts. A completion which the engine cut at the stop string gets it back. A side without a verdict is None.
     """
     text = completion
     if not text.rstrip().lower().endswith(STOP):
         text += STOP
     found = {side: pattern.findall(text) for side, pattern in _VERDICT_OF.items()}
     missing = [side.upper() for side, verdicts in found.items() if not verdicts]
-    if missing:
-        return Verdict.none(f"the judge gave no verdict on response {' and '.join(missing)}")
-    a, b = (found[side][-1].lower() == "correct" for side in "ab")
-    return Verdict(a, b, text=text)
+    reason = f"the judge gave no verdict on response {' and '.join(missing)}" if missing else None
+    place = 0 if which == "first" else -1
+    a, b = (found[side][place].lower() in ("correct", "true") if found[side] else None for side in "ab")
+    return Verdict(a, b, reason, text=text)

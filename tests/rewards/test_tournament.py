@@ -204,3 +204,66 @@ def test_both_orders_cancel_a_judge_that_always_prefers_the_first():
 def test_a_judge_that_returns_too_few_verdicts_is_an_error():
     with pytest.raises(ValueError, match="1 verdicts for 3 comparisons"):
         play([tournament("round_robin", range(3))], lambda pairings: [Verdict(True, True)])
+
+
+def wins(unreadable, parse_rate=0.5, trials=400):
+    """How often the one right response of 8 wins a knockout if a true verdict on a side is readable at this rate."""
+    won = 0
+    for seed in range(trials):
+        chance = Random(seed)
+
+        def judge(pairings, chance=chance):
+            found = []
+            for _, a, b in pairings:
+                sides = [side == 0 if chance.random() < parse_rate else None for side in (a, b)]
+                found.append(Verdict(*sides, "unreadable" if None in sides else None, text="..."))
+            return found
+
+        won += play([tournament("knockout", range(8), seed)], judge, unreadable=unreadable)[0].standing.winner == 0
+    return won / trials
+
+
+def test_half_readable_verdicts_are_used_as_published_and_thrown_away_only_on_request():
+    assert wins("incorrect", parse_rate=1.0) == wins("no_verdict", parse_rate=1.0) == 1.0
+
+    def published(seed):
+        """The published rule, written again: A if A is read as correct, else B if B is, else nobody."""
+        rng = Random(seed)
+        alive = list(range(8))
+        while len(alive) > 1:
+            rng.shuffle(alive)
+            through = [alive.pop()] if len(alive) % 2 else []
+            for a, b in zip(alive[::2], alive[1::2], strict=True):
+                through += [side for side in (a, b) if side == 0 and rng.random() < 0.5][:1]
+            if not through:
+                return rng.choice(alive)
+            alive = through
+        return alive[0]
+
+    expected = sum(published(seed) == 0 for seed in range(4000)) / 4000
+    assert wins("incorrect", trials=1500) == pytest.approx(expected, abs=0.05)
+    assert wins("incorrect") > wins("no_verdict") + 0.1
+
+
+def verdict_of(a, b, text="..."):
+    return Verdict(a, b, "unreadable" if None in (a, b) else None, text)
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_the_readable_side_decides_a_match(exchanged):
+    for right in (True, False):
+        verdicts = [verdict_of(None, right) if exchanged else verdict_of(right, None)]
+        played = play([tournament("knockout", range(2), 1)], lambda pairings, v=verdicts: v)[0]
+        values = played.standing.values
+        assert played.unanswered == ("unreadable",), "it is counted all the same"
+        assert sorted(values) == ([0, 1] if right else [0, 0])
+
+
+def test_two_unreadable_sides_are_both_out_and_have_no_value_but_a_judge_that_did_not_answer_is_a_coin():
+    two = [tournament("knockout", range(4), seed) for seed in range(5)]
+    for played in play(two, lambda pairings: [verdict_of(None, None) for _ in pairings]):
+        assert played.judgements == 2, "nobody goes on from the first round"
+        assert played.standing.values == [None] * 4 and not played.results
+    again = [tournament("knockout", range(4), seed) for seed in range(5)]
+    for played in play(again, lambda pairings: [Verdict.none("the endpoint answered 500") for _ in pairings]):
+        assert played.judgements == 3, "a coin decides"

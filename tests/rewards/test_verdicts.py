@@ -21,24 +21,30 @@ def test_a_completion_cut_at_the_stop_string_gets_it_back():
     assert parse("<resp_a_judge>Correct</resp_a_judge> <resp_b_judge>Correct") == Verdict(True, True)
 
 
-def test_of_several_verdicts_the_last_counts():
+@pytest.mark.parametrize(("which", "expected"), [("first", Verdict(True, True)), ("last", Verdict(False, True))])
+def test_of_several_verdicts_the_chosen_one_counts(which, expected):
     text = "<resp_a_judge>Correct</resp_a_judge> no: <resp_a_judge>Incorrect</resp_a_judge><resp_b_judge>Correct"
-    assert parse(text) == Verdict(False, True)
+    assert parse(text, which) == expected
+
+
+def test_the_published_parser_is_the_default():
+    text = "<resp_a_judge>True</resp_a_judge> <resp_a_judge>False</resp_a_judge><resp_b_judge>false</resp_b_judge>"
+    assert parse(text) == Verdict(True, False)
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "names", "sides"),
     [
-        ("I cannot say.", "A and B"),
-        ("<resp_a_judge>Correct</resp_a_judge>", "B"),
-        ("<resp_a_judge>Perhaps</resp_a_judge><resp_b_judge>Correct</resp_b_judge>", "A"),
-        ("", "A and B"),
+        ("I cannot say.", "A and B", (None, None)),
+        ("<resp_a_judge>Correct</resp_a_judge>", "B", (True, None)),
+        ("<resp_a_judge>Perhaps</resp_a_judge><resp_b_judge>Correct</resp_b_judge>", "A", (None, True)),
+        ("", "A and B", (None, None)),
     ],
 )
-def test_a_missing_verdict_on_either_side_is_no_verdict_with_the_side_named(text, names):
+def test_a_missing_verdict_on_either_side_is_named_and_the_other_side_kept(text, names, sides):
     verdict = parse(text)
-    assert not verdict.given
-    assert verdict.a is None and verdict.b is None
+    assert not verdict.given and verdict.readable == (sides != (None, None))
+    assert (verdict.a, verdict.b) == sides
     assert names in verdict.reason
 
 
@@ -82,5 +88,5 @@ def test_a_template_without_a_placeholder_is_refused_by_name(tmp_path):
 
 
 def test_a_missing_template_file_is_refused():
-    with pytest.raises(FileNotFoundError, match=r"judge\.template"):
+    with pytest.raises(FileNotFoundError, match=r"template: there is no file"):
         load_template("nowhere.md")
