@@ -20,7 +20,7 @@ from launch.configuration import plain
 from launch.output import quiet
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
-from rl.stopping import exit_code, heed_termination, told_by
+from rl.run.stopping import exit_code, heed_termination, told_by
 
 Checked = TypeVar("Checked")
 

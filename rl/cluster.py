@@ -19,8 +19,8 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from rl.run.stopping import heed_termination
 from rl.settings import ClusterSettings, require
-from rl.stopping import heed_termination
 
 Role = Literal["learner", "engine", "reward"]
 

@@ -12,7 +12,7 @@ import pytest
 import launch.train
 from launch.composition import compose
 from rewards.verifier import VerifierReward
-from rl.stopping import Terminated
+from rl.run.stopping import Terminated
 
 
 def runs(folder: Path) -> list[Path]:

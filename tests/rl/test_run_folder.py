@@ -9,9 +9,9 @@ from rewards.records import score_from_json
 from rewards.types import Problem, Score
 from rl.origin import origin
 from rl.progress import Evaluation, Summary
+from rl.run.stopping import Terminated
 from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
-from rl.stopping import Terminated
 from rl.types import Answer, AnswerGroup, Sample
 
 QUIET = LoggerSettings(tensorboard=False)

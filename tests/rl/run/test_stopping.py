@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from rl import stopping
-from rl.stopping import STOPPED, Terminated, exit_code, heed_termination, told_by
+from rl.run import stopping
+from rl.run.stopping import STOPPED, Terminated, exit_code, heed_termination, told_by
 
 
 @pytest.fixture(autouse=True)
