@@ -15,7 +15,7 @@ import yaml
 
 from rewards.builder import ConfigurationError, one_line
 from rl import checkpoint
-from rl.origin import origin
+from rl.run.origin import origin
 from rl.run_settings import RunSettings
 
 _OVERLAYS = ("experiment", "debug")
@@ -60,7 +60,7 @@ def notes_on(settings: RunSettings, folder: Path) -> list[str]:
 def other_code(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A line where code or packages are not those that the run was started with: equal numbers are not promised then.
 
-    Both are as `rl.origin.origin` gives them.
+    Both are as `rl.run.origin.origin` gives them.
     """
     changed = [
         f"{name} {before} -> {now['packages'].get(name)}"

@@ -25,7 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 from launch.composition import SHIPPED_MODELS
 from launch.quality import measure
 from launch.world_rewards import REWARD_MODELS, make
-from rl.origin import origin
+from rl.run.origin import origin
 from rl.run.stopping import exit_code, heed_termination, told_by
 from rl.tasks.arithmetic import quality
 from rl.tasks.arithmetic.building import SCHOOLS, STARTS_FROM, Workshop, open_workshop

@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from rl.origin import still_running
+from rl.run.origin import still_running
 from rl.run_settings import RunSettings
 
 FREE = (

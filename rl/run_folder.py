@@ -25,8 +25,8 @@ import yaml
 
 from rewards.records import score_to_json
 from rl.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
-from rl.origin import origin, this_process
 from rl.progress import Summary
+from rl.run.origin import origin, this_process
 from rl.run.stopping import told_by
 from rl.settings import LoggerSettings
 from rl.types import AnswerGroup

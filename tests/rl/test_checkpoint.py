@@ -16,8 +16,8 @@ import pytest
 from rewards.types import Problem
 from rl.checkpoint import Checkpoints, LoopState, check, cut_back, latest, require_latest, update_of
 from rl.metrics import Stopwatch
-from rl.origin import this_process
 from rl.progress import Evaluation
+from rl.run.origin import this_process
 from rl.run_folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings

@@ -7,8 +7,8 @@ import yaml
 
 from rewards.records import score_from_json
 from rewards.types import Problem, Score
-from rl.origin import origin
 from rl.progress import Evaluation, Summary
+from rl.run.origin import origin
 from rl.run.stopping import Terminated
 from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
