@@ -1,7 +1,7 @@
 """`resume=FOLDER`: the configuration of a run that stopped, to go on with it.
 
 The run's own config.yaml is taken, not today's defaults. Words typed beside `resume=` change it; what may be changed
-without making another run of it is for `rl.resuming` to say.
+without making another run of it is for `rl.run.resuming` to say.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rl.resuming import FREE
+from rl.run.resuming import FREE
 
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_")
 SEED = re.compile(r"_seed(\d+)(_\d+)?$")

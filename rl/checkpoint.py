@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation
-from rl.resuming import compare, flat, refuse_running_or_finished
+from rl.run.resuming import compare, flat, refuse_running_or_finished
 from rl.run_settings import RunSettings
 
 FOLDER = "checkpoints"
