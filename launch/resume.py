@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from rewards.builder import ConfigurationError, one_line
-from rl import checkpoint
+from rl.run import checkpoint
 from rl.run.origin import origin
 from rl.run_settings import RunSettings
 

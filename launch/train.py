@@ -25,7 +25,7 @@ from launch.runs import title_of
 from launch.terminal import make_display
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
-from rl.checkpoint import latest, update_of
+from rl.run.checkpoint import latest, update_of
 from rl.run.stopping import STOPPED, exit_code, heed_termination, told_by
 from rl.run_folder import RunFolder, require_unused
 from rl.run_settings import RunSettings

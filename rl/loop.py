@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rl.alignment import pad_rollout, place_steps
-from rl.checkpoint import Checkpoints, LoopState
 from rl.cluster import start_cluster, stop_cluster
 from rl.collect import Rollout
 from rl.evaluation import evaluate
 from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
+from rl.run.checkpoint import Checkpoints, LoopState
 from rl.run_folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable

@@ -24,8 +24,8 @@ from typing import Any, TextIO
 import yaml
 
 from rewards.records import score_to_json
-from rl.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.progress import Summary
+from rl.run.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.run.origin import origin, this_process
 from rl.run.stopping import told_by
 from rl.settings import LoggerSettings

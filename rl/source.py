@@ -13,10 +13,10 @@ from dataclasses import replace
 from itertools import islice
 
 from rewards.types import Problem
-from rl.checkpoint import LoopState
 from rl.collect import Rollout, collect
 from rl.metrics import Stopwatch
 from rl.parts import Parts
+from rl.run.checkpoint import LoopState
 from rl.types import AnswerGroup
 
 

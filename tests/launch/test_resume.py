@@ -10,9 +10,9 @@ import pytest
 import launch.train
 from launch.resume import configuration_of, other_code
 from rewards.builder import ConfigurationError
-from rl.checkpoint import Checkpoints, LoopState
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation
+from rl.run.checkpoint import Checkpoints, LoopState
 
 
 class NoWeights:

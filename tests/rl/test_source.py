@@ -15,10 +15,10 @@ import pytest
 
 from rewards.types import Problem, Score
 from rl.algorithms.grpo import GRPO
-from rl.checkpoint import LoopState
 from rl.collect import Rollout
 from rl.parts import Parts
 from rl.progress import Evaluation
+from rl.run.checkpoint import LoopState
 from rl.source import Ahead, Source, check_age, source_for
 from rl.types import AnswerGroup, Sample
 from tests.rl.test_loop import Listening, run_parts, run_through

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from rewards.types import Problem
-from rl.checkpoint import Checkpoints, LoopState, check, cut_back, latest, require_latest, update_of
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation
+from rl.run.checkpoint import Checkpoints, LoopState, check, cut_back, latest, require_latest, update_of
 from rl.run.origin import this_process
 from rl.run_folder import RunFolder
 from rl.run_settings import RunSettings
