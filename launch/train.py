@@ -26,8 +26,8 @@ from launch.terminal import make_display
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.run.checkpoint import latest, update_of
+from rl.run.folder import RunFolder, require_unused
 from rl.run.stopping import STOPPED, exit_code, heed_termination, told_by
-from rl.run_folder import RunFolder, require_unused
 from rl.run_settings import RunSettings
 
 

@@ -18,7 +18,7 @@ from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
 from rl.run.checkpoint import Checkpoints, LoopState
-from rl.run_folder import RunFolder
+from rl.run.folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable
 from rl.source import Source, check_age, source_for

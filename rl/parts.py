@@ -10,7 +10,7 @@ from rl.cluster import actor_options
 from rl.learner.group import LearnerGroup
 from rl.metrics import Stopwatch
 from rl.progress import Display
-from rl.run_folder import RunFolder
+from rl.run.folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.sampler import SamplerGroup
 

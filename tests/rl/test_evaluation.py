@@ -19,7 +19,7 @@ from rewards.verifier import VerifierReward
 from rl.evaluation import evaluate
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation, Silent
-from rl.run_folder import RunFolder
+from rl.run.folder import RunFolder
 from rl.settings import LoggerSettings, RolloutSettings
 from rl.types import AnswerGroup, Sample
 

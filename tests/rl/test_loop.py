@@ -22,7 +22,7 @@ from rl.loop import learn, rounds
 from rl.metrics import Stopwatch
 from rl.parts import Parts
 from rl.progress import Silent, Summary
-from rl.run_folder import RunFolder
+from rl.run.folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.settings import (
     ClusterSettings,

@@ -17,8 +17,8 @@ from rewards.types import Problem
 from rl.metrics import Stopwatch
 from rl.progress import Evaluation
 from rl.run.checkpoint import Checkpoints, LoopState, check, cut_back, latest, require_latest, update_of
+from rl.run.folder import RunFolder
 from rl.run.origin import this_process
-from rl.run_folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings
 

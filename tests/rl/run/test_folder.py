@@ -8,9 +8,9 @@ import yaml
 from rewards.records import score_from_json
 from rewards.types import Problem, Score
 from rl.progress import Evaluation, Summary
+from rl.run.folder import RunFolder, reason_of
 from rl.run.origin import origin
 from rl.run.stopping import Terminated
-from rl.run_folder import RunFolder, reason_of
 from rl.settings import LoggerSettings
 from rl.types import Answer, AnswerGroup, Sample
 
