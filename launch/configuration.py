@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import psutil
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch import crosschecks
 from launch.absent import AbsentTask, with_stand_ins
-from rewards.builder import ConfigurationError, build, checked, one_line, unknown_key, verify
+from rewards.builder import ConfigurationError, build, build_root, checked, one_line, verify
 from rewards.model_folder import place_of
 from rewards.types import Reward
 from rl.algorithms import Algorithm
@@ -66,22 +66,13 @@ def check(
     plans. Raises ConfigurationError with the first fault, in one line.
     """
     nodes = {**SETTINGS, **KINDS}
-    loop_types = get_type_hints(LoopSettings)
-    known = [*nodes, *loop_types, *RUN_KEYS]
-    for key in config:
-        if key not in known:
-            raise ConfigurationError(unknown_key(key, "", known))
+    root = "configs/train.yaml"
+    loop = build_root(LoopSettings, config, [*nodes, *RUN_KEYS], root)
+    for key, annotation in RUN_KEYS.items():
+        checked(config.get(key), annotation, key, root)
     for key in nodes:
         if not isinstance(config.get(key), Mapping):
             raise ConfigurationError(f"{key} is missing: choose one with {key}=... (--help lists them)")
-    root = "configs/train.yaml"
-    for key, annotation in RUN_KEYS.items():
-        checked(config.get(key), annotation, key, root)
-    loop_values = {key: checked(config[key], loop_types[key], key, root) for key in config if key in loop_types}
-    try:
-        loop = LoopSettings(**loop_values)
-    except ValueError as error:
-        raise ConfigurationError(one_line(error)) from error
     sources = {key: f"configs/{key}/{option}.yaml" for key, option in (choices or {}).items() if option}
     for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
         verify(config[key], key, sources.get(key, ""))

@@ -19,11 +19,13 @@ import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
 from rewards.types import Reward
+
+Settings = TypeVar("Settings")
 
 
 class ConfigurationError(ValueError):
@@ -89,6 +91,26 @@ def _built(node: Mapping[str, Any], key: str, source: str) -> Any:
         raise ConfigurationError(placed(one_line(error), key, parameters)) from error
 
 
+def build_root(kind: type[Settings], config: Mapping[str, Any], others: Collection[str], source: str) -> Settings:
+    """The dataclass `kind` from the keys at the root of a configuration.
+
+    `others` are root keys that belong to something else (the groups). Raises ConfigurationError for a key that nothing
+    reads, a value of the wrong type, and what the dataclass itself refuses.
+    """
+    hints = typing.get_type_hints(kind)
+    for key in config:
+        if key not in hints and key not in others:
+            raise ConfigurationError(unknown_key(key, "", [*hints, *others]))
+    given = {key: checked(config[key], hints[key], key, source) for key in hints if key in config}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name not in given and parameter.default is parameter.empty:
+            raise ConfigurationError(f"{name} is missing{_in(source)}")
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise ConfigurationError(one_line(error)) from error
+
+
 def find(node: Mapping[str, Any], key: str, source: str = "") -> Callable[..., Any]:
     """The class or function that the node's `_target_` names. Raises ConfigurationError where there is none."""
     name = node.get("_target_")
@@ -150,7 +172,7 @@ def unknown_key(name: str, key: str, known: Collection[str], source: str = "") -
     """The line for a key that nothing reads: where, and what was probably meant."""
     place = f"{key}.{name}" if key else name
     hint = elsewhere(place) or nearest(name, known)
-    return f"{place} is no such key{_in(source)}{hint or '; known are ' + ', '.join(known)}"
+    return f"unknown key {place}{_in(source)}{hint or '; valid keys: ' + ', '.join(known)}"
 
 
 ELSEWHERE = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from rewards.builder import ConfigurationError, checked, unknown_key
+from rewards.builder import build_root
 from rewards.steps import Splitter, splitter
 from rl.settings import require
 
@@ -52,13 +52,4 @@ class AnnotateSettings:
 
 def settings_of(config: Mapping[str, Any]) -> AnnotateSettings:
     """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
-    hints = get_type_hints(AnnotateSettings)
-    known = [field.name for field in fields(AnnotateSettings)]
-    for key in config:
-        if key not in known and key not in GROUPS:
-            raise ConfigurationError(unknown_key(key, "", [*known, *GROUPS]))
-    given = {key: checked(config[key], hints[key], key, "configs/annotate.yaml") for key in known if key in config}
-    try:
-        return AnnotateSettings(**given)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
+    return build_root(AnnotateSettings, config, GROUPS, "configs/annotate.yaml")

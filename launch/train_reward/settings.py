@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from launch.train_reward.states import file_digest
-from rewards.builder import ConfigurationError, build, checked, unknown_key
+from rewards.builder import ConfigurationError, build, build_root
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 
@@ -44,16 +44,7 @@ def parts_of(
 
     Raises ConfigurationError for unknown keys, other types, bad ranges and files that are missing.
     """
-    known = [field.name for field in fields(TrainRewardSettings)]
-    for key in config:
-        if key not in known and key not in GROUPS:
-            raise ConfigurationError(unknown_key(key, "", [*known, *GROUPS]))
-    hints = get_type_hints(TrainRewardSettings)
-    given = {key: checked(config[key], hints[key], key, "configs/train_reward.yaml") for key in known if key in config}
-    try:
-        settings = TrainRewardSettings(**given)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
+    settings = build_root(TrainRewardSettings, config, GROUPS, "configs/train_reward.yaml")
     recipe = build(config["recipe"], "recipe", f"configs/recipe/{choices.get('recipe')}.yaml")
     if isinstance(recipe, ArmoModel) != (settings.pairs is not None):
         raise ConfigurationError(

@@ -27,7 +27,7 @@ class Stepped(Reward):
         (["rollout.ahead=1"], ["rollout.ahead=1", "importance weight", "set algorithm.correction=token"]),
         (["rollout.ahead=1", "algorithm=dpo"], ["rollout.ahead=1", "which this algorithm cannot"]),
         (["algorithm=dpo", "rollout.responses=1"], ["rollout.responses=1", "2 or more"]),
-        (["+algorithm.critic.path=x"], ["algorithm.critic", "no such key", "only algorithm=ppo learns with a critic"]),
+        (["+algorithm.critic.path=x"], ["unknown key algorithm.critic", "only algorithm=ppo learns with a critic"]),
         (["algorithm.critic.path=x"], ["algorithm.critic.path", "only algorithm=ppo learns with a critic"]),
         (["algorithm=dpo", "algorithm.critic.path=x"], ["algorithm.critic.path", "only algorithm=ppo"]),
         (["learner.lora.rank=4"], ["learner.lora.rank", "learner=lora"]),

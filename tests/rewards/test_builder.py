@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import pytest
 
-from rewards.builder import ConfigurationError, build, checked, described
+from rewards.builder import ConfigurationError, build, build_root, checked, described
 
 
 @runtime_checkable
@@ -77,7 +77,7 @@ def test_a_function_is_a_target_too():
     ("change", "words"),
     [
         ({"dors": 3}, ["car.dors", "configs/car/tiny.yaml", "did you mean doors?"]),
-        ({"zzz": 3}, ["car.zzz", "known are engine, doors"]),
+        ({"zzz": 3}, ["car.zzz", "valid keys: engine, doors"]),
         ({"doors": "abc"}, ["car.doors", "expected int", "'abc'", "configs/car/tiny.yaml"]),
         ({"doors": 2.5}, ["car.doors", "expected int", "2.5"]),
         ({"doors": True}, ["car.doors", "expected int", "True"]),
@@ -156,3 +156,40 @@ def test_a_refused_option_is_named_by_its_path_inside_other_rewards_too(node, pl
     with pytest.raises(ConfigurationError) as caught:
         build(whole, "reward")
     assert str(caught.value).startswith(f"reward.terms.orm.reward.{place} " if nested else f"reward.{place} ")
+
+
+@dataclass(frozen=True)
+class Root:
+    """Keys at the root of a configuration."""
+
+    folder: str
+    seed: int = 1
+    sizes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}")
+
+
+def test_root_keys_become_a_dataclass_and_groups_are_left_alone():
+    root = build_root(Root, {"folder": "x", "sizes": [1, 2], "task": {"seed": "no"}}, ["task"], "configs/car.yaml")
+    assert root == Root("x", 1, (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"folder": "x", "sed": 2}, ["unknown key sed", "did you mean seed?"]),
+        ({"folder": "x", "tsk": {}}, ["unknown key tsk", "did you mean task?"]),
+        ({"folder": "x", "seed": "2"}, ["seed: expected int", "configs/car.yaml"]),
+        ({"folder": "x", "seed": -1}, ["seed must not be negative"]),
+        ({}, ["folder is missing", "configs/car.yaml"]),
+    ],
+)
+def test_a_wrong_root_key_is_one_line_that_names_it(config, words):
+    with pytest.raises(ConfigurationError) as caught:
+        build_root(Root, config, ["task"], "configs/car.yaml")
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in words:
+        assert word in text

@@ -292,7 +292,7 @@ def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsy
         ("labels=harsh", "labels: expected one of hard, soft"),
         ("splitter=regex", "splitter=regex needs pattern"),
         ("continuation=3", "there is no key continuation; did you mean continuations?"),
-        ("+colour=red", "colour is no such key"),
+        ("+colour=red", "unknown key colour"),
         ("input=nowhere.jsonl", "input nowhere.jsonl: there is no such file"),
         ("judge_template=x.md", "judge_template belongs to judge=verified"),
         ("policy.path=nowhere", "policy.path: there is no model folder nowhere"),

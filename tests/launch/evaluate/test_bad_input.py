@@ -25,7 +25,7 @@ def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
         (["rewards=[omr]"], "did you mean orm"),
         (['rewards=["verifier timeout=3"]'], "did you mean reward.timeout_s"),
         (["rewards=[verifier,verifier]"], "rewards: verifier stands there twice"),
-        (["rewards=[armorm]", "+x=1"], "x is no such key"),
+        (["rewards=[armorm]", "+x=1"], "unknown key x"),
         (["kind=best_of_m"], "did you mean best_of_n"),
         (["n=[0]"], "n must be sizes of at least 1"),
         (["level=2"], "level must lie in (0, 1)"),
