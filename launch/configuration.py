@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic
-from rl.policy import check_policy, load_tokenizer, prompt_ids
+from rl.policy import check_policy, load_tokenizer, prompt_ids, prompt_lengths
 from rl.run_settings import RunSettings
 from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings
-from rl.tasks import Task
+from rl.tasks import FileTask, Task
 
 SETTINGS: dict[str, type] = {
     "policy": PolicySettings,
@@ -84,7 +85,8 @@ def check(
 
 def warnings(settings: RunSettings) -> list[str]:
     """What a person should know of this configuration, a line each."""
-    return crosschecks.warnings(settings)
+    data = settings.task.notes() if isinstance(settings.task, FileTask) else []
+    return [*data, *crosschecks.warnings(settings)]
 
 
 def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
@@ -154,14 +156,21 @@ def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
 
 
 def _check_prompts(settings: RunSettings) -> None:
-    """The held-out problems and those of the first rollout must leave room for their responses."""
+    """Prompts must leave room for their responses: all of a file's; of others the held-out and the first rollout's."""
+    tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
+    if isinstance(settings.task, FileTask):
+        room = settings.rollout.max_model_len - settings.rollout.max_new_tokens
+        settings.task.fit(partial(prompt_lengths, tokenizer), room)
     try:
         problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
     except ValueError as error:
-        raise ConfigurationError(f"evaluate_problems: {one_line(error)}") from error
+        reason = one_line(error)
+        place = "" if reason.startswith("task.") else "evaluate_problems: "
+        raise ConfigurationError(f"{place}{reason}") from error
     stream = settings.task.train_problems(settings.loop.seed)
+    if isinstance(settings.task, FileTask):
+        return
     problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
-    tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
     _raise_first(crosschecks.prompt_lengths(lengths, settings.rollout))
 

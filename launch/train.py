@@ -29,6 +29,7 @@ from rl.run.checkpoint import latest, update_of
 from rl.run.folder import RunFolder, require_unused
 from rl.run.stopping import STOPPED, exit_code, heed_termination, told_by
 from rl.run_settings import RunSettings
+from rl.tasks import FileTask
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -122,6 +123,8 @@ def run(checked: Checked, words: Sequence[str]) -> int:
             Console().print(plan(settings, str(path), notes))
             return 0
         folder = RunFolder(path, settings.logger, resume=resumed)
+        if isinstance(settings.task, FileTask):
+            settings.task.describe(path)
     except (ValueError, OSError) as error:  # ConfigurationError is a ValueError
         return refused(error)
     command = ["python", "-m", "launch.train", *words]

@@ -81,6 +81,13 @@ def prompt_ids(tokenizer: Any, problem: Problem) -> tuple[int, ...]:
     return tuple(rendered.ids)
 
 
+def prompt_lengths(tokenizer: Any, problems: Sequence[Problem]) -> list[int | str]:
+    """The tokens of each prompt as `prompt_ids` writes it, all rendered at once; or, in words, why one cannot be."""
+    dialogues = [[Turn(turn["role"], turn["content"]) for turn in problem.messages] for problem in problems]
+    rendered = prompt_template(tokenizer).render_each(dialogues, generation_prompt=True)
+    return [len(one.ids) if one.failure is None else one.failure for one in rendered]
+
+
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of response tokens: special tokens are left out, except the tags of a thought; nothing is tidied.
 

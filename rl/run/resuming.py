@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from rl.run.origin import still_running
 from rl.run_settings import RunSettings
+from rl.tasks import FileTask
 
 FREE = (
     "cluster.address",
@@ -39,24 +40,43 @@ ROUNDING = (
 """Settings that it may change too, for lack of memory say, but then its numbers are equal up to rounding only."""
 
 
+DATA = "data"
+"""Where `flat` has the digests of the problems."""
+
+
 def compare(run: Path, before: Mapping[str, Any], settings: RunSettings) -> list[str]:
     """Refuse settings under which a run cannot go on as it was; `before` are its flat settings at the checkpoint.
 
     Returns notes: settings that were changed and change results by rounding only. Raises ValueError that lists every
-    setting that differs and may not.
+    setting that differs and may not; problems of files that changed since are among them.
     """
-    differing = differences(before, flat(settings))
+    now = flat(settings)
+    known = any(_among(key, (DATA,)) for key in before)
+    differing = differences(before, now if known else {key: now[key] for key in now if not _among(key, (DATA,))})
     constant = settings.learner.lr_schedule == "constant"
     free = (*FREE, "updates") if constant else FREE  # a decaying learning rate depends on the length of the run
     fatal = [line for key, line in differing.items() if not _among(key, (*free, *ROUNDING))]
     if fatal:
         raise ValueError(
-            f"resume: the run in {run} was made with other settings: {'; '.join(fatal)}. Use the same, or start a new "
-            "run (policy.path may be a trained policy)"
+            f"resume: the run in {run} was made with other {_what(fatal)}: {'; '.join(fatal)}"
+            f"{_changed(run, settings)}. Use the same, or start a new run (policy.path may be a trained policy)"
         )
     return [
         f"{line}: the numbers are equal up to rounding only" for key, line in differing.items() if _among(key, ROUNDING)
     ]
+
+
+def _what(differing: Iterable[str]) -> str:
+    return "data" if all(line.startswith(DATA) for line in differing) else "settings"
+
+
+def _changed(run: Path, settings: RunSettings) -> str:
+    """The data files that changed since the run began, in words."""
+    file = run / "data.json"
+    if not isinstance(settings.task, FileTask) or not file.is_file():
+        return ""
+    changed = settings.task.changed_files(json.loads(file.read_text(encoding="utf-8")))
+    return f" (changed: {', '.join(changed)})" if changed else ""
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
@@ -70,9 +90,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def flat(settings: RunSettings) -> dict[str, Any]:
-    """All settings by dotted key, as JSON can hold them. The loop's own keys stand without a prefix, as in the config.
+    """All settings by dotted key, as JSON can hold them. The loop's own keys have no prefix, as in the config.
 
-    Reward and task are compared by their configurations; an algorithm that is no dataclass is known by its class only.
+    Reward and task are compared by their configurations, and problems from files by their digests (`data.train`); an
+    algorithm that is not a dataclass is known by its class only.
     """
     groups = {
         "": settings.loop,
@@ -80,6 +101,7 @@ def flat(settings: RunSettings) -> dict[str, Any]:
         "algorithm": settings.algorithm,
         "task": settings.task_config or settings.task,
         "reward": settings.reward_config,
+        DATA: settings.task.digests() if isinstance(settings.task, FileTask) else {},
     }
     named = {key: value for name, group in groups.items() for key, value in _leaves(group, name)}
     return dict(json.loads(json.dumps(named)))

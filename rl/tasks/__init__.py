@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from rewards.types import Problem
+
+Lengths = Callable[[Sequence[Problem]], Sequence[int | str]]
+"""The tokens of each prompt; or, in words, why a prompt cannot be rendered."""
 
 
 class Task(ABC):
@@ -34,3 +39,30 @@ class Task(ABC):
     def grade_steps(self, problem: Problem, text: str) -> list[bool]:
         """Whether each line of the response is right. Only a task that `grades_steps` has it."""
         raise NotImplementedError(f"{type(self).__name__} does not grade steps")
+
+
+class FileTask(Task):
+    """A task whose problems come from files, so that all of them can be looked at before a run starts."""
+
+    @abstractmethod
+    def fit(self, lengths: Lengths, room: int) -> None:
+        """Take out problems whose prompt cannot be rendered, and those of more than `room` tokens where it may.
+
+        Raises ValueError where it may not, or nothing would be left.
+        """
+
+    @abstractmethod
+    def notes(self) -> list[str]:
+        """What a person should know of the files, one line each: rows that were left out, and why."""
+
+    @abstractmethod
+    def digests(self) -> dict[str, str]:
+        """What the problems of each split are, in short: equal if and only if the problems are."""
+
+    @abstractmethod
+    def describe(self, folder: Path) -> None:
+        """Write data.json (files, digests, counts) and rejects.jsonl (rows left out) into a run's folder."""
+
+    @abstractmethod
+    def changed_files(self, described: dict[str, Any]) -> list[str]:
+        """The files that are not what they were when `described`, a data.json, was written."""

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from rl.tasks.jsonl import JsonlTask
+from rl.tasks.jsonl import Files, JsonlTask
 
 
 class MathTask(JsonlTask):
     r"""MATH, MATH-500 and files like them. The reference answer is the field `answer` where there is one, else the
     content of the last `\boxed{...}` (or `\fbox{...}`) of the field `solution`.
 
-    Arguments and errors as in `JsonlTask`; besides, a solution without a box is an error that names file and line.
+    Arguments and errors as in `JsonlTask`; a row whose solution has no box is left out.
     """
 
     def __init__(
-        self, train: str, held_out: str, system: str | None = None, overlap: Literal["stop", "drop"] = "stop"
+        self,
+        train: Files = None,
+        held_out: Files = None,
+        system: str | None = None,
+        overlap: Literal["stop", "drop"] = "stop",
+        weights: tuple[float, ...] | None = None,
+        overlong: Literal["stop", "drop"] = "stop",
     ) -> None:
-        super().__init__(train, held_out, problem="problem", answer="answer", system=system, overlap=overlap)
+        super().__init__(train, held_out, "problem", "answer", system, overlap, weights, overlong)
 
     def reference_answer(self, fields: Mapping[str, Any]) -> str:
         r"""The field `answer`, or what the last box of `solution` holds."""
-        if "answer" in fields:
+        if fields.get("answer") is not None:
             return super().reference_answer(fields)
         solution = fields.get("solution")
         if not isinstance(solution, str):
@@ -34,7 +40,7 @@ class MathTask(JsonlTask):
 
 
 def last_boxed(text: str) -> str | None:
-    r"""What stands in the last `\boxed{...}` or `\fbox{...}` with balanced braces; None where there is none."""
+    r"""The content of the last `\boxed{...}` or `\fbox{...}` with balanced braces; None where there is none."""
     start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
     if start < 0:
         return None

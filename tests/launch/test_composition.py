@@ -154,6 +154,6 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
 
 
 def test_a_key_without_default_must_be_given():
-    (run,) = compose(["task=gsm8k"])
-    with pytest.raises(ConfigurationError, match=r"task\.held_out=\.\.\."):
+    (run,) = compose(["policy=hf"])
+    with pytest.raises(ConfigurationError, match=r"policy\.path=\.\.\."):
         plain(run.config)

@@ -12,13 +12,13 @@ import yaml
 import configs
 from launch import configuration
 from launch.composition import compose
-from launch.configuration import METHODS, SETTINGS
+from launch.configuration import KINDS, SETTINGS
 from rewards.builder import verify
 from rl.settings import LoopSettings
 
 FOLDER = Path(configs.__file__).parent
 OPTIONS = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.glob("*/*.yaml"))
-NODES = [option for option in OPTIONS if option.split("/")[0] in {*SETTINGS, *METHODS}]
+NODES = [option for option in OPTIONS if option.split("/")[0] in {*SETTINGS, *KINDS}]
 
 
 def needed(option: str, policy: str, problem_files: tuple[str, str]) -> list[str]:
@@ -28,7 +28,7 @@ def needed(option: str, policy: str, problem_files: tuple[str, str]) -> list[str
     if option == "policy/hf":
         return [f"policy.path={policy}"]
     text = (FOLDER / f"{option}.yaml").read_text()
-    if option.startswith("task/") and "train: ???" in text:
+    if option.startswith("task/") and "train: null" in text:
         return [f"task.train={problem_files[0]}", f"task.held_out={problem_files[1]}"]
     return [f"{key}={policy}" for key in missing(yaml.safe_load(text), option.split("/")[0])]
 
@@ -63,7 +63,7 @@ def test_every_option_makes_a_run_that_passes_all_checks(option, policy, problem
 def test_every_experiment_composes_to_nodes_that_fit_their_classes(option):
     for run in compose([option.replace("/", "=")]):
         config = configuration.plain(run.config)
-        for group in (*SETTINGS, *METHODS):
+        for group in (*SETTINGS, *KINDS):
             verify(config[group], group)
 
 

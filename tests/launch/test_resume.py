@@ -28,6 +28,11 @@ class NoWeights:
 @pytest.fixture
 def stopped(loop, words, tmp_path) -> Path:
     """The folder of a run of 20 updates that broke after update 10 with a learning rate of its own."""
+    return stop(loop, [*words, "learner.learning_rate=0.25"], tmp_path)
+
+
+def stop(loop, words, tmp_path) -> Path:
+    """The folder of a run that broke after update 10, where it had a checkpoint."""
 
     def broken(settings, run, display):
         loop.seen.append(settings)
@@ -39,7 +44,7 @@ def stopped(loop, words, tmp_path) -> Path:
         raise RuntimeError("the machine went away")
 
     whole, loop.train = loop.train, broken
-    assert launch.train.main([*words, "run_dir=mine", "learner.learning_rate=0.25"]) == 1
+    assert launch.train.main([*words, f"run_dir={tmp_path / 'mine'}"]) == 1
     loop.train = whole
     loop.seen.clear()
     return tmp_path / "mine"
@@ -129,3 +134,37 @@ def test_other_code_or_packages_are_noted():
     assert "torch 2.13.0 -> 2.14.0" in line and "numbers may differ" in line
     (line,) = other_code(written, written | {"commit": "b" * 40})
     assert "commit aaaaaaaaaa -> bbbbbbbbbb" in line
+
+
+def more_rows(rows):
+    return [*rows, json.dumps({"problem": "99 + 1?", "answer": 100})]
+
+
+def another_order(rows):
+    return rows[::-1]
+
+
+def another_answer(rows):
+    return [rows[0].replace("#### ", "#### 9"), *rows[1:]]
+
+
+@pytest.mark.parametrize(
+    ("change", "split"), [(more_rows, "train"), (another_order, "train"), (another_answer, "held_out")]
+)
+def test_a_run_whose_data_changed_is_not_resumed_and_the_file_is_named(
+    loop, words, problem_files, tmp_path, capfd, change, split
+):
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "held_out")}
+    for file, source in zip(files.values(), problem_files, strict=True):
+        file.write_text(Path(source).read_text())
+    stopped = stop(loop, [*words, "task=jsonl", *(f"task.{name}={file}" for name, file in files.items())], tmp_path)
+    assert launch.train.main([f"resume={stopped}"]) == 0
+    status = json.loads((stopped / "status.json").read_text())
+    (stopped / "status.json").write_text(json.dumps(status | {"state": "failed"}))
+    file = files[split]
+    file.write_text("\n".join(change(file.read_text().splitlines())) + "\n")
+    capfd.readouterr()
+    assert launch.train.main([f"resume={stopped}"]) == 2
+    error = capfd.readouterr().err
+    assert "was made with other data" in error and f"data.{split} was 20 problems (sha256 " in error
+    assert f"(changed: {file})" in error and error.count("\n") == 1

@@ -135,3 +135,48 @@ def test_help_is_short_and_lists_the_groups(loop, capfd):
     assert ended.value.code == 0
     text = capfd.readouterr().out
     assert "reward:" in text and "grpo" in text and len(text.splitlines()) < 40
+
+
+@pytest.fixture
+def task_words(words, problem_files, tmp_path):
+    """A run on files, of which one row cannot be used and one prompt is too long."""
+    rows = Path(problem_files[0]).read_text().splitlines()
+    rows[1:1] = ['{"problem": "cut', json.dumps({"problem": "1 + 1 " * 400, "answer": 2})]
+    train = tmp_path / "with_bad_rows.jsonl"
+    train.write_text("\n".join(rows) + "\n")
+    return [*words, "task=jsonl", f"task.train={train}", f"task.held_out={problem_files[1]}", f"run_dir={tmp_path}/run"]
+
+
+def test_rows_left_out_are_told_before_the_start_and_kept_in_the_run_folder(loop, task_words, tmp_path, capfd):
+    assert launch.train.main([*task_words, "task.overlong=drop"]) == 0
+    said = capfd.readouterr().out.replace("\n", "")
+    assert "with_bad_rows.jsonl, line 2: not valid JSON" in said
+    assert "with_bad_rows.jsonl, line 3: the prompt is longer than the" in said
+    assert "20 problems are used, 2 rows were left out" in said
+    rejects = [json.loads(row) for row in (tmp_path / "run" / "rejects.jsonl").read_text().splitlines()]
+    assert [row["line"] for row in rejects] == [2, 3]
+    data = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert data["train"]["problems"] == 20 and len(data["train"]["sha256"]) == 64
+    assert data["train"]["files"][0]["used"] == 20 and data["train"]["files"][0]["rejected"] == 2
+
+
+def test_a_prompt_beyond_the_first_rollout_that_is_too_long_is_refused_before_the_start(loop, task_words, capfd):
+    assert launch.train.main(task_words) == 2
+    error = capfd.readouterr().err
+    assert "1 of 21 prompts are longer than" in error and "with_bad_rows.jsonl, line 3" in error
+    assert "task.overlong=drop" in error and error.count("\n") == 1
+    assert loop.seen == []
+
+
+def test_a_training_file_is_asked_for_where_it_is_missing(loop, words, problem_files, capfd):
+    assert launch.train.main([*words, "task=jsonl", f"task.held_out={problem_files[1]}"]) == 2
+    assert capfd.readouterr().err.startswith("error: task.train has no default: give it as task.train=...")
+    assert launch.train.main([*words, "task=jsonl", f"task.train={problem_files[0]}"]) == 2
+    assert capfd.readouterr().err.startswith("error: task.held_out has no default: give it as task.held_out=...")
+
+
+def test_a_mix_of_files_is_given_by_names_and_weights(loop, words, problem_files):
+    both = f"task.train=[{problem_files[0]},{problem_files[1]}]"
+    more = [both, f"task.held_out={problem_files[1]}", "task.overlap=drop", "task.weights=[2,1]"]
+    assert launch.train.main([*words, "task=jsonl", *more]) == 2, "nothing is left of the second file"
+    assert launch.train.main([*words, "task=jsonl", f"task.train=[{problem_files[0]}]", *more[1:3]]) == 0

@@ -56,7 +56,7 @@ def test_a_preset_is_planned_where_none_of_its_models_and_files_are(preset, monk
     text = shown(settings, missing)
     assert "would be downloaded, about" in text and "8 GPU(s)" in text
     assert "not known" not in text, "every model of a preset is in the table"
-    for part in ("policy.path: not on this machine", "task.held_out: there is no file data/", "has no GPU"):
+    for part in ("policy.path: not on this machine", "task.train data/", "has no GPU"):
         assert part in text
     assert "need about" not in text, "a preset fits its GPUs"
 
@@ -106,7 +106,7 @@ def test_an_absent_judge_makes_its_reward_absent():
 
 def test_without_dry_run_what_is_absent_is_an_error():
     (run,) = compose(["experiment=math_shepherd_ppo", "reward=prm"])
-    with pytest.raises(configuration.ConfigurationError, match=r"there is no file data/gsm8k"):
+    with pytest.raises(configuration.ConfigurationError, match=r"task\.train data/gsm8k.*: there is no such file"):
         configuration.check(configuration.plain(run.config), run.choices)
 
 

@@ -80,44 +80,141 @@ def test_a_question_with_a_system_message_of_its_own_keeps_it_and_gets_no_second
     ("line", "complaint"),
     [
         ('{"problem": "x", ', "not valid JSON"),
-        ("[1, 2]", "JSON object"),
+        ("[1, 2]", "a row must be a JSON object, not a list"),
         ('{"question": "x", "answer": "1"}', "no field 'problem'; it has 'question', 'answer'"),
         ('{"problem": "  ", "answer": "1"}', "'problem' is empty"),
         ('{"problem": "x", "answer": ""}', "'answer' is empty"),
-        ('{"problem": "x", "answer": null}', "must hold text"),
+        ('{"problem": "x", "answer": null}', "'answer' is empty"),
+        ('{"problem": "x", "answer": [1]}', "must be text or a number, not a list"),
+        ('{"problem": "cut \\ud83d", "answer": "1"}', "half a character"),
+        ('{"problem": ' + "[" * 100_000, "nested more than 100 levels deep"),
+        ('{"problem": "x", "answer": NaN}', "is not a finite number"),
         ('{"problem": [{"role": "user"}], "answer": "1"}', "role and content"),
         ('{"problem": [{"role": "user", "content": [{"type": "image"}]}], "answer": "1"}', "not text but 'image'"),
         ('{"problem": [{"role": "assistant", "content": "x"}], "answer": "1"}', "end with a user turn"),
     ],
 )
-def test_a_broken_line_is_named_by_file_and_number(tmp_path, files, line, complaint):
+def test_a_row_that_cannot_be_used_is_left_out_and_named_by_file_and_line(tmp_path, files, line, complaint):
     broken = write(tmp_path / "broken.jsonl", problems(1)[0], "", line)
-    with pytest.raises(ValueError) as caught:
-        JsonlTask(broken, files[1])
-    assert f"{broken}, line 3: " in str(caught.value) and complaint in str(caught.value)
-    assert "\n" not in str(caught.value)
+    task = JsonlTask(broken, files[1])
+    assert {problem.answer for problem in islice(task.train_problems(1), 3)} == {"2"}
+    note, count = task.notes()
+    assert f"1 row was left out: {broken}, line 3: " in note and complaint in note
+    assert count == "task.train: 1 problems are used, 1 row was left out: see rejects.jsonl"
+    task.describe(tmp_path)
+    [reject] = map(json.loads, (tmp_path / "rejects.jsonl").read_text().splitlines())
+    assert (reject["file"], reject["line"]) == (broken, 3) and complaint in reject["reason"]
 
 
 def test_missing_and_empty_files_are_named(tmp_path, files):
-    with pytest.raises(FileNotFoundError, match=r"task\.train.*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"train .*nowhere"):
         JsonlTask(str(tmp_path / "nowhere.jsonl"), files[1])
-    with pytest.raises(ValueError, match=r"task\.held_out.*no problems"):
-        JsonlTask(files[0], write(tmp_path / "empty.jsonl"))
+    with pytest.raises(ValueError, match=r"task\.held_out: .*empty\.jsonl has no problem .*: it is empty"):
+        JsonlTask(files[0], write(tmp_path / "empty.jsonl", "")).held_out_problems(1)
+    with pytest.raises(ValueError, match=r"give it as task\.train=\.\.\."):
+        JsonlTask(None, files[1]).train_problems(1)
 
 
 def test_a_problem_in_both_files_stops_or_is_dropped_and_counted(tmp_path):
     train, test = write(tmp_path / "a.jsonl", *problems(1, 2)), write(tmp_path / "b.jsonl", *problems(2, 3))
     with pytest.raises(ValueError, match=r"1 of the 2 problems.*task\.overlap=drop"):
-        JsonlTask(train, test)
+        JsonlTask(train, test).notes()
     task = JsonlTask(train, test, overlap="drop")
+    assert "line 2: also held out" in task.notes()[0]
     assert task.dropped == 1
     assert {problem.answer for problem in islice(task.train_problems(0), 5)} == {"2"}
 
 
+def test_dialogues_overlap_only_where_all_their_turns_are_the_same(tmp_path):
+    def dialogue(question):
+        turns = [("user", question), ("assistant", "Well."), ("user", "Please continue.")]
+        return {"problem": [{"role": role, "content": content} for role, content in turns], "answer": "1"}
+
+    train = write(tmp_path / "a.jsonl", dialogue("1+1?"), dialogue("2+2?"))
+    test = write(tmp_path / "b.jsonl", dialogue("3+3?"), dialogue("2+2?"))
+    task = JsonlTask(train, test, overlap="drop")
+    assert [problem.messages[0]["content"] for problem in islice(task.train_problems(1), 2)] == ["1+1?", "1+1?"]
+    assert task.dropped == 1
+
+
+def test_held_out_problems_alone_do_not_need_the_training_file(tmp_path, files):
+    same = JsonlTask(files[1], files[1])  # training on these would be refused
+    assert [problem.answer for problem in same.held_out_problems(2)] == ["14", "16"]
+    assert JsonlTask(held_out=files[1]).held_out_problems(1)[0].answer == "14"
+
+
 def test_nothing_left_to_train_on_is_an_error(tmp_path):
     same = write(tmp_path / "a.jsonl", *problems(1))
-    with pytest.raises(ValueError, match="no problem that is not held out"):
-        JsonlTask(same, same, overlap="drop")
+    with pytest.raises(ValueError, match=r"no problem of .* is left; the first, line 1: also held out"):
+        JsonlTask(same, same, overlap="drop").train_problems(1)
+
+
+def test_nested_fields_are_read_and_the_others_become_metadata(tmp_path):
+    row = {"extra": {"question": "1+1?", "gold": [{"value": 2}]}, "level": 3, "score": float("nan"), "id": 7}
+    task = JsonlTask(held_out=write(tmp_path / "a.jsonl", row), problem="extra.question", answer="extra.gold.0.value")
+    [problem] = task.held_out_problems(1)
+    assert (problem.id, problem.prompt, problem.answer) == ("7", "1+1?", "2")
+    assert problem.metadata == {"extra": row["extra"], "level": 3, "score": None}
+
+
+@pytest.mark.parametrize("weights", [(2.0, 1.0), (1.0, 1.0), (5.0, 1.0)])
+def test_files_are_mixed_by_weight_in_every_stretch_of_the_stream(tmp_path, weights):
+    train = [write(tmp_path / f"{name}.jsonl", *problems(*range(10 * name, 10 * name + 6))) for name in (1, 2)]
+    drawn = [p.id[0] for p in islice(JsonlTask(tuple(train), weights=weights).train_problems(3), 120)]
+    for end in range(1, 121):
+        assert abs(drawn[:end].count("1") - end * weights[0] / sum(weights)) < 1
+    ids = [p.id for p in islice(JsonlTask(tuple(train), weights=weights).train_problems(3), 120)]
+    first = [one for one in ids if one[0] == "1"]
+    assert all(len(set(first[start : start + 6])) == 6 for start in range(0, len(first) - 5, 6)), (
+        "an epoch has each once"
+    )
+    again = [p.id for p in islice(JsonlTask(tuple(train), weights=weights).train_problems(3), 120)]
+    other = [p.id for p in islice(JsonlTask(tuple(train), weights=weights).train_problems(4), 120)]
+    assert ids == again != other
+
+
+def test_several_files_without_weights_are_one(tmp_path):
+    train = tuple(write(tmp_path / name, *problems(number)) for number, name in ((1, "a.jsonl"), (2, "b.jsonl")))
+    assert {problem.answer for problem in islice(JsonlTask(train).train_problems(1), 2)} == {"2", "4"}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [((1.0,), r"one number per file of train \(2\)"), ((1.0, 0.0), "above 0")]
+)
+def test_weights_that_fit_no_files_are_refused(tmp_path, files, weights, message):
+    with pytest.raises(ValueError, match=rf"^weights must be .*{message}"):
+        JsonlTask(files, weights=weights)
+
+
+def by_words(problems):
+    return ["the template refuses this" if "9" in p.text else len(p.text.split()) for p in problems]
+
+
+def test_prompts_that_leave_no_room_stop_with_the_longest_by_line_or_are_dropped(tmp_path, files):
+    long, refused = {"problem": "word " * 30, "answer": 1}, {"problem": "What is 9?", "answer": 9}
+    train = write(tmp_path / "long.jsonl", *problems(1), long | {"problem": "word " * 20}, long, refused)
+    with pytest.raises(ValueError, match=r"2 of 4 prompts .*long\.jsonl, line 3, has 30: .* by 20 .*overlong=drop"):
+        JsonlTask(train, files[1]).fit(by_words, 10)
+    task = JsonlTask(train, files[1], overlong="drop")
+    task.fit(by_words, 10)
+    assert {problem.answer for problem in islice(task.train_problems(1), 5)} == {"2"}
+    said = " ".join(task.notes())
+    assert "2 rows were left out" in said and "line 2 (the first): the prompt is longer than the 10 tokens" in said
+    assert "line 4: the template refuses this" in said and "1 problems are used, 3 rows were left out" in said
+
+
+def test_digests_tell_when_problems_change_and_only_then(tmp_path):
+    file = write(tmp_path / "a.jsonl", *problems(1, 2))
+    before, described = JsonlTask(file).digests(), tmp_path / "data.json"
+    JsonlTask(file).describe(tmp_path)
+    write(tmp_path / "a.jsonl", *problems(1), "", *problems(2))
+    assert JsonlTask(file).digests() != before, "ids are made of lines, and what a run reports has them"
+    write(tmp_path / "a.jsonl", *problems(1, 3))
+    assert JsonlTask(file).digests() != before
+    assert JsonlTask(file).changed_files(json.loads(described.read_text())) == [file]
+    write(tmp_path / "a.jsonl", *problems(1, 2))
+    assert JsonlTask(file).digests() == before
+    assert JsonlTask(file).changed_files(json.loads(described.read_text())) == []
 
 
 def test_prompts_may_have_no_answers(tmp_path):
