@@ -9,6 +9,7 @@ tokenised text, so a response that spells out such a header moves its own gate; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +56,7 @@ class ArmoRMReward(ModelReward):
         overlong: Overlong = "fail",
         engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         options = ModelOptions(
             dtype=dtype,
@@ -64,13 +66,14 @@ class ArmoRMReward(ModelReward):
             overlong=overlong,
             engine=engine,
             gpu_memory=gpu_memory,
+            chat_template_kwargs=chat_template_kwargs,
         )
         if parts not in ("all", "rewards"):
             raise ValueError(f"parts must be all or rewards, not {parts!r}")
         checkpoint = Checkpoint(model, ARCHITECTURE)
         self.names = objective_names(checkpoint.config, model)
         self.objectives = _checked_weights(objectives, self.names)
-        self.template = ChatTemplate(load_tokenizer(model))
+        self.template = ChatTemplate(load_tokenizer(model), chat_template_kwargs)
         self.header = assistant_header(self.template)
         self.helpsteer_scale = helpsteer_scale
         self.kinds = ("reward", "gate", "coefficient") if parts == "all" else ("reward",)

@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewards.chat import ChatTemplate, Rendered, Turn, load_tokenizer
+from rewards.conversation import earlier_turns
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.heads import LabelHead
 from rewards.engines.options import ModelOptions
 from rewards.model_reward import ModelReward
+from rewards.types import Problem
 
 
 class LabelReward(ModelReward):
     """What outcome and process models share: the conversation of user turns answered by the positive label.
 
     Raises ValueError at once for a checkpoint of the wrong kind, a missing tokenizer or chat template, labels that are
-    not one token each where the template puts them, and options that cannot work.
+    not one token each where the template puts them, a template that refuses the `system` turn, and options that cannot
+    work.
     """
 
     part_names = frozenset[str]()
@@ -30,8 +33,10 @@ class LabelReward(ModelReward):
         if len(labels) != 2:
             raise ValueError(f"labels must be two texts, the positive one first, not {list(labels)}")
         checkpoint = Checkpoint(model)
-        self.template = ChatTemplate(load_tokenizer(model))
-        if not self.template.grows_by_turns():
+        self.template = ChatTemplate(load_tokenizer(model), options.chat_template_kwargs)
+        if system is not None:
+            self.template.render([[Turn("system", system), Turn("user", "x"), Turn("assistant", "y")]])
+        if not self.ends_only and not self.template.grows_by_turns():
             raise ValueError(
                 f"the chat template of {model} rewrites earlier turns: its steps cannot be scored in one pass"
             )
@@ -39,19 +44,22 @@ class LabelReward(ModelReward):
         self.label_ids: tuple[int, int] = self.template.label_ids(labels)  # type: ignore[assignment]
         super().__init__(checkpoint, options, LabelHead(checkpoint, self.label_ids))
 
-    def render(self, conversations: Sequence[Sequence[str]]) -> list[Rendered]:
+    def render(self, conversations: Sequence[tuple[Problem, Sequence[str]]]) -> list[Rendered]:
         """Conversations of these user turns, each answered with the positive label, up to the last scored token.
 
-        A conversation that the template cannot render has a `failure` and no ids.
+        The earlier turns of a problem that is a dialogue go before them, as they are. Its system turn does not: it
+        instructs the policy, and the model has `system` for its own. A conversation that the template cannot render
+        has a `failure` and no ids.
         """
         head = [] if self.system is None else [Turn("system", self.system)]
         rendered = self.template.render_each(
             [
                 [
                     *head,
+                    *(Turn(turn["role"], turn["content"]) for turn in earlier_turns(problem.messages)),
                     *(turn for user in users for turn in (Turn("user", user), Turn("assistant", self.positive, True))),
                 ]
-                for users in conversations
+                for problem, users in conversations
             ]
         )
         return [

@@ -1,14 +1,15 @@
 """Outcome reward models in RLHFlow's form: the probability that the whole solution is right.
 
 One user turn holds the problem, a space and the full solution; the score is P(`+`) as the assistant's answer
-(RLHFlow/Llama3.1-8B-ORM-Mistral-Data and -Deepseek-Data). Of a prompt with several messages the last user message is
-the problem. The published evaluation works in bf16, one sequence at a time; here batches in `dtype`.
+(RLHFlow/Llama3.1-8B-ORM-Mistral-Data and -Deepseek-Data). The last user message of a dialogue is the problem, and the
+turns before it come first. The published evaluation works in bf16, one sequence at a time; here batches in `dtype`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
@@ -49,6 +50,7 @@ class OutcomeReward(LabelReward):
         overlong: Overlong = "fail",
         engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.remove = remove
         options = ModelOptions(
@@ -59,6 +61,7 @@ class OutcomeReward(LabelReward):
             overlong=overlong,
             engine=engine,
             gpu_memory=gpu_memory,
+            chat_template_kwargs=chat_template_kwargs,
         )
         super().__init__(model, labels, system, options)
 
@@ -66,7 +69,7 @@ class OutcomeReward(LabelReward):
         """See ModelReward; an empty response has no prompt."""
         solutions = [self._solution(response) for _, response in pairs]
         rendered = self.render(
-            [[f"{problem.text} {solution}"] for (problem, _), solution in zip(pairs, solutions, strict=True)]
+            [(problem, [f"{problem.text} {solution}"]) for (problem, _), solution in zip(pairs, solutions, strict=True)]
         )
         return [
             prompt_of(one, one.positions) if solution.strip() else EMPTY

@@ -2,13 +2,14 @@
 
 User turn k is step k (the first one: the problem, a space and the first step), every assistant turn the positive label,
 whatever the model thinks of the step; the score of a step is P(`+`) there (RLHFlow/Llama3.1-8B-PRM-Mistral-Data and
--Deepseek-Data). The reference runs one pass for each prefix; here one pass gives all, with equal numbers. Of a
-prompt with several messages the last user message is the problem.
+-Deepseek-Data). The reference runs one pass for each prefix; here one pass gives all, with equal numbers. The
+last user message of a dialogue is the problem, and the turns before it come first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -52,6 +53,7 @@ class ProcessReward(LabelReward):
         overlong: Overlong = "fail",
         engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.split = _splitter(splitter, pattern, keep_empty)
         self.aggregate = aggregate(aggregation)
@@ -64,6 +66,7 @@ class ProcessReward(LabelReward):
             overlong=overlong,
             engine=engine,
             gpu_memory=gpu_memory,
+            chat_template_kwargs=chat_template_kwargs,
         )
         super().__init__(model, labels, system, options)
 
@@ -74,7 +77,8 @@ class ProcessReward(LabelReward):
         conversations = []
         for index in stepped:
             first, *rest = steps[index][0]
-            conversations.append([f"{pairs[index][0].text} {first}", *rest])
+            problem = pairs[index][0]
+            conversations.append((problem, [f"{problem.text} {first}", *rest]))
         rendered = dict(zip(stepped, self.render(conversations), strict=True))
         return [
             prompt_of(rendered[index], rendered[index].positions, spans)

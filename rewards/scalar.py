@@ -11,7 +11,8 @@ same prompt have a meaning: -log sigmoid of the difference is the loss of Bradle
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PretrainedConfig
@@ -52,6 +53,7 @@ class ScalarReward(ModelReward):
         batch_tokens: int | None = None,
         engine: EngineName = "transformers",
         gpu_memory: float = 0.4,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         options = ModelOptions(
             dtype=dtype,
@@ -60,11 +62,12 @@ class ScalarReward(ModelReward):
             batch_tokens=batch_tokens,
             engine=engine,
             gpu_memory=gpu_memory,
+            chat_template_kwargs=chat_template_kwargs,
         )
         checkpoint = Checkpoint(model, "ForSequenceClassification")
         check_kind(checkpoint)
         self.mean, self.std = _normalisation(model, checkpoint.config, normalise)
-        self.template = ChatTemplate(load_tokenizer(model))
+        self.template = ChatTemplate(load_tokenizer(model), chat_template_kwargs)
         self.padding: int | None = checkpoint.config.get_text_config().pad_token_id
         super().__init__(checkpoint, options, ScalarHead())
 

@@ -54,5 +54,5 @@ def peak_of(profile: Any) -> int:
 def flops(reward: ProcessReward, groups: Sequence[Group]) -> float:
     """Floating point operations of one forward over all solutions: 2 for each weight of a layer and token."""
     weights = sum(tensor.numel() for tensor in decoder_of(reward).layers.parameters())
-    users = [[f"{group.problem.text} {group.responses[0].text}"] for group in groups]
+    users = [(group.problem, [f"{group.problem.text} {group.responses[0].text}"]) for group in groups]
     return 2.0 * weights * sum(len(one.ids) for one in reward.render(users))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import PretrainedConfig
@@ -28,6 +29,7 @@ class ModelOptions:
     batch_tokens: tokens per forward pass, padding included; None takes `BATCH_TOKENS` of the device.
     overlong: what happens to a longer input: `fail` fails its score, `cut` shortens it.
     engine: transformers or vllm; the scores are equal. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
+    chat_template_kwargs: options of the model's chat template, such as `enable_thinking`; None for none.
     """
 
     dtype: Precision = "fp32"
@@ -37,6 +39,7 @@ class ModelOptions:
     overlong: Overlong = "fail"
     engine: EngineName = "transformers"
     gpu_memory: float = 0.4
+    chat_template_kwargs: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
