@@ -58,20 +58,20 @@ class RolloutSettings:
     gpu_memory_utilization: float = 0.45  # GPU only: vLLM's share of one GPU's memory
 
     def __post_init__(self) -> None:
-        require(self.problems >= 1, f"rollout.problems must be at least 1, not {self.problems}")
-        require(self.responses >= 1, f"rollout.responses must be at least 1, not {self.responses}")
-        require(self.temperature > 0, f"rollout.temperature must be above 0, not {self.temperature}")
-        require(0 < self.top_p <= 1, f"rollout.top_p must be in (0, 1], not {self.top_p}")
-        require(self.max_new_tokens >= 1, f"rollout.max_new_tokens must be at least 1, not {self.max_new_tokens}")
+        require(self.problems >= 1, f"problems must be at least 1, not {self.problems}")
+        require(self.responses >= 1, f"responses must be at least 1, not {self.responses}")
+        require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
+        require(0 < self.top_p <= 1, f"top_p must be in (0, 1], not {self.top_p}")
+        require(self.max_new_tokens >= 1, f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
         require(
             self.max_new_tokens < self.max_model_len,
-            f"rollout.max_new_tokens ({self.max_new_tokens}) leaves no room for a prompt in "
-            f"rollout.max_model_len ({self.max_model_len})",
+            f"max_new_tokens ({self.max_new_tokens}) leaves no room for a prompt in "
+            f"max_model_len ({self.max_model_len})",
         )
-        require(self.ahead in (0, 1), f"rollout.ahead must be 0 or 1, not {self.ahead}")
-        require(self.engines >= 1, f"rollout.engines must be at least 1, not {self.engines}")
-        require(self.max_num_seqs >= 1, f"rollout.max_num_seqs must be at least 1, not {self.max_num_seqs}")
-        require(self.kv_cache_gib >= 1, f"rollout.kv_cache_gib must be at least 1, not {self.kv_cache_gib}")
+        require(self.ahead in (0, 1), f"ahead must be 0 or 1, not {self.ahead}")
+        require(self.engines >= 1, f"engines must be at least 1, not {self.engines}")
+        require(self.max_num_seqs >= 1, f"max_num_seqs must be at least 1, not {self.max_num_seqs}")
+        require(self.kv_cache_gib >= 1, f"kv_cache_gib must be at least 1, not {self.kv_cache_gib}")
 
 
 @dataclass(frozen=True)
