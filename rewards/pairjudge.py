@@ -13,12 +13,13 @@ from random import Random
 from typing import Literal
 
 from rewards.conversation import question_of
-from rewards.symbolic import SymbolicComparer
+from rewards.grading.announcements import extract_answer
+from rewards.grading.classes import answer_classes
+from rewards.symbolic import SymbolicComparer, default_comparer
 from rewards.tournament import Pairing, Played, Tournament, Unreadable, play
 from rewards.tournament_formats import FORMATS, knockout
 from rewards.types import Group, Reward, Score
 from rewards.verdicts import Comparison, Judge, Verdict
-from rewards.verifier import equal_answers, extract_answer
 
 Field = list[int]
 """The responses of a group that take part, by their index in it."""
@@ -109,26 +110,11 @@ class PairJudgeReward(Reward):
 
 
 def teams_by_answer(texts: Sequence[str], comparer: SymbolicComparer | None = None) -> list[int]:
-    """A team number for each text: equal for equal final answers and equal texts; a text without answer is alone."""
-    known: list[tuple[str, int]] = []
-    by_text: dict[str, int] = {}
-    teams: list[int] = []
-    for text in texts:
-        if text not in by_text:
-            answer = extract_answer(text)
-            team = None if answer is None else next((t for other, t in known if _equal(answer, other, comparer)), None)
-            by_text[text] = len(by_text) if team is None else team
-            if answer is not None and team is None:
-                known.append((answer, by_text[text]))
-        teams.append(by_text[text])
-    return teams
-
-
-def _equal(answer: str, other: str, comparer: SymbolicComparer | None) -> bool:
-    try:
-        return equal_answers(answer, other, comparer)
-    except TimeoutError:
-        return False
+    """A team number for each text: equal for equal final answers and equal texts; a text without an answer is alone."""
+    classes = answer_classes([extract_answer(text) for text in texts], comparer or default_comparer())
+    members = [text if number is None else number for text, number in zip(texts, classes, strict=True)]
+    first = {member: place for place, member in reversed(list(enumerate(members)))}
+    return [first[member] for member in members]
 
 
 def _comparison(group: Group, field: Field, a: int, b: int) -> Comparison:

@@ -1,28 +1,41 @@
-"""Are two mathematical answers equal? math-verify says so, in a child process that can be stopped.
+"""Are two formulas equal? math-verify reads them, in a child process that can be stopped.
 
-math-verify's own time limit is a signal: it works in a main thread only, and not inside one long operation of sympy's.
-A response such as `9^{9^{9^9}}` would hold up a whole run. The child reads pairs as JSON lines. It is started at the
-first question, and killed and started anew when it takes too long.
+math-verify's own time limit is a signal: it works in the main thread only, and not inside one long operation of sympy.
+A response such as `9^{9^{9^9}}` would hold up a whole run. The child reads pairs as JSON lines. It starts with the
+first question; a child that takes too long is killed, and the next question starts another.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import logging
 import resource
 import select
 import subprocess
 import sys
 import threading
+from collections import OrderedDict
+from functools import cache
 from pathlib import Path
+from typing import get_args
+
+from rewards.grading.comparison import Undecided, Verdict
 
 _MEMORY_BYTES = 4 * 2**30
 _START_S = 120.0
+_REMEMBERED = 20_000
+
+
+class UnreadableError(Undecided):
+    """Formulas that math-verify cannot read: `formulas`."""
+
+    def __init__(self, formulas: list[str]) -> None:
+        super().__init__(f"math-verify cannot read {' and '.join(formulas)}")
+        self.formulas = formulas
 
 
 class SymbolicComparer:
-    """Compares answers in LaTeX or plain text, at most `timeout_s` seconds each. Safe to share between threads."""
+    """Compares formulas in LaTeX, at most `timeout_s` seconds each. Safe to share between threads."""
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         if timeout_s <= 0:
@@ -30,18 +43,47 @@ class SymbolicComparer:
         self.timeout_s = timeout_s
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        self._known: OrderedDict[tuple[str, str], Verdict | Undecided] = OrderedDict()
 
-    def equal(self, answer: str, reference: str) -> bool:
-        """Whether math-verify calls them equal. Raises TimeoutError when it cannot say within the limit."""
+    def compare(self, one: str, other: str) -> Verdict:
+        """Whether two formulas are the same, alike (a decimal and the irrational number it rounds), or different.
+
+        The same whichever comes first. Raises `Undecided` where there is no verdict within the limit, and its kind
+        `UnreadableError` where math-verify cannot read one of them.
+        """
+        question = (one, other) if one <= other else (other, one)
         with self._lock:
-            if self._child is None:
-                self._child = _start()
-            try:
-                reply = _ask(self._child, [answer, reference], self.timeout_s)
-            except TimeoutError:
-                self._stop()
-                raise
-        return bool(json.loads(reply))
+            found = self._known.get(question) or self._ask(*question)
+            self._known[question] = found
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        if isinstance(found, Undecided):
+            raise found
+        return found
+
+    def readable(self, formula: str) -> bool:
+        """Whether math-verify can read a formula. Raises `Undecided` where it takes too long."""
+        try:
+            self.compare(formula, formula)
+        except UnreadableError:
+            return False
+        return True
+
+    def _ask(self, one: str, other: str) -> Verdict | Undecided:
+        if self._child is None:
+            self._child = _start()
+        try:
+            reply = json.loads(_ask(self._child, [one, other], self.timeout_s))
+        except TimeoutError as error:
+            self._stop()
+            return Undecided(str(error))
+        except ChildProcessError as error:
+            self._stop()
+            raise Undecided(str(error)) from error
+        if reply[0] not in get_args(Verdict):
+            return Undecided(reply[0])
+        unreadable = [text for text, readable in ((one, reply[1]), (other, reply[2])) if not readable]
+        return UnreadableError(list(dict.fromkeys(unreadable))) if unreadable else reply[0]
 
     def close(self) -> None:
         """End the child process; a later question starts another."""
@@ -53,6 +95,12 @@ class SymbolicComparer:
             self._child.kill()
             self._child.communicate()
             self._child = None
+
+
+@cache
+def default_comparer() -> SymbolicComparer:
+    """The comparer of everyone who brings none."""
+    return SymbolicComparer()
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -67,35 +115,41 @@ def _start() -> subprocess.Popen[bytes]:
     atexit.register(child.kill)
     try:
         _ask(child, ["1", "1"], _START_S)
-    except TimeoutError as error:
+    except (TimeoutError, ChildProcessError) as error:
         child.kill()
         raise RuntimeError("math-verify does not start: is the package math-verify installed?") from error
     return child
 
 
 def _ask(child: subprocess.Popen[bytes], question: list[str], timeout_s: float) -> bytes:
-    """The child's reply. Raises TimeoutError when it does not come, or the child died of the question."""
+    """The child's reply. Raises TimeoutError when it does not come in time, ChildProcessError when the child ended."""
     assert child.stdin is not None and child.stdout is not None
     try:
         child.stdin.write(json.dumps(question).encode() + b"\n")
     except BrokenPipeError as error:
-        raise TimeoutError("the comparison ended its process") from error
+        raise ChildProcessError("the comparison ended its process") from error
     ready, _, _ = select.select([child.stdout], [], [], timeout_s)
-    reply = child.stdout.readline() if ready else b""
-    if not reply:
+    if not ready:
         raise TimeoutError(f"the answers could not be compared within {timeout_s:g} s")
+    reply = child.stdout.readline()
+    if not reply:
+        raise ChildProcessError("the comparison ended its process")
     return reply
 
 
 def _serve() -> None:
     """Answer questions until the parent closes the pipe."""
-    from math_verify import parse, verify
+    from rewards.grading.algebra import compare_formulas
 
-    logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns of its own time limit being off
+    reply: tuple[str, bool, bool]
+
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     for line in sys.stdin:
-        answer, reference = (parse(f"${text}$", parsing_timeout=None) for text in json.loads(line))
-        print(json.dumps(bool(verify(reference, answer, timeout_seconds=None))), flush=True)
+        try:
+            reply = compare_formulas(*json.loads(line))
+        except Exception as error:  # sympy may raise anything: then there is no verdict, and the parent says so
+            reply = f"math-verify failed with {type(error).__name__}", True, True
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rl.credit.groups import informative, values_of
 from rl.metrics import Metrics
 from rl.parts import Parts
 from rl.run_settings import RunSettings
-from rl.scoring import failed_scores, graded, scored, usable
+from rl.scoring import failed_scores, graded, report_undecided, scored, usable
 from rl.types import AnswerGroup
 
 
@@ -72,7 +72,9 @@ def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
                 rollout.groups = before + [group.with_scores([reason] * len(group.answers)) for group in drawn]
                 raise
         rollout.groups = before + drawn
-        rollout.groups = before + graded(drawn, settings.task)
+        drawn = graded(drawn, settings.task)
+        report_undecided(drawn, settings.task, parts.display)
+        rollout.groups = before + drawn
         rollout.kept = _instructive(rollout.groups, settings) if extra else rollout.groups
         draws += 1
     if extra:

@@ -8,7 +8,7 @@ from statistics import fmean
 from rewards.types import Problem
 from rl.parts import Parts
 from rl.progress import Evaluation
-from rl.scoring import failed_scores, graded, scored
+from rl.scoring import failed_scores, graded, report_undecided, scored
 
 EVALUATION_SEED = 7
 """Evaluations draw with the same seed, so that two policies are compared on the same luck."""
@@ -34,6 +34,7 @@ def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluati
         groups = graded(groups, settings.task)
     finally:  # what was drawn is written, even if scoring or grading stops the run
         parts.run.log_samples(update, groups, stage="evaluate")
+    report_undecided(groups, settings.task, parts.display)
     answers = [answer for group in groups for answer in group.answers]
     values = [answer.score.value for answer in answers if answer.score is not None and answer.score.ok]
     grades = [answer.correct for answer in answers if answer.correct is not None]

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rewards.grading.comparison import Undecided
 from rewards.records import failures
-from rewards.types import Reward, Score
+from rewards.types import Problem, Reward, Score
 from rl.progress import Display
 from rl.settings import FailedScores
 from rl.tasks import Task
@@ -21,18 +22,35 @@ def scored(groups: Sequence[AnswerGroup], reward: Reward) -> list[AnswerGroup]:
 
 
 def graded(groups: Sequence[AnswerGroup], task: Task) -> list[AnswerGroup]:
-    """The groups with the task's grades, whatever the reward says; unchanged where the task has no answers."""
+    """The groups with the task's grades, whatever the reward says; unchanged where the task has no answers.
+
+    `correct` stays None for an answer that the task could not grade (`Undecided`).
+    """
     if not task.graded:
         return list(groups)
     return [
         replace(
             group,
             answers=tuple(
-                replace(answer, correct=bool(task.grade(group.problem, answer.sample.text))) for answer in group.answers
+                replace(answer, correct=_grade(task, group.problem, answer.sample.text)) for answer in group.answers
             ),
         )
         for group in groups
     ]
+
+
+def _grade(task: Task, problem: Problem, text: str) -> bool | None:
+    try:
+        return bool(task.grade(problem, text))
+    except Undecided:
+        return None
+
+
+def report_undecided(groups: Sequence[AnswerGroup], task: Task, display: Display) -> None:
+    """Say on the display how many answers the task could not grade; they count neither as correct nor as wrong."""
+    grades = [answer.correct for group in groups for answer in group.answers]
+    if task.graded and None in grades:
+        display.event(f"{grades.count(None)} of {len(grades)} responses could not be graded: no accuracy counts them")
 
 
 def failed_scores(groups: Sequence[AnswerGroup]) -> Counter[str]:

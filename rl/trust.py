@@ -18,9 +18,10 @@ from rl.types import AnswerGroup
 def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
     """Say on the display, in one line, how the scores compare with the grades; in another, if the reward may not help.
 
-    Says nothing where the task gives no grades.
+    Says nothing where the task gives no grades. Groups with an answer that could not be graded are left out.
     """
-    if any(answer.correct is None for group in groups for answer in group.answers):
+    groups = [group for group in groups if all(answer.correct is not None for answer in group.answers)]
+    if not groups:
         return
     report = trust(
         [np.array([score.value if score.ok else np.nan for score in group.scores]) for group in groups],

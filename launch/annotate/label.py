@@ -14,6 +14,7 @@ from typing import Any
 from launch.annotate.formats import beginnings, empty_steps
 from launch.annotate.rows import Source
 from launch.annotate.settings import AnnotateSettings
+from rewards.grading.comparison import Undecided
 from rewards.types import Problem, Span
 from rl.policy import prompt_ids
 from rl.sampler import SamplerGroup
@@ -57,7 +58,7 @@ class _Beginnings:
 class Labeller:
     """Labels whole batches of problems.
 
-    `grade` says whether a solution is right; one that takes too long (TimeoutError) counts as wrong. `grade_steps`,
+    `grade` says whether a solution is right; one that it cannot grade (`Undecided`) counts as wrong. `grade_steps`,
     where the task can verify steps, is held against the labels.
     """
 
@@ -176,7 +177,7 @@ class Labeller:
             "step_spans": found.spans,
             "step_values": [[*row, float(label)] for row, label in zip(shares, labels, strict=True)],
             "left_out": found.left_out,
-            "timeouts": grades.timeouts,
+            "undecided": grades.undecided,
         }
         if self.grade_steps is not None:
             record["step_labels"] = [[int(right) for right in self.grade_steps(problem, text)] for text in found.texts]
@@ -193,14 +194,14 @@ class _Grades:
     def __init__(self, grade: Grade, problem: Problem) -> None:
         self.grade, self.problem = grade, problem
         self.known: dict[str, bool] = {}
-        self.timeouts = 0
+        self.undecided = 0
 
     def right(self, text: str) -> bool:
         """Whether the solution is right."""
         if text not in self.known:
             try:
                 self.known[text] = bool(self.grade(self.problem, text))
-            except TimeoutError:
+            except Undecided:
                 self.known[text] = False
-                self.timeouts += 1
+                self.undecided += 1
         return self.known[text]

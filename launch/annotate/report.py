@@ -71,7 +71,7 @@ def figures(records: Sequence[Record]) -> dict[str, Any]:
         "steps_positive": _share(sign(value) == POSITIVE for value in values),
         "steps_undecided": _share(0 < value < 1 for value in values),
         "left_out": dict(Counter(one["reason"] for record in records for one in record["left_out"]).most_common()),
-        "timeouts": sum(record["timeouts"] for record in records),
+        "undecided": sum(record["undecided"] for record in records),
     }
     pairs = list(_against_truth(records))
     if pairs:
@@ -95,8 +95,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {count} times left out: {reason}"
     if found["problems_without_solution"]:
         yield f"  {found['problems_without_solution']} problems have no solution left"
-    if found["timeouts"]:
-        yield f"  {found['timeouts']} answers took too long to compare and count as wrong"
+    if found["undecided"]:
+        yield f"  {found['undecided']} answers could not be graded and count as wrong"
     if agreement := found.get("agreement"):
         yield (
             f"labels against the task's own verdicts on {agreement['steps']} steps: "

@@ -16,6 +16,7 @@ from rich.console import Console
 from launch.evaluate.settings import EvaluateSettings
 from rl.cluster import start_cluster, stop_cluster
 from rl.sampler import SamplerGroup
+from rl.scoring import graded
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks import Task
 from rl.types import AnswerGroup
@@ -50,6 +51,10 @@ def draw(
                         top_p=rollout.top_p,
                         seed=settings.seed * 1_000_003 + number,
                     )
+                    drawn = graded(drawn, task)
+                    undecided = sum(answer.correct is None for group in drawn for answer in group.answers)
+                    if undecided:
+                        console.print(f"{undecided} responses could not be graded and count as wrong", highlight=False)
                     for record in _records(task, drawn):
                         file.write(json.dumps(record, ensure_ascii=False) + "\n")
                     file.flush()
@@ -69,7 +74,7 @@ def _records(task: Task, groups: Sequence[AnswerGroup]) -> Iterator[dict[str, An
             "id": problem.id,
             "prompt": problem.prompt,
             "answers": [sample.text for sample in samples],
-            "label": [int(task.grade(problem, sample.text)) for sample in samples],
+            "label": [int(bool(answer.correct)) for answer in group.answers],
             "answer": problem.answer,
         }
         if grade_steps is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,19 @@ import numpy as np
 
 from launch.evaluate.best_of_n import Field
 from launch.evaluate.rows import Solutions
-from rewards.evaluation.voting import answer_classes
+from rewards.grading.announcements import extract_answer
+from rewards.grading.classes import answer_classes
+from rewards.grading.comparison import Undecided
 from rewards.symbolic import SymbolicComparer
-from rewards.verifier import equal_answers, extract_answer
+from rewards.verifier import equal_answers
 
 
 class Grader:
-    """Grades and sorts final answers as `rewards.verifier` does; counts the comparisons that took too long."""
+    """Grades and sorts final answers as `rewards.verifier` does; counts the comparisons without a verdict."""
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         self.comparer = SymbolicComparer(timeout_s)
-        self.timeouts = 0
+        self.undecided: list[str] = []
         self.regraded = 0
         self.disagreements: list[dict[str, Any]] = []
 
@@ -39,7 +42,7 @@ class Grader:
             rights = row.labels if row.labels is not None else verdicts
             assert rights is not None, "a row has labels or a reference answer"
             field.rights.append(np.array(rights, dtype=bool))
-            field.classes.append(answer_classes(answers, self._equal))
+            field.classes.append(answer_classes(answers, self.comparer, self.undecided))
             field.texts.append(row.texts)
             field.steps.append(row.steps)
         self.comparer.close()
@@ -53,8 +56,8 @@ class Grader:
             share = f"{alike} of {self.regraded} labels ({100 * alike / self.regraded:.2f}%)"
             where = ", the others are in disagreements.jsonl" if self.disagreements else ""
             lines.append(f"the verifier agrees with {share}{where}")
-        if self.timeouts:
-            lines.append(f"{self.timeouts} comparisons of answers took too long and count as different")
+        for reason, count in Counter(self.undecided).most_common(3):
+            lines.append(f"{count} comparisons of answers count as different: {reason}")
         return lines
 
     def write(self, path: Path) -> None:
@@ -90,6 +93,6 @@ class Grader:
     def _equal(self, answer: str, other: str) -> bool:
         try:
             return equal_answers(answer, other, self.comparer)
-        except TimeoutError:
-            self.timeouts += 1
+        except Undecided as reason:
+            self.undecided.append(str(reason))
             return False

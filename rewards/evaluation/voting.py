@@ -7,32 +7,18 @@ ones: both without bias. Equal votes share: the mean over the answers that lead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewards.evaluation.subsets import subsets
+from rewards.grading.classes import Class
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Class = int | None
-"""The final answer of a response by number; None where it announces none."""
-
 _TIE = 1e-9
-
-
-def answer_classes(answers: Sequence[str | None], equal: Callable[[str, str], bool]) -> list[Class]:
-    """A number for each answer, the same for equal ones (as `equal` says; called only for different texts)."""
-    known: dict[str, int] = {}
-    kinds: list[str] = []
-    for answer in answers:
-        if answer is not None and answer not in known:
-            known[answer] = next((number for number, kind in enumerate(kinds) if equal(answer, kind)), len(kinds))
-            if known[answer] == len(kinds):
-                kinds.append(answer)
-    return [None if answer is None else known[answer] for answer in answers]
 
 
 def majority(

@@ -34,7 +34,7 @@ class Task(ABC):
 
     @abstractmethod
     def grade(self, problem: Problem, text: str) -> bool:
-        """Whether the response's final answer is right."""
+        """Whether the response's final answer is right. May raise `rewards.grading.comparison.Undecided`."""
 
     def grade_steps(self, problem: Problem, text: str) -> list[bool]:
         """Whether each line of the response is right. Only a task that `grades_steps` has it."""

@@ -85,7 +85,7 @@ class JsonlTask(FileTask):
         return problems[:count]
 
     def grade(self, problem: Problem, text: str) -> bool:
-        """Whether the final answer of `text` equals the problem's reference answer."""
+        """Whether the final answer of `text` equals the problem's reference answer. Raises `Undecided`."""
         return problem.answer is not None and grade(text, problem.answer)
 
     def reference_answer(self, fields: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ def record(*solutions: tuple[str, list[float]], prompt: object = "2 + 2?", **mor
         "step_spans": [SPLIT(text) for text in texts],
         "step_values": [values for _, values in solutions],
         "left_out": [],
-        "timeouts": 0,
+        "undecided": 0,
     } | more
 
 

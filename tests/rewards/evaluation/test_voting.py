@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.evaluation.voting import answer_classes, exact, majority
+from rewards.evaluation.voting import exact, majority
 
 TRUTH = 1
 answers = st.lists(st.one_of(st.none(), st.integers(0, 2)), min_size=1, max_size=6)
@@ -64,10 +64,3 @@ def test_a_heavier_vote_counts_more():
 def test_negative_scores_are_no_votes():
     with pytest.raises(ValueError, match="negative"):
         vote([0, 1], [2], [-1, 1])
-
-
-def test_equal_answers_vote_together_whatever_their_notation():
-    def equal(one: str, other: str) -> bool:
-        return float(one) == float(other)
-
-    assert answer_classes(["18", "18.0", None, "7", "18"], equal) == [0, 0, None, 1, 0]
