@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launch.plan.estimates import (
@@ -31,6 +32,20 @@ def stages(settings: RunSettings) -> list[Stage]:
     """Sampling, scoring, learning, evaluating."""
     speed = SPEEDS[settings.cluster.device]
     return [_sample(settings, speed), _score(settings, speed), _learn(settings, speed), _evaluate(settings, speed)]
+
+
+def together(settings: RunSettings, found: Sequence[Stage]) -> float | None:
+    """Seconds of all stages; with rollout.ahead, all rollouts but the first are drawn and scored while others train."""
+    seconds = {stage.name: stage.seconds for stage in found}
+    known = [one for one in seconds.values() if one is not None]
+    if len(known) < len(seconds):
+        return None
+    hidden = 0.0
+    if settings.rollout.ahead:
+        updates = settings.loop.updates
+        rollouts = (seconds["sample"] or 0.0) + (seconds["score"] or 0.0)
+        hidden = min(rollouts, seconds["learn"] or 0.0) * (updates - 1) / updates
+    return sum(known) - hidden
 
 
 def rows_of(settings: RunSettings) -> int:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.plan.estimates import BYTES, GIB, SPEEDS
-from launch.plan.hours import learned_rows, rows_of, stages
+from launch.plan.hours import learned_rows, rows_of, stages, together
 from launch.plan.models import facts_of
 from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
 from rewards.model_folder import place_of
@@ -64,8 +64,9 @@ def _hours_table(settings: RunSettings) -> Table:
     found = stages(settings)
     for stage in found:
         table.add_row(stage.name, stage.work, "not known" if stage.seconds is None else duration(stage.seconds))
-    if all(stage.seconds is not None for stage in found):
-        table.add_row("together", "", duration(sum(stage.seconds or 0.0 for stage in found)))
+    total = together(settings, found)
+    if total is not None:
+        table.add_row("together", "", duration(total))
     return table
 
 

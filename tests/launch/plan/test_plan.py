@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -22,7 +23,7 @@ from launch.plan.estimates import (
     trained,
     training_seconds,
 )
-from launch.plan.hours import judgements, learned_rows, stages
+from launch.plan.hours import Stage, judgements, learned_rows, stages, together
 from launch.plan.models import PUBLISHED
 from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
 from launch.plan.plan import duration, plan
@@ -211,3 +212,18 @@ def test_a_critic_of_its_own_is_named():
 )
 def test_durations_are_words(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("ahead", "learn", "expected"),
+    [(0, 40.0, 100.0), (1, 40.0, 70.0), (1, 60.0, 90.0), (1, None, None)],
+)
+def test_with_rollouts_ahead_sampling_and_scoring_hide_behind_learning(ahead, learn, expected) -> None:
+    settings = SimpleNamespace(rollout=SimpleNamespace(ahead=ahead), loop=SimpleNamespace(updates=4))
+    found = [
+        Stage("sample", "", 30.0),
+        Stage("score", "", 10.0),
+        Stage("learn", "", learn),
+        Stage("evaluate", "", 20.0),
+    ]
+    assert together(settings, found) == expected
