@@ -1,9 +1,10 @@
 """Process reward models in RLHFlow's form: the probability that the solution is right up to each step.
 
-User turn k is step k (the first one: the problem, a space and the first step), every assistant turn the positive label,
-whatever the model thinks of the step; the score of a step is P(`+`) there (RLHFlow/Llama3.1-8B-PRM-Mistral-Data and
--Deepseek-Data). The reference runs one pass for each prefix; here one pass gives all, with equal numbers. The
-last user message of a dialogue is the problem, and the turns before it come first.
+User turn k is step k, and the first one is the problem and the first step with `join` between them. Every assistant
+turn is the positive label, whatever the model thinks of the step; the score of a step is P(`+`) there
+(RLHFlow/Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data). The reference runs one pass for each prefix; here one pass
+gives all of them, with equal numbers. The last user message of a dialogue is the problem, and the turns before it come
+first.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ class ProcessReward(LabelReward):
     """P(positive label) after every step, in [0, 1], and one value made of them.
 
     splitter: where a step ends: `math_shepherd`, `blank_line`, `line`, `regex` (with `pattern`), or a function from a
-    text to its spans. keep_empty: score empty steps too, as the published reference does.
+    text to its spans. keep_empty: score empty steps too, as the published reference does. strip: leave out the white
+    space at both ends of every step. join: the text between the problem and the first step. RLHFlow's code strips and
+    joins by a space; ProcessBench's script does not strip and joins by a blank line.
     aggregation: min, product, mean or last. remove: text taken out of every step before scoring, for example `ки`.
     overlong: `fail` fails the score, `cut` scores the steps that fit within `max_tokens`, says so in the log and marks
     the score with the part `cut`. The other options are those of `rewards.outcome.OutcomeReward`.
@@ -42,6 +45,8 @@ class ProcessReward(LabelReward):
         splitter: str | Splitter = "line",
         pattern: str | None = None,
         keep_empty: bool = False,
+        strip: bool = True,
+        join: str = " ",
         aggregation: str = "min",
         labels: Sequence[str] = ("+", "-"),
         system: str | None = None,
@@ -55,9 +60,9 @@ class ProcessReward(LabelReward):
         gpu_memory: float = 0.4,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        self.split = _splitter(splitter, pattern, keep_empty)
+        self.split = _splitter(splitter, pattern, keep_empty, strip)
         self.aggregate = aggregate(aggregation)
-        self.remove, self.keep_empty = remove, keep_empty
+        self.remove, self.keep_empty, self.strip, self.join = remove, keep_empty, strip, join
         options = ModelOptions(
             dtype=dtype,
             device=device,
@@ -73,12 +78,12 @@ class ProcessReward(LabelReward):
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
         """See ModelReward; a response without steps has no prompt."""
         steps = [self._steps(response.text) for _, response in pairs]
-        stepped = [index for index, (texts, _) in enumerate(steps) if any(texts)]
+        stepped = [index for index, (texts, _) in enumerate(steps) if any(map(str.strip, texts))]
         conversations = []
         for index in stepped:
             first, *rest = steps[index][0]
             problem = pairs[index][0]
-            conversations.append((problem, [f"{problem.text} {first}", *rest]))
+            conversations.append((problem, [f"{problem.text}{self.join}{first}", *rest]))
         rendered = dict(zip(stepped, self.render(conversations), strict=True))
         return [
             prompt_of(rendered[index], rendered[index].positions, spans)
@@ -106,16 +111,21 @@ class ProcessReward(LabelReward):
         """The text of each step as the model reads it, and where it is in the response."""
         texts, spans = [], []
         for start, end in self.split(text):
-            step = text[start:end].replace(self.remove, "").strip() if self.remove else text[start:end]
-            if step or self.keep_empty:
+            step = text[start:end]
+            if self.remove:
+                step = step.replace(self.remove, "")
+                step = step.strip() if self.strip else step
+            if self.keep_empty or step.strip():
                 texts.append(step)
                 spans.append((start, end))
         return texts, spans
 
 
-def _splitter(chosen: str | Splitter, pattern: str | None, keep_empty: bool) -> Splitter:
+def _splitter(chosen: str | Splitter, pattern: str | None, keep_empty: bool, strip: bool) -> Splitter:
     if isinstance(chosen, str):
-        return splitter(chosen, pattern=pattern, keep_empty=keep_empty)
+        return splitter(chosen, pattern=pattern, keep_empty=keep_empty, strip=strip)
     if pattern is not None:
         raise ValueError("pattern belongs to splitter=regex, not to a function of your own")
+    if not strip:
+        raise ValueError("strip=false has no effect on a function of your own: its spans are taken as they are")
     return chosen

@@ -1,4 +1,5 @@
-"""Where a response's steps lie: half-open spans in the characters of its text, white space at both ends left out.
+"""Where the steps of a response are: half-open spans in the characters of its text, by default without the white space
+at both ends.
 
 The published models cut at `ки\\n` (Mistral data, as Math-Shepherd writes it) or at a blank line (Deepseek data), strip
 each piece and, in their reference code, keep empty ones. Here empty pieces are dropped unless `keep_empty`: an empty
@@ -25,7 +26,7 @@ _SEPARATORS: Mapping[str, str] = {
 }
 
 
-def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False) -> Splitter:
+def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False, strip: bool = True) -> Splitter:
     """The splitter `math_shepherd` (also `ки`), `blank_line`, `line`, or `regex` with its separator in `pattern`.
 
     Raises ValueError for another name, for `regex` without a pattern or with one that is no regular expression, and for
@@ -44,23 +45,22 @@ def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False)
         separator = re.compile(_SEPARATORS[name])
     else:
         raise ValueError(f"splitter must be one of {', '.join(_SEPARATORS)} or regex, not {name!r}")
-    return lambda text: split(text, separator, keep_empty=keep_empty)
+    return lambda text: split(text, separator, keep_empty=keep_empty, strip=strip)
 
 
-def split(text: str, separator: re.Pattern[str], *, keep_empty: bool = False) -> list[Span]:
-    """Spans of the pieces of `text` between matches of `separator`, each without the white space at its ends.
+def split(text: str, separator: re.Pattern[str], *, keep_empty: bool = False, strip: bool = True) -> list[Span]:
+    """Spans of the pieces of `text` between matches of `separator`; `strip` leaves out the white space at their ends.
 
-    With `keep_empty` an empty piece is the empty span at its place, and the piece after a last separator counts as one,
-    as in `text.split(...)`. A match of no characters separates nothing.
+    A piece of white space alone is empty. With `keep_empty` it has a span too, and the piece after a last separator
+    counts as one, as in `text.split(...)`. A match of no characters separates nothing.
     """
     spans: list[Span] = []
     start = 0
     cuts = [match.span() for match in separator.finditer(text) if match.end() > match.start()]
     for left, right in [*cuts, (len(text), len(text))]:
         piece = text[start:left]
-        begin = start + len(piece) - len(piece.lstrip())
-        span = (begin, begin + len(piece.strip()))
-        if span[0] < span[1] or keep_empty:
-            spans.append(span)
+        if keep_empty or piece.strip():
+            begin = start + len(piece) - len(piece.lstrip()) if strip else start
+            spans.append((begin, begin + len(piece.strip()) if strip else left))
         start = right
     return spans

@@ -104,7 +104,7 @@ def check_drawing(settings: EvaluateSettings, rollout: RolloutSettings, task: Ta
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:
     """Every reward, its set-up checked; no weights are loaded. Raises ConfigurationError for one that cannot work."""
     given = settings.kind == "process_bench"
-    asked = [entry.on_given_steps() if given and entry.process else entry for entry in chosen]
+    asked = [entry.on_given_steps(settings.protocol) if given and entry.process else entry for entry in chosen]
     return [(entry, entry.make()) for entry in asked]
 
 
@@ -114,6 +114,8 @@ def claim(folder: Path, settings: EvaluateSettings, config: Mapping[str, Any]) -
     Raises ConfigurationError where it holds another.
     """
     made_from: dict[str, Any] = {"kind": settings.kind}
+    if settings.kind == "process_bench":
+        made_from["protocol"] = settings.protocol
     if settings.input:
         made_from["input"] = hashlib.sha256(Path(settings.input).read_bytes()).hexdigest()
     else:

@@ -21,8 +21,8 @@ NOTHING = ProcessBench(Estimate(None), Estimate(None), Estimate(None), 0, 0)
 
 
 def group_of_steps(row: Steps, process: bool) -> Group:
-    """The solution to be scored: its steps joined so that a process model of this project finds them again, else by
-    blank lines, as launch.score reads ProcessBench."""
+    """The solution to be scored: its steps joined so that a process model of this project finds them again, otherwise
+    by blank lines, as launch.score reads ProcessBench."""
     return Group(row.problem, (Response((STEP_END if process else "\n\n").join(row.steps)),))
 
 
@@ -51,12 +51,14 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: Ev
         lines.append([name, one.error, one.correct, one.f1, best, tuned.f1, unscored])
     found.notes += _missing_classes(labels)
     found.figures |= {"solutions": len(rows), "errors": sum(label >= 0 for label in labels), "process_bench": figures}
+    found.figures["protocol"] = settings.protocol
     found.tables.append(
         Table(
             "ProcessBench, in percent",
             ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
             lines,
-            f"{len(rows)} solutions; a step is wrong below {settings.threshold:g}; [{settings.level:.0%} interval]. "
+            f"{len(rows)} solutions, protocol {settings.protocol}; a step is wrong below {settings.threshold:g}; "
+            f"[{settings.level:.0%} interval]. "
             "The best threshold is chosen on these solutions: keep it for others. A failed score is never right; where "
             "all failed there is a dash.",
         )

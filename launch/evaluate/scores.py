@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,23 @@ from rich.console import Console
 
 from launch.composition import compose
 from launch.evaluate.rows import STEP_END
+from launch.evaluate.settings import Protocol
 from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
 from rewards.files.fields import metadata_of
 from rewards.files.responses import READ, VERDICTS, records
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
+
+PROTOCOLS: Mapping[Protocol, Mapping[str, Any]] = {
+    "published": {"join": "\n\n", "strip": False, "remove": ""},
+    "stripped": {"join": " ", "strip": True},
+}
+"""The options of a process model under each of ProcessBench's protocols.
+
+The benchmark's script calls a step right if `+` is the likeliest of all tokens; here it is if `+` is at least as likely
+as `-`. The two differ only where a third token is likelier than both.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,11 +68,10 @@ class Entry:
             raise ConfigurationError(f"rewards: {self.node['_target_']} makes no reward: it has no score")
         return reward
 
-    def on_given_steps(self) -> Entry:
-        """The same process model on steps joined by STEP_END, whatever its own splitter is."""
-        return Entry(
-            self.label, {**self.node, "splitter": "regex", "pattern": STEP_END, "keep_empty": True}, self.source
-        )
+    def on_given_steps(self, protocol: Protocol) -> Entry:
+        """The same process model on steps joined by STEP_END, whatever its own splitter is, read as `protocol` says."""
+        given = {"splitter": "regex", "pattern": STEP_END, "keep_empty": True, **PROTOCOLS[protocol]}
+        return Entry(self.label, {**self.node, **given}, self.source)
 
     def _is(self, kind: type) -> bool:
         target = find(self.node, "reward", self.source)

@@ -14,6 +14,9 @@ from rl.settings import require
 
 Kind = Literal["best_of_n", "process_bench", "reward_bench"]
 
+Protocol = Literal["published", "stripped"]
+"""How a process model reads ProcessBench's steps: as the benchmark's own script does, or as RLHFlow's evaluation."""
+
 GROUPS = ("policy", "task", "rollout", "cluster")
 """Groups that are read where the policy draws the responses."""
 
@@ -34,6 +37,7 @@ class EvaluateSettings:
     subsets: int = 200
     judge_fields: int = 1
     threshold: float = 0.5
+    protocol: Protocol = "published"
     resamples: int = 1000
     level: float = 0.95
 

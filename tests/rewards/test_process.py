@@ -106,6 +106,17 @@ def test_a_function_of_ones_own_may_split(llama31):
     assert score.spans == ((0, 4), (4, 8))
 
 
+def test_a_function_of_ones_own_cannot_be_told_to_keep_white_space(llama31):
+    with pytest.raises(ValueError, match=r"^strip=false has no effect"):
+        ProcessReward(llama31, splitter=lambda text: [(0, len(text))], strip=False)
+
+
+def test_problem_and_first_step_are_joined_by_the_given_text(llama31):
+    [[score]] = ProcessReward(llama31, join=" // ").score([group(["12", "13"], problem="3 * 4?")])
+    [[same]] = ProcessReward(llama31, join="").score([group(["// 12", "13"], problem="3 * 4? ")])
+    assert score.steps == pytest.approx(same.steps, abs=1e-6)
+
+
 def test_a_template_that_rewrites_earlier_turns_is_refused(tmp_path):
     from tests.tiny import make_llama, make_tokenizer
 

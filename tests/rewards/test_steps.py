@@ -30,6 +30,8 @@ def test_math_shepherd_cuts_at_its_marker_before_a_line_break_as_the_published_c
 def test_with_keep_empty_the_pieces_are_those_of_the_published_code(name, separator, pieces):
     text = separator.join(pieces)
     assert texts(name, text, keep_empty=True) == [piece.strip() for piece in text.split(separator)]
+    assert texts(name, text, keep_empty=True, strip=False) == text.split(separator)
+    assert texts(name, text, strip=False) == [piece for piece in text.split(separator) if piece.strip()]
 
 
 def test_a_regular_expression_separates_steps():
