@@ -110,15 +110,16 @@ def train_armorm(
 
 def warnings_of(heads: Heads, metrics: Mapping[str, float]) -> Iterator[str]:
     """What debiasing came to that a person should look at, a line each; `metrics` are those of `fit`."""
+    more = "recipe.heads.grid=fine or " if heads.grid == "published" else ""
     for name in heads.objectives:
         penalty, left = metrics.get(f"penalty/{name}", 0.0), metrics.get(f"left/{name}", 0.0)
         if left > heads.bound:
             yield (
                 f"{name} grows with {heads.verbosity} (Spearman {left:.3f}) even at a penalty of {penalty:g}: "
-                f"set recipe.heads.verbosity=null, or leave {name} out of recipe.heads.objectives"
+                f"set {more}recipe.heads.verbosity=null, or leave {name} out of recipe.heads.objectives"
             )
         elif penalty > PUBLISHED_PENALTY:
             yield (
-                f"{name} takes a penalty of {penalty:g} for {heads.verbosity}, beyond the published search, which ends "
+                f"{name} takes a penalty of {penalty:g} for {heads.verbosity}, beyond the published grid, which ends "
                 f"at {PUBLISHED_PENALTY:g}: bring the labels of both to one scale, or set recipe.heads.verbosity=null"
             )

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata, spearmanr
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def ranks(values: Floats) -> Floats:
-    """Ranks from 1 of (N,) values, equal values sharing their mean rank."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return ((2 * last - counts + 1) / 2)[inverse]
-
-
 def spearman(first: Floats, second: Floats) -> float | None:
     """Spearman's rank correlation of two (N,) arrays in [-1, 1]; None where one of them is constant or N < 2."""
-    if len(first) < 2:
+    if len(first) < 2 or any(np.ptp(values) == 0 for values in (first, second)):
         return None
-    left, right = (ranks(values) - (len(values) + 1) / 2 for values in (first, second))
-    spread = float(np.sqrt((left @ left) * (right @ right)))
-    return float(left @ right) / spread if spread > 0 else None
+    return float(spearmanr(first, second).statistic)
 
 
 def auc(values: Floats, truths: Bools) -> float | None:
@@ -40,7 +32,7 @@ def ordered_pairs(values: Floats, truths: Bools) -> tuple[float, int]:
     pairs = positives * (len(truths) - positives)
     if not pairs:
         return 0.0, 0
-    return float(ranks(values)[truths].sum()) - positives * (positives + 1) / 2, pairs
+    return float(rankdata(values)[truths].sum()) - positives * (positives + 1) / 2, pairs
 
 
 def concordance(first: Floats, second: Floats) -> tuple[float, int]:

@@ -10,17 +10,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from rewards.engines.armorm_model import GatingNetwork
+from rewards.evaluation import ranking
 
 ALPHAS = tuple(10.0**power for power in range(-4, 5))
-PUBLISHED_PENALTY = 2.0
-"""Where the published search for a penalty ends."""
+Grid = Literal["published", "fine"]
+"""Which penalties for verbosity are tried, see `smallest_penalty`."""
+PUBLISHED_GRID = (0, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, *(step / 20 for step in range(3, 20)))
+"""The penalties that the released script tries, up to 0.95."""
+PUBLISHED_PENALTY = 1.0
+"""The penalty that it takes where none of them suffices."""
+FINE_GRID = tuple(step / 100 for step in range(201))
 LARGEST_PENALTY = 2.0**20
-"""Where this one does."""
+"""Where the search of `fine` ends."""
 
 
 @dataclass(frozen=True)
@@ -59,55 +66,50 @@ def ridge(states: Tensor, targets: Tensor, alphas: Sequence[float] = ALPHAS, see
     return torch.stack(weights).float(), torch.tensor(chosen)
 
 
-def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, steps: int = 200) -> Tensor:
+def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, grid: Grid = "published") -> Tensor:
     """The transform T (K, K) that takes objective `verbosity` out of all the others, for score = gate . (rewards T).
 
-    For every other objective i the smallest penalty p in [0, 2] (a grid of `steps` steps, as published) with
-    Spearman(R_i - p R_v, R_v) <= `bound` on `rewards` (N, K); T = I, T[v, i] -= p and T[v, v] = 0, since verbosity by
-    itself is no merit. Where 2 is too little, because verbosity's rewards are the smaller ones, the search goes on, see
-    `smallest_penalty`.
+    For every other objective i, p is `smallest_penalty` on `rewards` (N, K); T = I, T[v, i] -= p and T[v, v] = 0, since
+    verbosity by itself is no merit.
     """
     transform = torch.eye(rewards.shape[1])
     lengths = rewards[:, verbosity]
     for objective in range(rewards.shape[1]):
         if objective == verbosity:
             continue
-        transform[verbosity, objective] = -smallest_penalty(rewards[:, objective], lengths, bound, steps)
+        transform[verbosity, objective] = -smallest_penalty(rewards[:, objective], lengths, bound, grid)
     transform[verbosity, verbosity] = 0.0
     return transform
 
 
-def smallest_penalty(rewards: Tensor, lengths: Tensor, bound: float, steps: int) -> float:
+def smallest_penalty(rewards: Tensor, lengths: Tensor, bound: float, grid: Grid) -> float:
     """The smallest p of a grid with Spearman(R - p L, L) <= `bound` for rewards R and L (N,).
 
-    The grid is `steps` steps of [0, 2], as published, and where that is too little half as many of (2, 4], of (4, 8]
-    and so on; as p grows the correlation only falls, so that no smaller one is missed. At most, and where nothing
-    suffices, LARGEST_PENALTY.
+    `published`: the grid of ArmoRM's released script, PUBLISHED_GRID, and PUBLISHED_PENALTY where none of it suffices,
+    whatever correlation that leaves. `fine`: [0, 2] in steps of 0.01, and beyond it each doubled interval, (2, 4],
+    (4, 8] and so on, in 100 steps, up to LARGEST_PENALTY. The correlation only falls as p grows, so the search by
+    doubling misses no smaller penalty.
     """
 
     def suffices(penalty: float) -> bool:
         return spearman(rewards - penalty * lengths, lengths) <= bound
 
-    for penalty in torch.linspace(0, PUBLISHED_PENALTY, steps + 1).tolist():
-        if suffices(penalty):
-            return float(penalty)
-    top = 2 * PUBLISHED_PENALTY
+    tried = PUBLISHED_GRID if grid == "published" else FINE_GRID
+    first = next((penalty for penalty in tried if suffices(penalty)), None)
+    if first is not None:
+        return float(first)
+    if grid == "published":
+        return PUBLISHED_PENALTY
+    top = 2 * FINE_GRID[-1]
     while top < LARGEST_PENALTY and not suffices(top):
         top *= 2
-    octave = torch.linspace(top / 2, top, steps // 2 + 1).tolist()
+    octave = torch.linspace(top / 2, top, 101).tolist()
     return float(next((penalty for penalty in octave[1:] if suffices(penalty)), top))
 
 
 def spearman(first: Tensor, second: Tensor) -> float:
-    """Spearman's rank correlation of two vectors, equal values sharing their mean rank; 0 where one is constant."""
-    one, other = (_ranks(values) - (len(values) - 1) / 2 for values in (first, second))
-    norm = float(one.norm() * other.norm())
-    return float(one @ other) / norm if norm else 0.0
-
-
-def _ranks(values: Tensor) -> Tensor:
-    _, inverse, counts = torch.unique(values.double(), return_inverse=True, return_counts=True)
-    return (counts.cumsum(0) - (counts + 1) / 2)[inverse]
+    """Spearman's correlation of two vectors, see `rewards.evaluation.ranking`; 0 where one is constant."""
+    return ranking.spearman(*(values.detach().double().cpu().numpy() for values in (first, second))) or 0.0
 
 
 def train_gate(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from rewards.chat import ChatTemplate
 from rewards.engines.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
 from rewards.engines.options import DTYPES, Precision, check_dtype, pick_device
 from rewards.engines.transformers import at_positions
-from rewards.training.armorm import ALPHAS, GateSchedule, debias, ridge, spearman, train_gate
+from rewards.training.armorm import ALPHAS, GateSchedule, Grid, debias, ridge, spearman, train_gate
 
 SHARD = 1024  # conversations a file of states
 
@@ -34,7 +35,8 @@ class Heads:
 
     objectives: tuple[str, ...] = OBJECTIVES
     verbosity: str | None = "helpsteer-verbosity"
-    bound: float = 0.03  # Spearman correlation with verbosity that debiasing leaves at most
+    bound: float = 0.03  # Spearman correlation with verbosity that a penalty must reach
+    grid: Grid = "published"  # penalties that are tried, see rewards.training.armorm.smallest_penalty
     alphas: tuple[float, ...] = ALPHAS
     gating_hidden_dim: int = 1024
     gating_n_hidden: int = 3
@@ -44,6 +46,8 @@ class Heads:
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
             raise ValueError("objectives names one objective twice")
+        if self.grid not in get_args(Grid):
+            raise ValueError(f"grid must be published or fine, not {self.grid!r}")
         if self.verbosity is not None and self.verbosity not in self.objectives:
             raise ValueError(f"verbosity {self.verbosity} is not one of objectives")
 
@@ -126,7 +130,7 @@ def fit(
     transform, debiased = torch.eye(len(heads.objectives)), {}
     if heads.verbosity is not None:
         rewards, verbosity = torch.cat([better, worse]), heads.objectives.index(heads.verbosity)
-        transform = debias(rewards, verbosity, heads.bound)
+        transform = debias(rewards, verbosity, heads.bound, heads.grid)
         left = rewards @ transform
         for index, name in enumerate(heads.objectives):
             if index != verbosity:

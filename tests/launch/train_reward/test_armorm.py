@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,13 +87,17 @@ def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words,
     assert train_reward.main(again) == 0
 
 
-def test_a_penalty_beyond_the_published_search_is_warned_of_by_name():
-    heads = armorm_fit.Heads(("merit", "order", "verbosity"), "verbosity")
-    metrics = {"penalty/merit": 4.5, "left/merit": 0.02, "penalty/order": 1.5, "left/order": 0.03}
+def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
+    heads = armorm_fit.Heads(("merit", "order", "verbosity"), "verbosity", grid="fine")
+    metrics = {"penalty/merit": 4.5, "left/merit": 0.02, "penalty/order": 0.9, "left/order": 0.03}
     [line] = train_reward_armorm.warnings_of(heads, metrics)
     assert line.startswith("merit takes a penalty of 4.5 for verbosity") and "recipe.heads.verbosity=null" in line
     [_, line] = train_reward_armorm.warnings_of(heads, {**metrics, "left/order": 0.4})
-    assert line.startswith("order grows with verbosity (Spearman 0.400)")
+    assert line.startswith("order grows with verbosity (Spearman 0.400)") and "grid" not in line
+    [line] = train_reward_armorm.warnings_of(
+        replace(heads, grid="published"), {"penalty/order": 1.0, "left/order": 0.4}
+    )
+    assert "set recipe.heads.grid=fine or recipe.heads.verbosity=null" in line
 
 
 def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards.evaluation.agreement import agreement
-from rewards.evaluation.ranking import auc, concordance, ranks, spearman
+from rewards.evaluation.ranking import auc, concordance, spearman
 
 labelled = st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=1, max_size=12)
 
@@ -19,15 +19,20 @@ def test_auc_is_the_share_of_pairs_that_the_right_one_wins(rows):
     assert auc(values.astype(float), truths) == (expected if expected is None else pytest.approx(expected))
 
 
-def test_equal_values_share_their_rank():
-    assert ranks(np.array([5.0, 1.0, 5.0])).tolist() == [2.5, 1.0, 2.5]
-
-
 def test_spearman_sees_order_only_and_knows_when_there_is_none():
     values = np.array([1.0, 2.0, 4.0])
     assert spearman(values, np.exp(values)) == pytest.approx(1)
     assert spearman(values, -values) == pytest.approx(-1)
     assert spearman(values, np.ones(3)) is None
+    assert spearman(values[:1], values[:1]) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=12))
+def test_spearman_is_the_correlation_of_ranks_which_equal_values_share(rows):
+    columns = [np.array(column, float) for column in zip(*rows, strict=True)]
+    shared = [[np.mean([np.sum(column < x) + 1, np.sum(column <= x)]) for x in column] for column in columns]
+    constant = any(len(set(column)) == 1 for column in columns)
+    assert spearman(*columns) == (None if constant else pytest.approx(np.corrcoef(shared)[0, 1]))
 
 
 def test_concordance_counts_pairs_that_both_order():

@@ -1,11 +1,12 @@
 """ArmoRM's two stages on data where the right outcome is known."""
 
 import pytest
+import scipy.stats
 import torch
 from sklearn.linear_model import Ridge
 
 from rewards.engines.armorm_model import GatingNetwork
-from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, spearman, train_gate
+from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, smallest_penalty, spearman, train_gate
 
 
 def test_ridge_finds_the_weights_that_made_the_targets() -> None:
@@ -59,15 +60,35 @@ def test_debiasing_finds_a_penalty_for_verbosity_on_a_smaller_scale(scale) -> No
     generator = torch.Generator().manual_seed(0)
     length, merit = torch.randn(2, 500, generator=generator)
     rewards = torch.stack([merit + length, scale * length], dim=1)
-    transform = debias(rewards, verbosity=1)
+    transform = debias(rewards, verbosity=1, grid="fine")
     assert spearman((rewards @ transform)[:, 0], length) <= 0.03
     assert -float(transform[1, 0]) * scale == pytest.approx(1, rel=0.1)
 
 
 def test_debiasing_takes_the_largest_penalty_where_none_suffices() -> None:
     length = torch.arange(100.0)
-    transform = debias(torch.stack([length, 1e-9 * length], dim=1), verbosity=1)
+    transform = debias(torch.stack([length, 1e-9 * length], dim=1), verbosity=1, grid="fine")
     assert transform[1, 0] == -LARGEST_PENALTY
+
+
+@pytest.mark.parametrize("bound", [0.03, 0.3, -0.2])
+@pytest.mark.parametrize("scale", [-1.0, 0.0, 0.005, 0.06, 0.4, 0.93, 0.97, 3.0])
+def test_the_published_grid_is_that_of_the_released_script(scale, bound) -> None:
+    """The script's penalties, tried one by one against scipy, and 1 where none suffices."""
+    generator = torch.Generator().manual_seed(0)
+    length, merit = torch.randn(2, 800, generator=generator)
+    rewards = 0.1 * merit + scale * length
+    tried = [0, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]
+    tried += [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
+    sufficient = (p for p in tried if scipy.stats.spearmanr(rewards - p * length, length)[0] <= bound)
+    assert smallest_penalty(rewards, length, bound, "published") == pytest.approx(next(sufficient, 1.0))
+
+
+def test_the_fine_grid_goes_in_hundredths_and_on_where_that_is_too_little() -> None:
+    length, merit = torch.randn(2, 800, generator=torch.Generator().manual_seed(0))
+    published, fine = (smallest_penalty(merit + 0.33 * length, length, 0.03, grid) for grid in ("published", "fine"))
+    assert published - 0.05 < fine <= published and fine == pytest.approx(round(fine, 2))
+    assert smallest_penalty(merit + 3 * length, length, 0.03, "fine") > 2
 
 
 def test_the_gate_learns_which_objective_counts_for_which_prompt() -> None:
