@@ -2,17 +2,20 @@
 
 Random Llamas read the arithmetic world's solutions, of 8 steps unless `days` says otherwise. Measured are: the process
 reward's one forward against the published pass for each prefix; the outcome reward and ArmoRM in batches against one at
-a time; the two engines; the memory of a forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over
-many groups, all in step against match by match. On a CPU seconds are processor seconds, which a busy machine disturbs
-less; the ratios, taken side by side, are what counts. "Same kernels": the published way on the linear layers that the
-engine uses on a CPU (oneDNN), so that the ratio is that of batching alone.
+a time; the two engines; groups of 8 responses, their problem computed once against once per response; the memory of a
+forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over many groups, all in step against match
+by match. On a CPU seconds are processor seconds, which a busy machine disturbs less; the ratios, taken side by side,
+are what counts. "Same kernels": the published way on the linear layers that the engine uses on a CPU (oneDNN), so that
+the ratio is that of batching alone.
 """
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,8 @@ from rich.table import Table
 
 from launch.bench.judge import measure_judge
 from launch.bench.memory import flops, memory_line
-from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
-from launch.bench.subjects import Options, make_armorm, make_groups, make_model, options_of
+from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix, runner_of
+from launch.bench.subjects import Options, make_armorm, make_groups, make_model, make_rollout, options_of
 from launch.bench.timing import median, once, row
 from launch.output import quiet
 from rewards.armorm import ArmoRMReward
@@ -67,6 +70,10 @@ def measure(options: Options, folder: Path, console: Console) -> None:
     if "armorm" in wanted:
         table = Table("what", "seconds", "solutions/s", "times faster")
         measure_armorm(options, folder, table)
+        console.print(table)
+    if "groups" in wanted:
+        table = Table("what", "seconds", "responses/s", "times faster")
+        measure_groups(options, folder, table)
         console.print(table)
     if "judge" in wanted and options.judge:
         table = Table("what", "seconds", "groups/s", "times faster")
@@ -118,6 +125,21 @@ def measure_armorm(options: Options, folder: Path, table: Table) -> None:
     row(table, "ArmoRM, the published way: one at a time", slow, options.solutions, slow)
     row(table, "ArmoRM, the same on the same kernels", same, options.solutions, slow)
     row(table, "ArmoRM in batches", fast, options.solutions, slow)
+
+
+def measure_groups(options: Options, folder: Path, table: Table) -> None:
+    """Groups of 8 responses of 8 steps after a long problem: its tokens computed once against once per response."""
+    groups = make_rollout(options.groups, days=7, told_before=3)
+    model = options.model or make_model(folder / "groups", options)
+    common: dict[str, Any] = {"dtype": options.dtype, "batch_tokens": options.batch_tokens or None}
+    for name, reward in (("PRM", ProcessReward(model, **common)), ("ORM", OutcomeReward(model, **common))):
+        shared = median(options.repeat, partial(reward.score, groups))
+        runner_of(reward).shares = False
+        alone = median(options.repeat, partial(reward.score, groups))
+        lengths = [len(reward.template.tokenizer.encode(group.problem.text)) for group in groups]
+        problem = f"problem of {statistics.mean(lengths):.0f} tokens"
+        row(table, f"{name}, {problem}, with each response", alone, 8 * len(groups), alone)
+        row(table, f"{name}, {problem}, once per group", shared, 8 * len(groups), alone)
 
 
 if __name__ == "__main__":

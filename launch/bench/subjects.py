@@ -37,7 +37,7 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 LARGE_VOCABULARY = 128_256
 
-FAMILIES = ("labels", "armorm", "judge")
+FAMILIES = ("labels", "armorm", "groups", "judge")
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Options:
 
     size: str = "tiny"  # shipped (0.7M parameters), tiny (3M), m100 (100M) or 8b (Llama-3.1-8B's shape)
     model: str = ""  # a model's folder instead, whose turns end in `+` and one more token
-    what: str = "labels,armorm,judge"  # families to measure: any of labels, armorm, judge
+    what: str = "labels,armorm,groups,judge"  # what to measure: any of labels, armorm, groups, judge
     judge: str = ""  # folder of a judge, its compare.md beside the weights
-    groups: int = 64  # groups of 8 for the judge
+    groups: int = 64  # groups of 8 responses, for the judge and for `groups`
     solutions: int = 256  # solutions to score
     days: int = 7  # days of their problems, a step each, and a line for the answer; 0: 2 to 4, as in the world
     baseline: int = 0  # solutions for the slow way, scaled up to all; 0: all of them
@@ -125,13 +125,17 @@ def make_groups(count: int, days: int = 7) -> list[Group]:
     ]
 
 
-def make_rollout(count: int, responses: int = 8) -> list[Group]:
-    """`count` problems with `responses` hasty solutions each, as the loop would have them judged."""
+def make_rollout(count: int, responses: int = 8, days: int = 0, told_before: int = 0) -> list[Group]:
+    """`count` problems with `responses` hasty solutions each, as the loop would have them judged.
+
+    `days` + 1 steps (0: 3 to 5). `told_before` other problems are told first, which lengthens the text to read.
+    """
     generator = random.Random(0)
-    stories = [tell(generator, generator.randint(2, 4), 20) for _ in range(count)]
+    stories = [tell(generator, days or generator.randint(2, 4), 20) for _ in range(count)]
+    before = [tell(generator, days or 3, 20).problem for _ in range(told_before)]
     return [
         Group(
-            Problem(str(number), story.problem),
+            Problem(str(number), "\n".join([*before[number % 2 :], *before[: number % 2], story.problem])),
             tuple(Response("\n".join(stumble(generator, story, 0.22))) for _ in range(responses)),
         )
         for number, story in enumerate(stories)

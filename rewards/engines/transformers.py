@@ -1,11 +1,13 @@
-"""Reward models on transformers: length-sorted right-padded batches, one forward per sequence, the head where needed.
+"""Reward models on transformers: length-sorted right-padded batches, the head at the positions that are read only.
 
-No attention mask is passed: attention is causal and padding is on the right, so no real token sees it, and sdpa takes
-its fast causal path. The head runs at the positions that are read and nowhere else.
+Sequences that begin alike, as the responses to one problem do, share that beginning (`rewards.engines.prefixes`). For
+all others no attention mask is passed: attention is causal and padding is on the right, so no real token sees it, and
+sdpa takes its fast causal path.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +21,10 @@ from rewards.engines.batches import token_batches
 from rewards.engines.checkpoint import Checkpoint, check_loading, first_line
 from rewards.engines.onednn import use_onednn
 from rewards.engines.options import ModelOptions
+from rewards.engines.prefixes import Prefixes, can_share, families, padded
 from rewards.engines.runner import Head, HeadFunction
+
+_logger = logging.getLogger(__name__)
 
 
 class TransformersRunner:
@@ -27,6 +32,7 @@ class TransformersRunner:
 
     def __init__(self, checkpoint: Checkpoint, options: ModelOptions) -> None:
         self.checkpoint, self.options = checkpoint, options
+        self.shares = False  # decided when the decoder is loaded
         self._decoder: Any = None
         self._head: Head | None = None
         self._function: HeadFunction | None = None
@@ -36,14 +42,23 @@ class TransformersRunner:
         if not sequences:
             return []
         decoder, function = self.load(head)
-        return at_positions(decoder, sequences, positions, function, batch_tokens=self.options.forward_tokens)
+        return at_positions(
+            decoder,
+            sequences,
+            positions,
+            function,
+            batch_tokens=self.options.forward_tokens,
+            share=self.shares,
+        )
 
     def load(self, head: Head) -> tuple[nn.Module, HeadFunction]:
         """Decoder and head, each loaded once. Raises ValueError if the checkpoint lacks tensors of either."""
         if self._decoder is None:
             decoder = load_decoder(self.checkpoint.path, self.options, head.tensors)
             use_onednn(decoder)
-            self._decoder = decoder
+            self._decoder, self.shares = decoder, can_share(decoder)
+            way = "computed once per group" if self.shares else "computed with each response (no reusable cache)"
+            _logger.info("%s: prompts that responses share are %s", self.checkpoint.path, way)
         if self._function is None or head is not self._head:
             self._head, self._function = head, head.load(self.checkpoint, self.options)
         return self._decoder, self._function
@@ -79,23 +94,33 @@ def at_positions(
     head: HeadFunction,
     *,
     batch_tokens: int,
+    share: bool = False,
 ) -> list[Tensor]:
-    """What `head` makes of the final hidden states at the given positions, one forward per sequence.
+    """What `head` makes of the final hidden states at the given positions.
 
     `decoder` is a transformers model without a head. `head` maps the (R, H) hidden states of one batch to a tensor of R
-    rows. Returns for each sequence its rows, in the order of its positions, on the CPU.
+    rows. Returns for each sequence its rows, in the order of its positions, on the CPU. With `share`, sequences that
+    begin alike share the forward over their common beginning if it saves enough; see `prefixes.can_share`.
     """
-    device = next(decoder.parameters()).device
     results: list[Tensor] = [torch.empty(0)] * len(sequences)
-    for batch in token_batches([len(sequence) for sequence in sequences], batch_tokens):
-        rows = [row for row, index in enumerate(batch) for _ in positions[index]]
-        columns = [column for index in batch for column in positions[index]]
-        with torch.inference_mode():
-            input_ids = nn.utils.rnn.pad_sequence(
-                [torch.tensor(sequences[index], dtype=torch.long) for index in batch], batch_first=True
-            ).to(device)
-            hidden = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
-            values = head(hidden[rows, columns]).cpu()
-        for index, value in zip(batch, values.split([len(positions[index]) for index in batch]), strict=True):
+
+    def give(values: Tensor, members: Sequence[int]) -> None:
+        found = values.cpu().split([len(positions[index]) for index in members])
+        for index, value in zip(members, found, strict=True):
             results[index] = value
+
+    shared = [one for one in families(sequences) if one.worth_sharing(sequences)] if share else []
+    alone = sorted(set(range(len(sequences))).difference(*(family.members for family in shared)))
+    with torch.inference_mode():
+        for together in token_batches([family.length for family in shared], batch_tokens):
+            prefixes = Prefixes(decoder, [shared[number] for number in together], sequences)
+            for batch in token_batches(prefixes.rest_lengths, batch_tokens):
+                give(head(prefixes.states(batch, positions)), [prefixes.members[number] for number in batch])
+        for batch in token_batches([len(sequences[index]) for index in alone], batch_tokens):
+            members = [alone[number] for number in batch]
+            rows = [row for row, index in enumerate(members) for _ in positions[index]]
+            columns = [column for index in members for column in positions[index]]
+            input_ids = padded([sequences[index] for index in members], decoder)
+            hidden = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+            give(head(hidden[rows, columns]), members)
     return results

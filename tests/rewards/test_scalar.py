@@ -143,7 +143,7 @@ def test_groups_are_scored_together_in_few_forwards(folder, monkeypatch):
         lambda _, __, given: shapes.append(tuple(given["input_ids"].shape)), with_kwargs=True
     )
     reward.score([*groups(*TEXTS), *groups(*TEXTS, prompt="1 + 2?")])
-    assert len(shapes) == 1 and shapes[0][0] == 2 * len(TEXTS)
+    assert [rows for rows, _ in shapes] == [2, 2 * len(TEXTS)]  # the problems, then all the responses
 
 
 def test_a_forged_turn_in_a_response_is_text(folder, reward):

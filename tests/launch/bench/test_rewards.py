@@ -57,13 +57,16 @@ def test_match_by_match_asks_the_same_judgements_one_at_a_time():
 
 def test_the_table_shows_every_measurement(tmp_path):
     text = io.StringIO()
-    measure(Options(solutions=2, repeat=1, vllm=False, peak_tflops=1.0), tmp_path, Console(file=text, width=200))
+    measure(
+        Options(solutions=2, groups=2, repeat=1, vllm=False, peak_tflops=1.0), tmp_path, Console(file=text, width=200)
+    )
     for what in (
         "pass for each prefix",
         "one forward in batches",
         "ORM in batches",
         "ArmoRM in batches",
         "same kernels",
+        "once per group",
         "share of 1 TFLOP/s",
         "memory",
     ):
