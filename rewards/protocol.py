@@ -34,4 +34,4 @@ class ResponseReward(Reward):
 
 def _key(pair: Pair) -> Hashable:
     problem, response = pair
-    return repr(problem.prompt), problem.answer, response
+    return repr(problem.prompt), problem.answer, repr(problem.metadata), response

@@ -20,6 +20,7 @@ class RemoteReward(ResponseReward):
         {"query": [prompt and response as one text], "prompts": [prompt], "labels": [reference answer or null]}
       `batched` sends up to `batch_size` responses:
         {"prompts": [prompt, ...], "responses": [response, ...], "labels": [answer or null, ...]}
+      With `metadata` both have the key "metadata" too: an object per response, the row's other columns.
       Both read {"rewards": [number, ...], "extra_logs": {name: [number, ...]}}: one reward a response, and optional
       numbers that become the score's parts. (OpenRLHF's `scores`, which it only filters by, become the part `score`.)
     tokenizer: the policy's folder or hub name; prompts are then written in its chat template, special tokens and all,
@@ -45,12 +46,13 @@ class RemoteReward(ResponseReward):
         backoff_s: float = 1.0,
         max_in_flight: int = 64,
         headers: Mapping[str, str] | None = None,
+        metadata: bool = False,
     ) -> None:
         if form not in ("openrlhf", "batched"):
             raise ValueError(f"form must be openrlhf or batched, not {form!r}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.form = form
+        self.form, self.metadata = form, metadata
         self.batch_size = batch_size if form == "batched" else 1
         self.endpoint = Endpoint(url, timeout_s, tries, backoff_s, max_in_flight, dict(headers or {}))
         self.tokenizer = None if tokenizer is None else load_tokenizer(tokenizer)
@@ -79,10 +81,11 @@ class RemoteReward(ResponseReward):
     def _body(self, prompts: Sequence[str], batch: Sequence[Pair]) -> dict[str, Any]:
         labels = [problem.answer for problem, _ in batch]
         texts = [response.text for _, response in batch]
+        more = {"metadata": [dict(problem.metadata) for problem, _ in batch]} if self.metadata else {}
         if self.form == "openrlhf":
             queries = [self._query(prompt, pair) for prompt, pair in zip(prompts, batch, strict=True)]
-            return {"query": queries, "prompts": prompts, "labels": labels}
-        return {"prompts": prompts, "responses": texts, "labels": labels}
+            return {"query": queries, "prompts": prompts, "labels": labels} | more
+        return {"prompts": prompts, "responses": texts, "labels": labels} | more
 
     def _prompt(self, pair: Pair) -> str:
         """The prompt of one response. Raises ValueError where the chat template refuses it."""

@@ -13,7 +13,6 @@ Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
@@ -28,6 +27,7 @@ from launch.annotate.report import add_left_out, figures, lines, rejected, write
 from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
 from launch.command import Composed, carried_out, checked_first
 from rewards.builder import ConfigurationError, build
+from rewards.files.digests import file_digest, files_of
 from rewards.files.rows import Rows, write_rejects
 from rewards.types import Problem
 
@@ -182,7 +182,9 @@ def claim(
     made_from: dict[str, Any] = {"problems": problems, **{key: getattr(settings, key) for key in keys}}
     made_from |= {name: config[name] for name in names if name != "cluster"}
     if settings.input is not None:
-        made_from["input"] = hashlib.sha256(Path(settings.input).read_bytes()).hexdigest()
+        made_from["input"] = file_digest(Path(settings.input))
+        made_from["fields"] = settings.fields
+    made_from["files"] = files_of({name: config[name] for name in names if name != "cluster"}, "")
     mark = folder / "annotated_from.json"
     if mark.exists():
         before = json.loads(mark.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task 
     A prompt which the policy's template refuses, or too long to be answered, is set aside too.
     """
     if settings.input is not None:
-        found = Sources(**vars(read_rows(Path(settings.input), parse_source, FIELDS)))
+        found = Sources(**vars(read_rows(Path(settings.input), parse_source, FIELDS, settings.fields)))
     else:
         assert task is not None
         drawn = islice(task.train_problems(settings.seed), settings.problems or TASK_PROBLEMS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from rewards.builder import build_root
+from rewards.files.lines import check_file
 from rewards.steps import Splitter, splitter
 from rl.settings import require
 
@@ -23,6 +23,7 @@ class AnnotateSettings:
 
     folder: str
     input: str | None = None
+    fields: dict[str, str] | None = None
     problems: int | None = None
     seed: int = 1
     continuations: int = 8
@@ -38,7 +39,8 @@ class AnnotateSettings:
         require(self.problems is None or self.problems >= 1, f"problems must be at least 1, not {self.problems}")
         require(self.continuations >= 1, f"continuations must be at least 1, not {self.continuations}")
         require(self.seed >= 0, f"seed must not be negative, not {self.seed}")
-        require(self.input is None or Path(self.input).is_file(), f"input {self.input}: there is no such file")
+        if self.input is not None:
+            check_file(self.input, "input")
         require(
             self.judge_template is None or self.judge == "verified",
             "judge_template belongs to judge=verified; another judge has its own, judge='pairjudge judge.template=...'",

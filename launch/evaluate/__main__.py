@@ -12,7 +12,6 @@ Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from launch.evaluate.measure import Bench
 from launch.evaluate.scores import Entry, entries
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
 from rewards.builder import ConfigurationError, build, one_line
+from rewards.files.digests import file_digest, files_of
 from rewards.files.rows import write_rejects
 from rewards.types import Reward
 from rl.settings import RolloutSettings
@@ -117,16 +117,23 @@ def claim(folder: Path, settings: EvaluateSettings, config: Mapping[str, Any]) -
     if settings.kind == "process_bench":
         made_from["protocol"] = settings.protocol
     if settings.input:
-        made_from["input"] = hashlib.sha256(Path(settings.input).read_bytes()).hexdigest()
+        made_from |= {"input": file_digest(Path(settings.input)), "fields": settings.fields}
     else:
         made_from |= {name: config[name] for name in ("policy", "task", "rollout")}
         made_from["problems"] = settings.problems
+        drawn_from = {"policy": config["policy"], "task": {**config["task"], "train": None}}  # nothing is trained on
+        made_from["files"] = files_of(drawn_from, "")
     if not settings.input or settings.judge_fields > 1:
         made_from |= {"seed": settings.seed, "judge_fields": settings.judge_fields}
     mark = folder / "made_from.json"
     if mark.exists():
-        if json.loads(mark.read_text(encoding="utf-8")) != made_from:
-            raise ConfigurationError(f"folder {folder} holds another evaluation: choose another name, or delete it")
+        before = json.loads(mark.read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(made_from))
+        if differs := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
+            raise ConfigurationError(
+                f"folder {folder} holds another evaluation (another {', '.join(differs)}): choose another name, or "
+                "delete it"
+            )
         return
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(f"folder {folder} is not empty and holds no evaluation: choose another name")

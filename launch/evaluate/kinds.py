@@ -32,7 +32,7 @@ from rewards.files.rows import Row, Rows, read_rows
 
 def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:
     """A best-of-N file. Raises ConfigurationError where no row can be used, or none at the sizes asked for."""
-    found = usable(read_rows(path, parse_solutions, SOLUTION_FIELDS), settings)
+    found = usable(read_rows(path, parse_solutions, SOLUTION_FIELDS, settings.fields), settings)
     most = max(len(row.texts) for row in found.rows)
     if settings.n and max(settings.n) > most:
         raise ConfigurationError(
@@ -63,7 +63,7 @@ def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Pat
 
 def read_steps(path: Path, settings: EvaluateSettings) -> Rows[Steps]:
     """A file in ProcessBench's form. Raises ConfigurationError where no row can be used."""
-    return usable(read_rows(path, parse_steps, STEP_FIELDS), settings)
+    return usable(read_rows(path, parse_steps, STEP_FIELDS, settings.fields), settings)
 
 
 def of_steps(found: Rows[Steps], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
@@ -80,7 +80,7 @@ def read_pairs(path: Path, settings: EvaluateSettings) -> Rows[Pair] | Rows[Accu
         return Rows(path, given)
     if not settings.rewards:
         raise ConfigurationError("rewards is empty: name what is to score the pairs, as rewards=[armorm]")
-    return usable(read_rows(path, parse_pair, PAIR_FIELDS), settings)
+    return usable(read_rows(path, parse_pair, PAIR_FIELDS, settings.fields), settings)
 
 
 def of_pairs(found: Rows[Pair] | Rows[Accuracy], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:

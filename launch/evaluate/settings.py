@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from rewards.builder import build_root
 from rewards.evaluation.best_of_n import Ties
 from rewards.evaluation.intervals import Bootstrap
+from rewards.files.lines import check_file
 from rl.settings import require
 
 Kind = Literal["best_of_n", "process_bench", "reward_bench"]
@@ -28,6 +28,7 @@ class EvaluateSettings:
     folder: str
     kind: Kind = "best_of_n"
     input: str | None = None
+    fields: dict[str, str] | None = None
     rewards: tuple[str, ...] = ()
     problems: int = 200
     seed: int = 1
@@ -54,10 +55,8 @@ class EvaluateSettings:
             self.input is not None or self.kind == "best_of_n",
             f"kind={self.kind} needs input=FILE: a policy's samples have no labels of that kind",
         )
-        require(
-            self.input is None or Path(self.input).is_file(),
-            f"input {self.input}: there is no such file",
-        )
+        if self.input is not None:
+            check_file(self.input, "input")
         require(
             bool(self.rewards) or self.kind != "process_bench",
             "rewards is empty: name what is to score the steps, as rewards=[prm]",

@@ -10,6 +10,7 @@ from typing import Any
 
 from launch.train_reward.states import file_digest
 from rewards.builder import ConfigurationError, build, build_root
+from rewards.files.lines import check_file
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 
@@ -34,7 +35,8 @@ class TrainRewardSettings:
         for key in ("held_out", "seed", "checkpoint_every"):
             require(getattr(self, key) >= 0, f"{key} must not be negative, not {getattr(self, key)}")
         for key, path in (("data", self.data), ("pairs", self.pairs)):
-            require(path is None or Path(path).is_file(), f"{key} {path}: there is no such file")
+            if path is not None:
+                check_file(path, key)
 
 
 def parts_of(

@@ -18,7 +18,7 @@ from rewards.types import Problem
 
 WHOLE_BYTES = 2 * 10**9
 _LARGE, _EDGE, _PIECE, _PIECES = 64 * 2**20, 2**20, 2**16, 64
-_PATH_KEYS = ("model", "tokenizer", "path", "file", "template", "folder")
+_PATH_KEYS = ("model", "tokenizer", "path", "file", "template", "folder", "train", "held_out")
 
 
 def file_digest(path: Path) -> str:
@@ -57,11 +57,11 @@ def files_of(node: Any, key: str) -> dict[str, str]:
 def _paths(node: Any, key: str) -> Iterator[tuple[str, Path]]:
     if isinstance(node, Mapping):
         for name, value in node.items():
-            yield from _paths(value, f"{key}.{name}")
+            yield from _paths(value, f"{key}.{name}" if key else str(name))
     elif isinstance(node, list | tuple):
         for place, value in enumerate(node):
             yield from _paths(value, f"{key}[{place}]")
-    elif isinstance(node, str) and node and ("/" in node or key.rpartition(".")[2].endswith(_PATH_KEYS)):
+    elif isinstance(node, str) and node and ("/" in node or key.rpartition(".")[2].split("[")[0].endswith(_PATH_KEYS)):
         path = Path(node).expanduser()
         try:
             there = path.is_file() or path.is_dir()

@@ -54,6 +54,17 @@ def test_batched_form_sends_batches_and_keeps_the_order():
     assert server.bodies[0]["labels"] == ["2"] * len(server.bodies[0]["labels"])
 
 
+@pytest.mark.parametrize("form", ["openrlhf", "batched"])
+def test_other_columns_are_sent_where_they_are_asked_for(form):
+    two = [Group(Problem("p", "1 + 1?", "2", {"level": level}), (Response("two"),)) for level in (1, 2)]
+    with serving(lengths) as server:
+        quick(server.url, form=form, metadata=True).score(two)
+        quick(server.url, form=form).score(two[:1])
+    sent = [level for body in server.bodies[:-1] for level in body["metadata"]]
+    assert sorted(sent, key=str) == [{"level": 1}, {"level": 2}], "equal responses to unlike rows are not one"
+    assert "metadata" not in server.bodies[-1]
+
+
 def test_equal_responses_are_posted_once():
     with serving(lengths) as server:
         [scores] = quick(server.url).score(groups("same", "same", "same"))
