@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from launch.plan.models import nodes_with_models
 from rewards.builder import find
 from rewards.model_folder import place_of
 from rewards.types import Group, Problem, Reward, Score
+from rl.planning.model_sizes import nodes_with_models
 from rl.tasks import Task
 
 

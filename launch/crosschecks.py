@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from launch.plan.hours import learned_rows
 from rewards.builder import nearest
 from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
+from rl.planning.hours import learned_rows
 from rl.run_settings import RunSettings
 from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings
 

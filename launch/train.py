@@ -20,7 +20,7 @@ from rich.console import Console
 from launch import configuration, resume
 from launch.composition import Composed, compose, show
 from launch.output import quiet
-from launch.plan.plan import plan
+from launch.plan import plan
 from launch.runs import title_of
 from launch.terminal import make_display
 from launch.words import parse_words

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from launch.output import quiet
-from launch.plan.plan import plan
+from launch.plan import plan
 from launch.terminal import (
     LiveDisplay,
     PlainDisplay,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from launch.plan.models import PUBLISHED, ModelFacts, facts_of, nodes_with_models
+from rl.planning.model_sizes import PUBLISHED, ModelFacts, facts_of, nodes_with_models
 from tests.tiny import make_llama, make_tokenizer
 
 

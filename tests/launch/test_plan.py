@@ -11,7 +11,8 @@ from rich.console import Console
 
 from launch import configuration
 from launch.composition import compose
-from launch.plan.estimates import (
+from launch.plan import duration, plan
+from rl.planning.estimates import (
     GIB,
     SPEEDS,
     Decoding,
@@ -23,10 +24,9 @@ from launch.plan.estimates import (
     trained,
     training_seconds,
 )
-from launch.plan.hours import Stage, judgements, learned_rows, stages, together
-from launch.plan.models import PUBLISHED
-from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
-from launch.plan.plan import duration, plan
+from rl.planning.hours import Stage, judgements, learned_rows, stages, together
+from rl.planning.model_sizes import PUBLISHED
+from rl.planning.placement import Actors, actors, gpus, model_names, reward_models
 from rl.settings import LearnerSettings, LoraSettings
 
 LLAMA = PUBLISHED["meta-llama/Llama-3.1-8B-Instruct"]

@@ -8,12 +8,12 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from launch.plan.estimates import BYTES, GIB, SPEEDS
-from launch.plan.hours import learned_rows, rows_of, stages, together
-from launch.plan.models import facts_of
-from launch.plan.placement import Actors, actors, gpus, model_names, reward_models
 from rewards.model_folder import place_of
 from rl.learner.losses import PreferenceLossSettings
+from rl.planning.estimates import BYTES, GIB, SPEEDS
+from rl.planning.hours import learned_rows, rows_of, stages, together
+from rl.planning.model_sizes import facts_of
+from rl.planning.placement import Actors, actors, gpus, model_names, reward_models
 from rl.run_settings import RunSettings
 
 _PLACES = {"folder": "in this folder", "cache": "in this machine's cache", "hub": "would be downloaded"}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launch.plan.estimates import (
+from rl.planning.estimates import (
     BYTES,
     GIB,
     SPEEDS,
@@ -17,7 +17,7 @@ from launch.plan.estimates import (
     sequences_that_fit,
     trained,
 )
-from launch.plan.models import ModelFacts, facts_of, nodes_with_models
+from rl.planning.model_sizes import ModelFacts, facts_of, nodes_with_models
 from rl.run_settings import RunSettings
 
 

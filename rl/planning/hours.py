@@ -1,4 +1,4 @@
-"""The hours of a run, stage by stage: the work that its settings ask for, at the speeds of `launch.plan.estimates`."""
+"""The hours of a run, stage by stage: the work that its settings ask for, at the speeds of `rl.planning.estimates`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launch.plan.estimates import (
+from rl.planning.estimates import (
     SPEEDS,
     Decoding,
     Speed,
@@ -14,8 +14,8 @@ from launch.plan.estimates import (
     forward_seconds,
     training_seconds,
 )
-from launch.plan.models import ModelFacts, facts_of
-from launch.plan.placement import RewardModel, reward_models, sequences_at_once
+from rl.planning.model_sizes import ModelFacts, facts_of
+from rl.planning.placement import RewardModel, reward_models, sequences_at_once
 from rl.run_settings import RunSettings
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from launch.plan.models import ModelFacts
+from rl.planning.model_sizes import ModelFacts
 from rl.settings import LearnerSettings, Precision
 
 GIB = 2**30
