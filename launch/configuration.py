@@ -13,11 +13,11 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch import crosschecks
 from launch.absent import AbsentTask, with_stand_ins
 from rewards.builder import ConfigurationError, build, build_root, checked, one_line, verify
 from rewards.model_folder import place_of
 from rewards.types import Reward
+from rl import checks
 from rl.algorithms import Algorithm
 from rl.cluster import check_placement
 from rl.learner.setup import check_critic
@@ -86,7 +86,7 @@ def check(
 def warnings(settings: RunSettings) -> list[str]:
     """What a person should know of this configuration, a line each."""
     data = settings.task.notes() if isinstance(settings.task, FileTask) else []
-    return [*data, *crosschecks.warnings(settings)]
+    return [*data, *checks.warnings(settings)]
 
 
 def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
@@ -116,13 +116,15 @@ def _built_or_absent(key: str, node: Mapping[str, Any], source: str, absent: lis
 
 def _check_together(settings: RunSettings, absent: list[str] | None) -> None:
     """Everything that needs more than one node, the cheap checks first."""
-    if faults := crosschecks.errors(settings):  # all at once: each is cheap to find and one hides no other
-        raise ConfigurationError("; also: ".join(faults))
-    lacking = crosschecks.memory(psutil.virtual_memory().available / 2**30, settings)
+    try:
+        checks.check(settings)
+    except ValueError as error:
+        raise ConfigurationError(one_line(error)) from error
+    lacking = checks.memory(psutil.virtual_memory().available / 2**30, settings)
     if settings.cluster.device == "cuda":
         import torch  # counting GPUs is the only need of it here
 
-        lacking += crosschecks.devices(torch.cuda.device_count(), settings)
+        lacking += checks.devices(torch.cuda.device_count(), settings)
     if absent is None:
         _raise_first(lacking)
     else:
@@ -133,7 +135,7 @@ def _check_together(settings: RunSettings, absent: list[str] | None) -> None:
             check_policy(settings.policy.path)
             if settings.algorithm.critic is not None:
                 check_critic(settings.algorithm.critic, settings.policy)
-            _raise_first(crosschecks.model_length(_positions(settings.policy.path), settings.rollout))
+            _raise_first(checks.model_length(_positions(settings.policy.path), settings.rollout))
             if not absent or not any(line.startswith("task") for line in absent):
                 _check_prompts(settings)
     except ConfigurationError:
@@ -172,7 +174,7 @@ def _check_prompts(settings: RunSettings) -> None:
         return
     problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
-    _raise_first(crosschecks.prompt_lengths(lengths, settings.rollout))
+    _raise_first(checks.prompt_lengths(lengths, settings.rollout))
 
 
 def _positions(path: str) -> int | None:

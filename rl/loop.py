@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rl.alignment import pad_rollout, place_steps
+from rl.checks import check
 from rl.cluster import start_cluster, stop_cluster
 from rl.collect import Rollout
 from rl.evaluation import evaluate
@@ -34,7 +35,9 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
     """Run the whole loop and return what came of it. The trained policy is in `run.policy` afterwards.
 
     Raises RuntimeError, ValueError or OSError in one clear line; what was written until then stays in the run's folder.
+    Settings that contradict each other (`rl.checks`) are refused before anything starts.
     """
+    check(settings)
     watch = Stopwatch(display)
     parts = None
     try:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from omegaconf import OmegaConf
 
-from launch import configuration, crosschecks
+from launch import configuration
 from rewards.builder import ConfigurationError
+from rl import checks
 from rl.settings import LearnerSettings, LoopSettings, RolloutSettings
 
 
@@ -63,23 +64,23 @@ def test_an_interpolation_that_leads_nowhere_is_one_line():
 
 def test_long_prompts_are_counted_and_the_way_out_is_named():
     rollout = RolloutSettings(max_new_tokens=100, max_model_len=160)
-    (line,) = crosschecks.prompt_lengths([("a", 60), ("b", 61), ("c", 90)], rollout)
+    (line,) = checks.prompt_lengths([("a", 60), ("b", 61), ("c", 90)], rollout)
     assert line.startswith("2 of 3 prompts") and "problem c" in line and "rollout.max_model_len=190" in line
-    assert crosschecks.prompt_lengths([("a", 60)], rollout) == []
+    assert checks.prompt_lengths([("a", 60)], rollout) == []
 
 
 def test_a_warm_up_longer_than_the_run_is_refused():
     loop = LoopSettings(updates=3)
-    assert crosschecks.warm_up(loop, LearnerSettings(warmup_updates=3, minibatches=2)) == []
-    assert "6 optimizer steps" in crosschecks.warm_up(loop, LearnerSettings(warmup_updates=7, minibatches=2))[0]
+    assert checks.warm_up(loop, LearnerSettings(warmup_updates=3, minibatches=2)) == []
+    assert "6 optimizer steps" in checks.warm_up(loop, LearnerSettings(warmup_updates=7, minibatches=2))[0]
 
 
 def test_a_gpu_that_is_not_there_is_said_before_the_run(settings_of):
     settings = settings_of()
     on_gpu = type(settings.cluster)(device="cuda")
     settings = type(settings)(**{**settings.__dict__, "cluster": on_gpu})
-    assert "cluster=cpu" in crosschecks.devices(0, settings)[0]
-    assert crosschecks.devices(1, settings) == []
+    assert "cluster=cpu" in checks.devices(0, settings)[0]
+    assert checks.devices(1, settings) == []
 
 
 def test_truncated_sampling_is_a_warning_and_no_error(settings_of):

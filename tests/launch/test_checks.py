@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import ray
 
 from launch import configuration
 from rewards.builder import ConfigurationError
@@ -10,6 +13,9 @@ from rewards.mixture import MixtureReward, Term
 from rewards.shaping import ShapedReward
 from rewards.types import Reward
 from rewards.verifier import VerifierReward
+from rl.loop import train
+from rl.progress import Silent
+from rl.run.folder import RunFolder
 
 
 class Stepped(Reward):
@@ -101,6 +107,14 @@ def test_a_contradiction_is_refused_with_the_keys_to_change(settings_of, overrid
 )
 def test_what_is_well_defined_without_dividing_is_not_refused(settings_of, words):
     assert settings_of(*words)
+
+
+def test_a_python_caller_is_refused_as_the_command_line_is_before_anything_starts(settings_of, tmp_path):
+    settings = settings_of()
+    settings = replace(settings, learner=replace(settings.learner, micro_batch_tokens=100))
+    with pytest.raises(ValueError, match="micro_batch_tokens=100 is less than"):
+        train(settings, RunFolder(tmp_path / "run", settings.logger), Silent())
+    assert not ray.is_initialized()
 
 
 def test_all_contradictions_are_said_at_once(settings_of):

@@ -16,6 +16,12 @@ from rl.run_settings import RunSettings
 from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings
 
 
+def check(settings: RunSettings) -> None:
+    """Raise ValueError, in one line, for every combination that cannot work: each is cheap to find."""
+    if faults := errors(settings):
+        raise ValueError("; also: ".join(faults))
+
+
 def errors(settings: RunSettings) -> list[str]:
     """Combinations that cannot work."""
     pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # a single response is no pair: see below
