@@ -4,7 +4,8 @@ pairs=FILE       JSONL of text, reference, right and perhaps kind (default tests
 against=FOLDER   a checkout of another commit: its grader is measured in the same run, by quality and speed
 
 Each cell is right / wrong answers paid / right answers unpaid. Speed is pairs graded per second, the start of the
-child process not counted: plain numbers, then all pairs, each text graded for the first time.
+child process not counted: plain numbers in six kinds of announcement after six lines of steps, then all pairs, each
+text graded for the first time.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def one(text, reference):
     except Exception:
         return None
 one("\\\\boxed{x^2+2x}", "x(x+2)")
-plain = [(f"Some steps.\\nThe answer is: {n}", f"{n + n % 2}") for n in range(20000)]
+forms = ["The answer is: {}", "#### {}", "\\\\boxed{{{}}}", "So the answer is ${}.", "Answer: {}.5", "A: {} apples"]
+steps = "Step 1: there are 3 + 4 = 7 apples in one box, and 2 * 7 = 14 in the other.\\n" * 6
+plain = [(steps + forms[n % 6].format(n), f"{n + n // 6 % 2}") for n in range(12000)]
 started = time.perf_counter()
 for text, reference in plain:
     one(text, reference)
@@ -52,7 +55,9 @@ def one(text, reference):
     except Exception:
         return None
 one("\\\\boxed{x^2+2x}", "x(x+2)")
-plain = [(f"Some steps.\\nThe answer is: {n}", f"{n + n % 2}") for n in range(500)]
+forms = ["The answer is: {}", "#### {}", "\\\\boxed{{{}}}", "So the answer is ${}.", "Answer: {}.5", "A: {} apples"]
+steps = "Step 1: there are 3 + 4 = 7 apples in one box, and 2 * 7 = 14 in the other.\\n" * 6
+plain = [(steps + forms[n % 6].format(n), f"{n + n // 6 % 2}") for n in range(480)]
 started = time.perf_counter()
 for text, reference in plain:
     one(text, reference)

@@ -50,7 +50,7 @@ _FILLER = re.compile(
     r"|[:：=,]|(?:\*\*|__)(?=\S|\s))*[ \t]*",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(r"(?:^|\n)The answer is: (-?[0-9]+)\Z")
+_PLAIN = re.compile(r"[ \t]*:?[ \t]*(?:\*\*)?[ \t]*(-?\$?\d+(?:\.\d+)?(?: [a-z]{3,20})?)(?:\*\*)?\.?(?:\n|\Z)")
 _MATHS = [("$$", "$$"), (r"\[", r"\]"), (r"\(", r"\)"), ("$", "$")]
 _SENTENCE_END = re.compile(r"[.?!;](?=\s|$|\*\*|[\"')\]](?:\s|$))|[.](?=[A-Z][a-z])|(?<=\w)[.](?=\$?$)")
 _CLAUSE = re.compile(
@@ -74,10 +74,7 @@ _KNOWN_WORDS = re.compile(
 
 def extract_answer(text: str) -> str | None:
     """The final answer that a response announces, as it is written there; None where it announces none."""
-    plain = _PLAIN.search(text)
-    if plain is not None and "\\" not in text and "<" not in text and "#" not in text and "[" not in text:
-        return plain[1]  # nothing can outrank it: it is the last announcement, and there are no marks
-    said = after_thoughts(text)
+    said = after_thoughts(text) if "<" in text or "[" in text else text
     if said is None:
         return None
     marked = _last_marked(said)
@@ -162,13 +159,34 @@ def _hashes(text: str) -> Iterator[tuple[int, str]]:
 def _last_announced(text: str) -> str | None:
     """The last answer announced in words; words in small letters ("the answer is even") only if no other has one."""
     loose = None
-    for found in reversed(list(_ANNOUNCEMENT.finditer(text))):
+    for found in _announcements(text):
+        plain = _PLAIN.match(text, found.end())
+        if plain is not None:
+            return plain[1]
         answer, firm = _announced(text, found)
         named = answer is not None and firm and answer[:1].isupper()
         if answer is not None and (named or _STARTS.match(answer) or _KNOWN_WORDS.match(answer)):
             return answer
         loose = loose or answer
     return loose
+
+
+def _announcements(text: str) -> Iterator[re.Match[str]]:
+    """The announcements in words, the last first. Looks only where one of their words is: that is much faster."""
+    small = text.lower()
+    if len(small) != len(text):  # a few letters have a longer small form
+        yield from reversed(list(_ANNOUNCEMENT.finditer(text)))
+        return
+    starts = set()
+    for word in ("answer", "a:", "答案"):
+        place = small.find(word)
+        while place >= 0:
+            starts.add(text.rfind("\n", 0, place) + 1 if word == "a:" else place)
+            place = small.find(word, place + 1)
+    for start in sorted(starts, reverse=True):
+        found = _ANNOUNCEMENT.match(text, start)
+        if found is not None:
+            yield found
 
 
 def _announced(text: str, found: re.Match[str]) -> tuple[str | None, bool]:

@@ -17,7 +17,7 @@ from rewards.grading.notation import NEW_ROW, notation
 from rewards.grading.numerals import PARTS
 from rewards.grading.quantities import (
     is_formula,
-    plain_integer,
+    plain_number,
     read_compound,
     read_quantity,
     read_spans,
@@ -51,10 +51,10 @@ _LONGEST = 2_000
 @lru_cache(maxsize=8192)
 def read_answer(text: str) -> Reading:
     """What the answer is. Never raises: what nobody understands is words or a formula."""
-    plain = notation(text)
-    number = plain_integer(plain)
+    number = plain_number(text)
     if number is not None:
         return number
+    plain = notation(text)
     if len(plain) > _LONGEST:
         return Words((plain,))
     try:

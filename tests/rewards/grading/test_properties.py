@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rewards.grading.classes import answer_classes
 from rewards.grading.comparison import compare
-from rewards.grading.reading import read_answer
+from rewards.grading.notation import notation
+from rewards.grading.reading import _read, read_answer
 from rewards.symbolic import SymbolicComparer, default_comparer
 from rewards.verifier import equal_answers, extract_answer, grade
 
@@ -201,3 +202,17 @@ def test_any_text_is_read_without_an_error(text):
     extract_answer(f"The answer is: {text}")
     extract_answer(f"\\boxed{{{text}}}")
     read_answer(text)
+
+
+words = st.sampled_from(
+    ["apples", "hours", "million", "percent", "may", "march", "cos", "noon", "squared", "feet", "cents"]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(numbers, st.sampled_from(["", "$"]), st.one_of(st.just(""), words.map(" {}".format)), st.sampled_from(["", "."]))
+def test_the_quick_reading_of_plain_numbers_is_the_thorough_one(value, dollar, word, stop):
+    digits = renderings(abs(value))[0]
+    for written in (digits, grouped(digits, ",")):
+        text = f"{'-' if value < 0 else ''}{dollar}{written}{word}{stop}"
+        assert read_answer(text) == _read(notation(text))
