@@ -135,7 +135,7 @@ def school_outcome_model(workshop: Workshop) -> float:
 def base_of_outcome_model(workshop: Workshop) -> float:
     """Twice more from a high learning rate, then a third time with two more layers.
 
-    With the two layers the third gains more than without (AUC 0.927 against 0.923, docs/results.md).
+    With the two layers the third gains more than without (AUC 0.927 against 0.923, docs/results/models.md).
     """
     writer, loss, start = Writer(workshop.tokenizer), 0.0, "outcome_school"
     for fall, marked in ((300, None), (400, None), (500, 0.5)):
