@@ -17,6 +17,7 @@ from typing import Any
 
 from launch.report_matrix import matrix
 from launch.runs import Run, differing, read_all
+from rewards.builder import one_line
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -37,21 +38,34 @@ def main(words: Sequence[str] | None = None) -> int:
             if not run.choices or not run.folder.joinpath("config.yaml").is_file():
                 print(f"left out: {run.folder}: it does not say which options were chosen", file=sys.stderr)
         runs = [run for run in runs if run.choices and run.folder.joinpath("config.yaml").is_file()]
+    moved = measured(runs) if options.kl else None
+    runs = runs if moved is None else [run for run in runs if run.folder in moved]
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
-    print(matrix(runs, measured(runs) if options.kl else None) if options.matrix else table(runs))
+    print(matrix(runs, moved) if options.matrix else table(runs))
     if options.plot:
-        plot(runs, options.plot)
+        try:
+            plot(runs, options.plot)
+        except (OSError, ValueError) as error:
+            print(f"error: --plot {options.plot}: {one_line(error)}", file=sys.stderr)
+            return 2
         print(f"\ncurves: {options.plot}")
     return 0
 
 
 def measured(runs: Sequence[Run]) -> dict[Path, float]:
-    """Each run folder's KL from the start."""
+    """Each run folder's KL from the start; a run of which it cannot be measured is named and left out."""
     from launch.report_kl import kl_from_start  # torch takes seconds to import
 
-    return {run.folder: kl_from_start(run.folder) for run in runs}
+    found = {}
+    for run in runs:
+        try:
+            found[run.folder] = kl_from_start(run.folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = one_line(error) if isinstance(error, OSError | ValueError) else f"config.yaml lacks {error}"
+            print(f"left out: {run.folder}: its KL cannot be measured: {reason}", file=sys.stderr)
+    return found
 
 
 def table(runs: Sequence[Run]) -> str:

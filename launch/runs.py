@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,35 +59,90 @@ def reward_of(choices: Mapping[str, str | None]) -> str | None:
 
 
 def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """The runs in these folders, and the folders that hold none with the reason."""
+    """The runs in these folders, and the folders that hold none with the reason, in one line."""
     runs, left_out = [], []
     for folder in folders:
         try:
             runs.append(read(folder))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             left_out.append((folder, " ".join(str(error).split())))
     return sorted(runs, key=lambda run: (run.name, run.seed.zfill(9), run.folder)), left_out
 
 
 def read(folder: Path) -> Run:
-    """One run. Raises OSError or ValueError where it has not been evaluated twice.
+    """One run. Raises OSError or ValueError for a folder that is not a run's, or that was not evaluated twice.
 
     A folder that does not say what was chosen gives its own name to the run, without date and seed.
     """
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    origin, config = folder / "origin.json", folder / "config.yaml"
-    choices = json.loads(origin.read_text(encoding="utf-8")).get("choices", {}) if origin.is_file() else {}
-    asked = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    if not folder.is_dir():
+        raise ValueError("there is no such folder")
+    rows = _rows(folder / "metrics.jsonl")
+    choices, asked = _choices(folder / "origin.json"), _config(folder / "config.yaml")
     title = STAMP.sub("", folder.resolve().name)
     found = SEED.search(title)
     seed = str(asked.get("seed", found.group(1) if found else ""))
     name = title_of(choices).replace(" ", "_") if choices else SEED.sub("", title)
-    evaluated = [row["update"] for row in rows if "accuracy/held_out" in row]
+    evaluated = [row["update"] for row in rows if isinstance(row.get("accuracy/held_out"), int | float)]
     if len(evaluated) < 2:
         raise ValueError("fewer than two evaluations in metrics.jsonl")
     settings = {key: value for key, value in _leaves(asked, "") if not key.startswith(NO_SETTINGS)}
     return Run(name, seed, rows, rows[-1]["seconds"], folder, choices, settings | {"updates": evaluated[-1]})
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl, each with its update and seconds. A last line that is only half written is left out.
+
+    Raises OSError or ValueError, with the line's number, where it cannot be read.
+    """
+    if not path.exists():
+        raise ValueError("there is no metrics.jsonl: this is not a run, or one that has not begun")
+    *lines, rest = _text(path).split("\n")
+    rows = []
+    for number, line in enumerate([*lines, *([rest] if rest.rstrip().endswith("}") else [])], start=1):
+        row = _parsed(json.loads, line, f"metrics.jsonl, line {number}")
+        if not isinstance(row, dict):
+            raise ValueError(f"metrics.jsonl, line {number} is not a JSON object")
+        if type(row.get("update")) is not int or not isinstance(row.get("seconds"), int | float):
+            raise ValueError(f"metrics.jsonl, line {number} does not give an update and seconds as numbers")
+        rows.append(row)
+    return rows
+
+
+def _choices(path: Path) -> dict[str, str | None]:
+    """The option of each group, from origin.json; empty where there is none."""
+    if not path.exists():
+        return {}
+    origin = _parsed(json.loads, _text(path), path.name)
+    choices = origin.get("choices", {}) if isinstance(origin, dict) else None
+    if not isinstance(choices, dict) or not all(one is None or isinstance(one, str) for one in choices.values()):
+        raise ValueError(f"{path.name} does not give the choices as a mapping of names")
+    return choices
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """config.yaml as a mapping; empty where there is none."""
+    asked = _parsed(yaml.safe_load, _text(path), path.name) if path.exists() else {}
+    if not isinstance(asked, dict):
+        raise ValueError(f"{path.name} is not a mapping")
+    return asked
+
+
+def _text(path: Path) -> str:
+    """A file's text. Raises OSError or ValueError."""
+    if not path.is_file():
+        raise ValueError(f"{path.name} is not a file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name} is not UTF-8 text") from error
+
+
+def _parsed(parse: Callable[[str], Any], text: str, name: str) -> Any:
+    try:
+        return parse(text)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        kind = "YAML" if parse is yaml.safe_load else "JSON"
+        raise ValueError(f"{name} is not {kind} that can be read: {str(error).splitlines()[0]}") from error
 
 
 def differing(runs: Sequence[Run]) -> dict[Path, str]:

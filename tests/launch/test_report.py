@@ -43,6 +43,96 @@ def test_a_folder_without_two_evaluations_is_named_and_left_out(
     assert "missing" in errors
 
 
+GOOD_ROW = '{"update": 1, "seconds": 1.0, "accuracy/held_out": 0.5}\n'
+SPOILT = {
+    "metrics.jsonl": {
+        "": "fewer than two evaluations",
+        "[]\n": "metrics.jsonl, line 1 is not a JSON object",
+        "{\n" + 2 * GOOD_ROW: "metrics.jsonl, line 1 is not JSON",
+        "[" * 100_000 + "\n": "metrics.jsonl, line 1 is not JSON",
+        2 * GOOD_ROW + '{"seconds": 3.0}\n': "metrics.jsonl, line 3 does not give an update and seconds",
+        2 * GOOD_ROW + '{"update": 3}\n': "metrics.jsonl, line 3 does not give an update and seconds",
+        2 * GOOD_ROW.replace("1.0", '"now"'): "metrics.jsonl, line 1 does not give an update and seconds",
+        2 * GOOD_ROW.replace("0.5", "null"): "fewer than two evaluations",
+        2 * GOOD_ROW.replace("0.5", '"high"'): "fewer than two evaluations",
+        b"\xff\xfe": "metrics.jsonl is not UTF-8 text",
+        None: "metrics.jsonl is not a file",
+    },
+    "origin.json": {
+        "": "origin.json is not JSON",
+        "[]": "origin.json does not give the choices as a mapping of names",
+        '{"choices": ["grpo"]}': "origin.json does not give the choices as a mapping of names",
+        '{"choices": {"reward": {"a": 1}}}': "origin.json does not give the choices as a mapping of names",
+        '{"choices"': "origin.json is not JSON",
+        b"\xff": "origin.json is not UTF-8 text",
+    },
+    "config.yaml": {
+        "- 1": "config.yaml is not a mapping",
+        "": "config.yaml is not a mapping",
+        "a: [": "config.yaml is not YAML",
+        "a: !!python/object:os.system {}": "config.yaml is not YAML",
+        b"\xff": "config.yaml is not UTF-8 text",
+        None: "config.yaml is not a file",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [(name, content, reason) for name, contents in SPOILT.items() for content, reason in contents.items()],
+)
+def test_a_foreign_or_spoilt_folder_is_left_out_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | bytes | None, reason: str
+) -> None:
+    good, bad = (write_run(tmp_path / one, [0.1, 0.2], {"reward": "prm"}) for one in ("good", "bad"))
+    (bad / name).unlink()
+    if content is None:
+        (bad / name).mkdir()
+    else:
+        (bad / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    for words in ([], ["--matrix"]):
+        assert report.main([str(good), str(bad), *words]) == 0
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"left out: {bad}: ") and reason in line
+
+
+def test_folders_that_are_no_runs_are_left_out_in_one_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, empty = tmp_path / "file", tmp_path / "empty"
+    file.write_text("x")
+    empty.mkdir()
+    assert report.main([str(file), str(empty), str(tmp_path / "missing")]) == 2
+    first, second, third, error = capsys.readouterr().err.splitlines()
+    assert first == f"left out: {file}: there is no such folder"
+    assert second.startswith(f"left out: {empty}: there is no metrics.jsonl")
+    assert third == f"left out: {tmp_path / 'missing'}: there is no such folder"
+    assert error.startswith("error: ")
+
+
+def test_a_run_that_is_being_written_is_read_up_to_its_last_whole_line(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [0.1, 0.2])
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"update": 99, "sec')
+    [found], left_out = report.read_all([run])
+    assert not left_out and [row["update"] for row in found.rows] == [0, 5]
+
+
+def test_a_run_whose_kl_cannot_be_measured_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", [0.1, 0.2], {"reward": "prm"})
+    assert report.main([str(run), "--matrix", "--kl"]) == 2
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == f"left out: {run}: its KL cannot be measured: config.yaml lacks 'policy'"
+    assert last.startswith("error: ")
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", [0.1, 0.2])
+    assert report.main([str(run), "--plot", str(tmp_path / "no" / "curves.png")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --plot ")
+
+
 def test_no_run_at_all_is_an_error(tmp_path: Path) -> None:
     assert report.main([str(tmp_path)]) == 2
 
