@@ -52,7 +52,7 @@ class ArmoRMReward(ModelReward):
         dtype: Precision = "fp32",
         device: str = "auto",
         max_tokens: int | None = None,
-        batch_tokens: int = 16384,
+        batch_tokens: int | None = None,
         overlong: Overlong = "fail",
         engine: EngineName = "transformers",
         gpu_memory: float = 0.4,

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from rewards.options import require_read
+
 T = TypeVar("T")
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
@@ -55,6 +57,7 @@ class Endpoint:
             raise ValueError(f"timeout_s ({self.timeout_s}) must be above 0, backoff_s ({self.backoff_s}) not below 0")
         if self.tries < 1 or self.max_in_flight < 1:
             raise ValueError(f"tries ({self.tries}) and max_in_flight ({self.max_in_flight}) must be at least 1")
+        require_read(self, "backoff_s", self.tries > 1, "tries above 1")
 
     def post_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
         """Post every body; the replies in their order. Blocks until all are answered or have failed."""

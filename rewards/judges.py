@@ -17,6 +17,7 @@ from rewards.endpoint import Endpoint, Reply
 from rewards.engines.checkpoint import read_config
 from rewards.engines.options import Precision, check_dtype
 from rewards.engines.vllm_start import start_llm
+from rewards.options import require_read
 from rewards.verdicts import STOP, SYSTEM, Comparison, Verdict, Which, fill, load_template, parse
 
 _CONTROL = re.compile(r"<\|([^<>|]*)\|>")
@@ -158,6 +159,8 @@ class EndpointJudge:
         self.chat = None if tokenizer is None else ChatTemplate(load_tokenizer(tokenizer))
         self.max_new_tokens, self.context_tokens, self.reserve_tokens = max_new_tokens, context_tokens, reserve_tokens
         self.verdict = which_verdict(verdict)
+        for name in ("context_tokens", "reserve_tokens"):
+            require_read(self, name, tokenizer is not None, "tokenizer, which counts the tokens of a prompt")
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """All comparisons, `max_in_flight` requests at a time."""

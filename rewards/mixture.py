@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rewards.options import require_read
 from rewards.types import Group, Reward, Score
 
 
@@ -22,6 +23,7 @@ class Term:
 
     `weight` may be 0: the reward is then computed and shown, and pays nothing. With `only_where` (the name of another
     term) it counts only for responses whose value of that term is above `above`; elsewhere it counts as `otherwise`.
+    Raises ValueError for `above` or `otherwise` without `only_where`.
     """
 
     reward: Reward
@@ -29,6 +31,10 @@ class Term:
     only_where: str | None = None
     above: float = 0.5
     otherwise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("above", "otherwise"):
+            require_read(self, name, self.only_where is not None, "only_where")
 
 
 class MixtureReward(Reward):

@@ -15,6 +15,7 @@ from typing import Literal
 from rewards.conversation import question_of
 from rewards.grading.announcements import extract_answer
 from rewards.grading.classes import answer_classes
+from rewards.options import require_read
 from rewards.symbolic import SymbolicComparer, default_comparer
 from rewards.tournament import Pairing, Played, Tournament, Unreadable, play
 from rewards.tournament_formats import FORMATS, knockout
@@ -77,6 +78,9 @@ class PairJudgeReward(Reward):
         self.rounds = partial(knockout, credit=credit) if format == "knockout" else FORMATS[format]
         self.both_orders, self.teams, self.seed = both_orders, teams, seed
         self.unreadable: Unreadable = unreadable
+        self.credit, self.timeout_s = credit, timeout_s
+        require_read(self, "credit", format == "knockout", "format=knockout")
+        require_read(self, "timeout_s", teams == "answer", "teams=answer")
         self.comparer = SymbolicComparer(timeout_s)
 
     def load(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rewards.chat import load_tokenizer
 from rewards.conversation import question_of
 from rewards.endpoint import Endpoint, Reply
+from rewards.options import require_read
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Score
 
@@ -52,8 +53,8 @@ class RemoteReward(ResponseReward):
             raise ValueError(f"form must be openrlhf or batched, not {form!r}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.form, self.metadata = form, metadata
-        self.batch_size = batch_size if form == "batched" else 1
+        self.form, self.batch_size, self.metadata = form, batch_size, metadata
+        require_read(self, "batch_size", form == "batched", "form=batched")
         self.endpoint = Endpoint(url, timeout_s, tries, backoff_s, max_in_flight, dict(headers or {}))
         self.tokenizer = None if tokenizer is None else load_tokenizer(tokenizer)
         if self.tokenizer is not None and not self.tokenizer.chat_template:
@@ -72,7 +73,8 @@ class RemoteReward(ResponseReward):
             except ValueError as error:
                 scores[index] = Score.failed(str(error))
         sent = list(prompts)
-        batches = [sent[start : start + self.batch_size] for start in range(0, len(sent), self.batch_size)]
+        size = self.batch_size if self.form == "batched" else 1
+        batches = [sent[start : start + size] for start in range(0, len(sent), size)]
         bodies = [self._body([prompts[i] for i in batch], [pairs[i] for i in batch]) for batch in batches]
         for batch, reply in zip(batches, self.endpoint.post_all(bodies), strict=True):
             scores |= zip(batch, scores_of(reply, len(batch)), strict=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
 
+from rewards.options import require_read
 from rewards.types import Group, Response, Reward, Score
 
 LengthUnit = Literal["tokens", "characters", "words"]
@@ -63,7 +64,7 @@ class ShapedReward(Reward):
     not counted). A failed score stays failed. Where the reward has step scores, 1 to 3 leave them as they are and the
     penalties 4 to 6 are added to the last step too. `parts` gain `unshaped` and `penalty`.
 
-    Raises ValueError for options that contradict each other.
+    Raises ValueError for options that contradict each other, and for one that nothing would read.
     """
 
     def __init__(
@@ -107,9 +108,14 @@ class ShapedReward(Reward):
         self.clip_low, self.clip_high = clip_low, clip_high
         self.length_penalty, self.length_free = length_penalty, length_free
         self.overlong_weight = overlong_weight
-        self.overlong_limit, self.overlong_buffer = overlong_limit or 1, overlong_buffer or 1
+        self.overlong_limit, self.overlong_buffer = overlong_limit, overlong_buffer
         self.unfinished_penalty = unfinished_penalty
         self.length_unit, self.tokenizer = length_unit, tokenizer
+        require_read(self, "length_free", length_penalty != 0, "length_penalty")
+        for name in ("overlong_limit", "overlong_buffer"):
+            require_read(self, name, overlong_weight != 0, "overlong_weight")
+        measured = length_penalty != 0 or overlong_weight != 0
+        require_read(self, "length_unit", measured, "length_penalty or overlong_weight")
 
     def load(self) -> None:
         """Load the wrapped reward's weights, if it has any."""
@@ -146,7 +152,7 @@ class ShapedReward(Reward):
         if self.length_penalty or self.overlong_weight:
             length = self._length(response.text)
             penalty += length_penalty(length, self.length_penalty, self.length_free)
-            if self.overlong_weight:
+            if self.overlong_weight and self.overlong_limit and self.overlong_buffer:
                 overlong = overlong_penalty(length, self.overlong_limit, self.overlong_buffer)
                 penalty += self.overlong_weight * overlong
         return penalty

@@ -6,7 +6,7 @@ by type, before Ray starts. A combination that cannot work raises ValueError in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 Precision = Literal["fp32", "bf16"]
@@ -17,19 +17,6 @@ def require(condition: bool, message: str) -> None:
     """Raise ValueError with `message` unless `condition` holds."""
     if not condition:
         raise ValueError(message)
-
-
-def require_read(options: Any, name: str, read: bool, needs: str) -> None:
-    """Raise ValueError where an option of a dataclass differs from its default, but nothing reads it.
-
-    `read` says whether it is read, `needs` what it needs to be, as in "correction=token".
-    """
-    default = next(field.default for field in fields(options) if field.name == name)
-    shown = "null" if default is None else default
-    require(
-        read or getattr(options, name) == default,
-        f"{name}={getattr(options, name)} has no effect: it needs {needs}; leave it at {shown} otherwise",
-    )
 
 
 @dataclass(frozen=True)

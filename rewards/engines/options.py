@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from transformers import PretrainedConfig
 
+from rewards.options import require_read
+
 Precision = Literal["fp32", "bf16"]
 EngineName = Literal["transformers", "vllm"]
 Overlong = Literal["fail", "cut"]
@@ -17,7 +19,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16384}
 """Default number of tokens per forward pass. On a CPU, small batches keep activations in cache and in memory that is
-already mapped: from 1500 tokens on, page faults cost a 3M-parameter model a third of its time."""
+already mapped; larger ones spend time on page faults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class ModelOptions:
 
     dtype: of the decoder's weights. device: cpu, cuda, or auto (cuda if this process sees one).
     max_tokens: longest input in tokens; None takes the model's limit.
-    batch_tokens: tokens per forward pass, padding included; None takes `BATCH_TOKENS` of the device.
+    batch_tokens: tokens per forward pass of transformers, padding included; None takes `BATCH_TOKENS` of the device.
     overlong: what happens to a longer input: `fail` fails its score, `cut` shortens it.
     engine: transformers or vllm; the scores are equal. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
     chat_template_kwargs: options of the model's chat template, such as `enable_thinking`; None for none.
@@ -51,6 +53,8 @@ class ModelOptions:
             raise ValueError(f"engine must be transformers or vllm, not {self.engine!r}")
         if not 0 < self.gpu_memory <= 1:
             raise ValueError(f"gpu_memory is a share of a GPU's memory, in (0, 1], not {self.gpu_memory}")
+        require_read(self, "batch_tokens", self.engine == "transformers", "engine=transformers")
+        require_read(self, "gpu_memory", self.engine == "vllm", "engine=vllm")
 
     @property
     def torch_dtype(self) -> torch.dtype:

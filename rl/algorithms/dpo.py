@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from rewards.options import require_read
 from rewards.types import Score
 from rl.algorithms import Algorithm
 from rl.credit.groups import counts, values_of
 from rl.credit.preferences import Pairs, all_above_margin, best_against_worst, by_judge
 from rl.learner.losses import PreferenceLossSettings
-from rl.settings import require, require_read
+from rl.settings import require
 from rl.types import Preferences, Prepared, Scored
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from rewards.options import require_read
 from rewards.shaping import overlong_penalty
 from rl.algorithms.policy_gradient import PolicyGradient
 from rl.algorithms.rows import scored_rows, with_scores
@@ -30,7 +31,7 @@ from rl.credit.groups import (
 )
 from rl.credit.returns import discounted_returns
 from rl.credit.steps import StepRewards, centred, min_form_advantages, process_normalised
-from rl.settings import require, require_read
+from rl.settings import require
 from rl.types import Prepared, Scored
 
 

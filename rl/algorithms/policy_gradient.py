@@ -13,10 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from rewards.options import require_read
 from rl.algorithms import Algorithm
 from rl.credit.kl import AdaptiveKL, kl_estimate
 from rl.learner.losses import PolicyLossSettings
-from rl.settings import require, require_read
+from rl.settings import require
 from rl.types import TrainBatch
 
 

@@ -13,12 +13,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from rewards.options import require_read
 from rl.algorithms.policy_gradient import PolicyGradient
 from rl.algorithms.rows import scored_rows, with_scores
 from rl.credit.groups import batch_whitened, values_of
 from rl.credit.returns import gae, on_last_token
 from rl.credit.steps import StepRewards, centred, clip, delta, min_form, on_step_tokens
-from rl.settings import CriticSettings, require, require_read
+from rl.settings import CriticSettings, require
 from rl.types import Prepared, Scored
 
 OWN_CRITIC = CriticSettings()
