@@ -8,12 +8,14 @@ terms:
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from rewards.options import require_read
+from rewards.standardise import standardised
 from rewards.types import Group, Reward, Score
 
 
@@ -41,8 +43,9 @@ class MixtureReward(Reward):
     """Weighted sum of several rewards, as a reward.
 
     `combine="sum"`: sum_k weight_k * value_k. `combine="normalised"` (GDPO): each term is first brought to mean 0 and
-    standard deviation 1 inside the group, over the responses it could score; a term that is equal for the whole group
-    counts 0. Summing first would collapse groups that differ in different terms to equal advantages.
+    standard deviation 1 inside the group, over the responses it could score, by the formula of algorithm.objectives; a
+    term that is equal for the whole group counts 0. Summing first would collapse groups that differ in different terms
+    to equal advantages.
 
     A gate (`only_where`) reads the other term's own value, before normalisation. Where it is closed the gated term is
     not needed, so its failure there does no harm; any other failed term fails the score, with its name and reason.
@@ -155,13 +158,12 @@ def _part_names(terms: Mapping[str, Term]) -> frozenset[str] | None:
     return frozenset({*terms, *(f"{name}/{part}" for name, parts in own.items() for part in parts or ())})
 
 
-def normalised(values: Sequence[float | None], epsilon: float = 1e-6) -> list[float | None]:
-    """(value - mean) / (population standard deviation + epsilon) over the values there are; None stays None.
+def normalised(values: Sequence[float | None]) -> list[float | None]:
+    """`rewards.standardise.standardised` of one group's values; None stays None.
 
-    Equal values, one alone among them, become 0.
+    Equal values, or a single one, become 0.
     """
-    known = [value for value in values if value is not None]
-    if not known:
-        return list(values)
-    mean, deviation = statistics.fmean(known), statistics.pstdev(known)
-    return [None if value is None else (value - mean) / (deviation + epsilon) for value in values]
+    mask = torch.tensor([[value is not None for value in values]])
+    known = torch.tensor([[0.0 if value is None else value for value in values]], dtype=torch.float64)
+    found = standardised(known, mask)[0].tolist()
+    return [None if value is None else new for value, new in zip(values, found, strict=True)]

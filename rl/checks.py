@@ -233,7 +233,11 @@ def truncated_sampling(rollout: RolloutSettings) -> list[str]:
 def bf16_on_cpu(settings: RunSettings) -> list[str]:
     """In bf16 sampler and learner round differently; on a CPU fp32 costs little more for a tiny model."""
     if settings.policy.dtype == "bf16" and settings.cluster.device == "cpu":
-        return ["policy.dtype=bf16 on a CPU: sampler and learner agree to about 0.01 only; fp32 is exact"]
+        return [
+            "policy.dtype=bf16 on a CPU: sampler and learner round differently, so log-probabilities may differ by "
+            f"logprob_gap_bf16={settings.loop.logprob_gap_bf16:g}; with fp32 by "
+            f"logprob_gap_fp32={settings.loop.logprob_gap_fp32:g}"
+        ]
     return []
 
 

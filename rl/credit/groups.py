@@ -12,12 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from rewards.standardise import STD_FLOOR, group_statistics, standardised
 from rewards.types import Score
-
-STD_FLOOR = 1e-6
-"""A group whose standard deviation is below this teaches nothing: its advantages are 0 rather than noise blown up.
-
-It is relative to the largest value of the group where that is above 1: float32 rounds a reward of 30 to about 2e-6."""
 
 
 def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
@@ -55,9 +51,10 @@ def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -
     `group_norm` and TRL's GRPO, which add 1e-9 and 1e-4 to it where this adds nothing; `normalise_std=False` leaves it
     out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or with equal ones, gets zeros.
     """
-    centred, std, teaches = _statistics(values, mask)
-    scaled = centred / std.clamp(min=STD_FLOOR) if normalise_std else centred
-    return torch.where(teaches, scaled, 0.0).to(values.dtype)
+    if normalise_std:
+        return standardised(values, mask)
+    centred, _, teaches = group_statistics(values, mask)
+    return torch.where(teaches, centred, 0.0).to(values.dtype)
 
 
 def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
@@ -66,7 +63,7 @@ def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
     values, mask: (G, n). Returns (G, n); with m scores in a group it is m / (m - 1) times the value minus the group's
     mean. A group with fewer than two scores, or with equal ones, gets zeros.
     """
-    centred, _, teaches = _statistics(values, mask)
+    centred, _, teaches = group_statistics(values, mask)
     count = mask.sum(dim=1, keepdim=True)
     return torch.where(teaches, centred * count / (count - 1).clamp(min=1), 0.0).to(values.dtype)
 
@@ -79,7 +76,7 @@ def batch_whitened(advantages: Tensor, mask: Tensor) -> Tensor:
     Equal advantages, one alone among them, become zeros.
     """
     row, row_mask = advantages.reshape(1, -1), mask.reshape(1, -1)
-    centred, std, teaches = _statistics(row, row_mask, unbiased=False)
+    centred, std, teaches = group_statistics(row, row_mask, unbiased=False)
     whitened = torch.where(teaches, centred / std.clamp(min=STD_FLOOR), 0.0)
     return whitened.reshape(advantages.shape).to(advantages.dtype)
 
@@ -90,7 +87,8 @@ def normalise_each(named: Mapping[str, Tensor], mask: Tensor, weights: Mapping[s
     named: objective -> values (G, n), as `parts_of` gives them; mask: (G, n); weights: a number for each objective.
     Returns (G, n). Summing first and normalising the sum would collapse groups that differ in different objectives to
     equal advantages. An objective that is equal for a whole group adds nothing there. `whiten=False` leaves the last
-    step out. Raises ValueError where objectives and weights do not match.
+    step out, which gives the values of a mixture with combine=normalised. Raises ValueError where objectives and
+    weights do not match.
     """
     if not named or set(named) != set(weights):
         raise ValueError(f"weights for {sorted(weights)}, but the objectives are {sorted(named)}")
@@ -100,7 +98,7 @@ def normalise_each(named: Mapping[str, Tensor], mask: Tensor, weights: Mapping[s
 
 def informative(values: Tensor, mask: Tensor) -> Tensor:
     """Which groups can teach a group-relative algorithm anything, (G,) bool: at least two scores, and not all equal."""
-    return _statistics(values, mask)[2].squeeze(1)
+    return group_statistics(values, mask)[2].squeeze(1)
 
 
 def counts(values: Tensor, mask: Tensor) -> dict[str, float]:
@@ -116,15 +114,3 @@ def counts(values: Tensor, mask: Tensor) -> dict[str, float]:
 def on_every_token(advantages: Tensor, response_mask: Tensor) -> Tensor:
     """One advantage a response, (B,), on each of its response tokens, (B, L); 0 elsewhere."""
     return advantages[:, None] * response_mask.to(advantages.dtype)
-
-
-def _statistics(values: Tensor, mask: Tensor, unbiased: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """Of every row: the values minus its mean (0 where masked), its standard deviation (G, 1), and whether (G, 1) there
-    are at least two values that differ. All in float64."""
-    exact = torch.where(mask, values.double(), 0.0)
-    count = mask.sum(dim=1, keepdim=True)
-    centred = (exact - exact.sum(dim=1, keepdim=True) / count.clamp(min=1)) * mask
-    freedom = (count - 1 if unbiased else count).clamp(min=1)
-    std = (centred.square().sum(dim=1, keepdim=True) / freedom).sqrt()
-    floor = STD_FLOOR * exact.abs().amax(dim=1, keepdim=True).clamp(min=1.0)
-    return centred, std, (count >= 2) & (std > floor)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewards.mixture import Term
 from rewards.types import Score
 from rl.credit.groups import (
     batch_whitened,
@@ -19,6 +20,7 @@ from rl.credit.groups import (
     parts_of,
     values_of,
 )
+from tests.rewards.test_mixture import Fixed, mixed
 from tests.rl.credit.rollouts import few
 
 numbers = st.floats(-5, 5, allow_nan=False).map(lambda x: round(x, 3))
@@ -101,6 +103,17 @@ def test_objectives_are_normalised_before_they_are_summed() -> None:
     found = normalise_each(named, mask, {"right": 1.0, "short": 0.5}, whiten=False)
     assert torch.allclose(found, torch.tensor([[-1.5, 1.5], [-1.0, 1.0]]) / 2**0.5)
     assert torch.equal(normalise_each(named, mask, {"right": 1.0, "short": 0.5}, True), batch_whitened(found, mask))
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=6))
+def test_a_normalised_mixture_is_the_same_formula(pairs) -> None:
+    columns = dict(zip(("right", "short"), map(list, zip(*pairs, strict=True)), strict=True))
+    weights = {"right": 1.0, "short": 0.5}
+    terms = {name: Term(Fixed(column), weight=weights[name]) for name, column in columns.items()}
+    found = [score.value for score in mixed(terms, len(pairs), combine="normalised")]
+    named = {name: torch.tensor([column], dtype=torch.float64) for name, column in columns.items()}
+    mask = torch.ones(1, len(pairs), dtype=torch.bool)
+    assert found == pytest.approx(normalise_each(named, mask, weights, whiten=False)[0].tolist())
 
 
 def test_every_objective_needs_its_weight() -> None:
