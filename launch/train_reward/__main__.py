@@ -24,14 +24,14 @@ from typing import Any
 from rich.console import Console
 
 from launch.command import Composed, carried_out, checked_first
-from launch.train_reward.armorm import read_armorm, train_armorm
-from launch.train_reward.data import Data, read
-from launch.train_reward.judges import prompt_note, write_prompt
 from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
-from launch.train_reward.states import check_states, embedded_from, mark_states
 from rewards.files.rows import write_rejects
 from rewards.training.armorm_fit import ArmoModel
+from rewards.training.armorm_train import read_armorm, train_armorm
+from rewards.training.states import check_states, embedded_from, mark_states
+from rewards.training.token_rows import Data, read
 from rl.policy import check_policy
+from rl.reward_training.judge_prompt import prompt_note, write_prompt
 from rl.reward_training.recipes import JudgeModel
 from rl.settings import ClusterSettings
 

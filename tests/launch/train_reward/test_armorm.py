@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from launch.train_reward import __main__ as train_reward
-from launch.train_reward import armorm as train_reward_armorm
+from rewards.training import armorm_train
 from rewards.armorm import ArmoRMReward
 from rewards.builder import ConfigurationError
 from rewards.engines.armorm_model import load_armorm
@@ -74,7 +74,7 @@ def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, arm
 def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words, monkeypatch, capfd):
     first, other = [*armorm_words, f"folder={tmp_path / 'out'}"], "recipe.heads.verbosity=verbosity"
     with monkeypatch.context() as patch:
-        patch.setattr(train_reward_armorm, "fit", lambda *_: 1 / 0)
+        patch.setattr(armorm_train, "fit", lambda *_: 1 / 0)
         assert train_reward.main(first) == 1
     monkeypatch.setattr(armorm_fit.Embedder, "_embed", lambda *_: pytest.fail("embedded again"))
     assert train_reward.main([*first, other]) == 0
@@ -90,11 +90,11 @@ def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words,
 def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
     heads = armorm_fit.Heads(("merit", "order", "verbosity"), "verbosity", grid="fine")
     metrics = {"penalty/merit": 4.5, "left/merit": 0.02, "penalty/order": 0.9, "left/order": 0.03}
-    [line] = train_reward_armorm.warnings_of(heads, metrics)
+    [line] = armorm_train.warnings_of(heads, metrics)
     assert line.startswith("merit takes a penalty of 4.5 for verbosity") and "recipe.heads.verbosity=null" in line
-    [_, line] = train_reward_armorm.warnings_of(heads, {**metrics, "left/order": 0.4})
+    [_, line] = armorm_train.warnings_of(heads, {**metrics, "left/order": 0.4})
     assert line.startswith("order grows with verbosity (Spearman 0.400)") and "grid" not in line
-    [line] = train_reward_armorm.warnings_of(
+    [line] = armorm_train.warnings_of(
         replace(heads, grid="published"), {"penalty/order": 1.0, "left/order": 0.4}
     )
     assert "set recipe.heads.grid=fine or recipe.heads.verbosity=null" in line
@@ -107,4 +107,4 @@ def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):
     data = written(tmp_path / "few.jsonl", rows)
     recipe = recipe_of("armorm_tiny", *armorm_words[5:])
     with pytest.raises(ConfigurationError, match=r"few\.jsonl: objective complete is known of 5 rows"):
-        train_reward_armorm.read_armorm(recipe, Path(data), tmp_path / "pairs.jsonl")
+        armorm_train.read_armorm(recipe, Path(data), tmp_path / "pairs.jsonl")

@@ -10,9 +10,9 @@ import configs
 from launch.composition import compose
 from launch.configuration import plain
 from launch.train_reward import __main__ as train_reward
-from launch.train_reward.data import read
 from launch.train_reward.settings import TrainRewardSettings, parts_of
 from rewards.builder import ConfigurationError, build, verify
+from rewards.training.token_rows import read
 from rl.tasks.arithmetic.rows import KINDS, draw_rows
 
 RECIPES = sorted(path.stem for path in (Path(configs.__file__).parent / "recipe").glob("*.yaml"))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from launch.train_reward.data import Data, Lined, read_lined, set_aside
 from rewards.builder import ConfigurationError
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.files.rows import Rows
@@ -20,6 +19,7 @@ from rewards.training import rows
 from rewards.training.armorm import PUBLISHED_PENALTY
 from rewards.training.armorm_fit import ArmoModel, Embedder, Heads, fit, write
 from rewards.training.examples import Pair, conversation_ids, pair_ids
+from rewards.training.token_rows import Data, Lined, read_lined, set_aside
 
 FEWEST = 10  # rows with an objective, for its regression
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from launch.train_reward.states import check_states, embedded_from, mark_states
 from rewards.builder import ConfigurationError
 from rewards.training import armorm_fit
+from rewards.training.states import check_states, embedded_from, mark_states
 
 
 def test_states_are_of_the_model_s_contents_and_of_these_very_rows(tmp_path):

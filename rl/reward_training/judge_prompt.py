@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from launch.train_reward.data import Lined
 from rewards.training.examples import asked_otherwise
+from rewards.training.token_rows import Lined
 from rewards.verdicts import load_template
 from rl.reward_training.recipes import JudgeModel
 
