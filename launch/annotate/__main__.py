@@ -18,18 +18,20 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from launch.annotate.report import add_left_out, figures, lines, rejected, write_data, write_rows
-from launch.annotate.settings import GROUPS, AnnotateSettings, settings_of
+from launch.annotate.settings import GROUPS, AnnotateSettings, make_reward, settings_of
 from launch.command import Composed, carried_out, checked_first
 from rewards.builder import ConfigurationError, build
 from rewards.files.digests import file_digest, files_of
+from rewards.files.journal import file_name, whole_batches
 from rewards.files.rows import Rows, write_rejects
 from rewards.types import Problem
+from rl.annotation.summary import add_left_out, figures, lines, rejected, write_data, write_rows
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -45,8 +47,7 @@ class Job:
     """
 
     def __init__(self, composed: Composed) -> None:
-        from launch.annotate.judge import make_reward  # transformers and Ray take seconds to import
-        from launch.annotate.rows import sources_of
+        from rl.annotation.sources import sources_of  # transformers and Ray take seconds to import
         from rl.policy import check_policy, load_tokenizer
 
         config = composed.config
@@ -60,7 +61,15 @@ class Job:
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
         tokenizer = load_tokenizer(self.policy.path, self.policy.chat_template_kwargs)
-        self.found = sources_of(settings, self.rollout, self.task, tokenizer)
+        self.found = sources_of(
+            None if settings.input is None else Path(settings.input),
+            self.task,
+            self.rollout,
+            tokenizer,
+            fields=settings.fields,
+            problems=settings.problems,
+            seed=settings.seed,
+        )
         if not self.found.rows:
             raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
         self.folder = Path(settings.folder)
@@ -81,7 +90,9 @@ class Job:
         add_left_out(self.found, records)
         write_rejects(self.folder / "rejects.jsonl", self.found)
         report = figures(records)
-        report["files"] = write_data(self.folder, records, self.settings)
+        report["files"] = write_data(
+            self.folder, records, soft=self.settings.labels == "soft", remove=self.settings.remove
+        )
         said = list(lines(report))
         if self.settings.judge is not None:
             said += self._judge(records, report, console)
@@ -94,9 +105,8 @@ class Job:
 
     def _label(self, journal: Path, console: Console) -> list[str]:
         """Label the batches that are not in the journal; returns a line about the pace where there were any."""
-        from launch.annotate.label import Labeller
-        from launch.annotate.rows import batches_of
-        from launch.evaluate.draw import whole_batches
+        from rl.annotation.labelling import Labeller
+        from rl.annotation.sources import batches_of
         from rl.cluster import start_cluster, stop_cluster
         from rl.sampler import SamplerGroup
 
@@ -109,7 +119,7 @@ class Job:
             sampler = SamplerGroup(self.policy, self.rollout, self.cluster, log_folder=self.logs)
             try:
                 grade_steps = self.task.grade_steps if self.task is not None and self.task.grades_steps else None
-                labeller = Labeller(sampler, self.settings, self.rollout, self._grade(), grade_steps)
+                labeller = Labeller(sampler, self.rollout, self._grade(), grade_steps, **self.settings.labelling)
                 sampler.wait()
                 pace = Pace(sum(len(batch) for batch in batches), sum(len(batch) for batch in batches[:done]))
                 with journal.open("a", encoding="utf-8") as file:
@@ -135,9 +145,21 @@ class Job:
 
     def _judge(self, records: Sequence[Mapping[str, Any]], report: dict[str, Any], console: Console) -> list[str]:
         """Write judge.jsonl; returns lines about it."""
-        from launch.annotate.judge import judge_rows
+        from rewards.training.judgements import judge_rows
 
-        rows = list(judge_rows(self.settings, self.reward, records, self.rollout.problems, self.folder, console))
+        settings = self.settings
+        journal = self.folder / f"judgements_{file_name(str(settings.judge))}.jsonl"
+        report_line = partial(console.print, markup=False, highlight=False)
+        judged = judge_rows(
+            self.reward,
+            records,
+            self.rollout.problems,
+            journal,
+            report_line,
+            template=settings.judge_template,
+            seed=settings.seed,
+        )
+        rows = list(judged)
         kept = [row for row in rows if "conversations" in row]
         left_out = Counter(row["left_out"] for row in rows if "left_out" in row)
         report["files"]["judge.jsonl"] = write_rows(self.folder / "judge.jsonl", kept)
@@ -178,8 +200,7 @@ def claim(
     `problems` is how many there are, whatever they were asked for by: null, or a number.
     Raises ConfigurationError where it holds another.
     """
-    keys = ("seed", "continuations", "splitter", "pattern", "keep_duplicates")
-    made_from: dict[str, Any] = {"problems": problems, **{key: getattr(settings, key) for key in keys}}
+    made_from: dict[str, Any] = {"problems": problems, **settings.labelling}
     made_from |= {name: config[name] for name in names if name != "cluster"}
     if settings.input is not None:
         made_from["input"] = file_digest(Path(settings.input))

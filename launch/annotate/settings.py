@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rewards.builder import build_root
+from launch.evaluate.scores import entries
+from rewards.builder import ConfigurationError, build_root
 from rewards.files.lines import check_file
-from rewards.steps import Splitter, splitter
+from rewards.pairjudge import PairJudgeReward
+from rewards.steps import splitter
+from rewards.verdicts import load_template
 from rl.settings import require
-
-TASK_PROBLEMS = 200
-"""How many of a task's problems are annotated where nothing is said: it has no end."""
 
 GROUPS = ("policy", "task", "rollout", "cluster")
 
@@ -45,13 +45,32 @@ class AnnotateSettings:
             self.judge_template is None or self.judge == "verified",
             "judge_template belongs to judge=verified; another judge has its own, judge='pairjudge judge.template=...'",
         )
-        self.split()
+        splitter(self.splitter, pattern=self.pattern)
 
-    def split(self, *, keep_empty: bool = False) -> Splitter:
-        """The splitter. Raises ValueError for one that does not exist."""
-        return splitter(self.splitter, pattern=self.pattern, keep_empty=keep_empty)
+    @property
+    def labelling(self) -> dict[str, Any]:
+        """The options of `rl.annotation.labelling.Labeller`."""
+        return {key: getattr(self, key) for key in ("seed", "continuations", "splitter", "pattern", "keep_duplicates")}
 
 
 def settings_of(config: Mapping[str, Any]) -> AnnotateSettings:
     """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
     return build_root(AnnotateSettings, config, GROUPS, "configs/annotate.yaml")
+
+
+def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeReward | None:
+    """The tournament that `judge` names; None for none, and for verified answers, which are not known yet.
+
+    Raises ConfigurationError for a reward that is not a pairwise judge, or cannot work.
+    """
+    if settings.judge in (None, "verified"):
+        if settings.judge_template is not None:
+            load_template(settings.judge_template)
+        return None
+    [entry] = entries([settings.judge], flags)
+    reward = entry.make()
+    if not isinstance(reward, PairJudgeReward):
+        raise ConfigurationError(
+            f"judge={settings.judge} compares nothing: name a pairwise reward, such as pairjudge_tiny_knockout"
+        )
+    return reward

@@ -18,8 +18,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from launch.annotate.label import Labeller
-from launch.annotate.rows import Source, sources_of
 from launch.annotate.settings import settings_of
 from launch.bench.timing import once
 from launch.composition import compose, register_resolvers
@@ -29,6 +27,8 @@ from rewards.builder import build, one_line
 from rewards.engines.options import pick_device
 from rewards.engines.vllm_start import start_llm
 from rewards.types import Problem
+from rl.annotation.labelling import Labeller
+from rl.annotation.sources import Source, sources_of
 from rl.policy import decode, load_tokenizer, prompt_ids
 from rl.settings import PolicySettings, RolloutSettings
 from rl.types import AnswerGroup, Sample
@@ -108,13 +108,17 @@ def main(words: Sequence[str] | None = None) -> int:
         config = plain(compose(["problems=32", *words, "folder=unused"], "annotate")[0].config)
         settings = settings_of(config)
         policy, task, rollout = (build(config[name], name, f"configs/{name}") for name in ("policy", "task", "rollout"))
-        sources = sources_of(settings, rollout, task, load_tokenizer(policy.path, policy.chat_template_kwargs)).rows
+        tokenizer = load_tokenizer(policy.path, policy.chat_template_kwargs)
+        path, seed = None if settings.input is None else Path(settings.input), settings.seed
+        sources = sources_of(
+            path, task, rollout, tokenizer, fields=settings.fields, problems=settings.problems, seed=seed
+        ).rows
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as name, quiet(Path(name) / "log") as screen:
         sampler = InProcess(policy, rollout)
-        labeller = Labeller(sampler, settings, rollout, task.grade)  # type: ignore[arg-type]
+        labeller = Labeller(sampler, rollout, task.grade, **settings.labelling)  # type: ignore[arg-type]
         table = measure(sampler, labeller.label, sources)
         console = Console(file=screen, highlight=False)
         console.print(

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from launch.evaluate.settings import EvaluateSettings
+from rewards.files.journal import whole_batches
 from rl.cluster import start_cluster, stop_cluster
 from rl.sampler import SamplerGroup
 from rl.scoring import graded
@@ -80,17 +81,3 @@ def _records(task: Task, groups: Sequence[AnswerGroup]) -> Iterator[dict[str, An
         if grade_steps is not None:
             record["step_labels"] = [[int(right) for right in grade_steps(problem, sample.text)] for sample in samples]
         yield record
-
-
-def whole_batches(output: Path, sizes: Sequence[int]) -> int:
-    """How many batches an earlier start has written in full; what follows them is taken away."""
-    if not output.exists():
-        return 0
-    lines = output.read_bytes().split(b"\n")[:-1]
-    batches, kept = 0, 0
-    for size in sizes:
-        if kept + size > len(lines):
-            break
-        batches, kept = batches + 1, kept + size
-    output.write_bytes(b"".join(line + b"\n" for line in lines[:kept]))
-    return batches

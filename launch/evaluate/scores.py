@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from launch.evaluate.settings import Protocol
 from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
 from rewards.files.fields import metadata_of
+from rewards.files.journal import file_name
 from rewards.files.responses import READ, VERDICTS, records
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
@@ -98,11 +98,6 @@ def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
     if twice:
         raise ConfigurationError(f"rewards: {twice[0]} stands there twice: name one of them, 'other: {twice[0]}'")
     return found
-
-
-def file_name(label: str) -> str:
-    """A label as a name for files."""
-    return re.sub(r"[^\w.=-]+", "_", label)
 
 
 def score(

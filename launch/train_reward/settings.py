@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rewards.builder import ConfigurationError, build, build_root
+from rewards.files.digests import file_digest
 from rewards.files.lines import check_file
 from rewards.training.armorm_fit import ArmoModel
-from rewards.files.digests import file_digest
 from rl.settings import ClusterSettings, require
 
 GROUPS = ("recipe", "cluster")

@@ -9,9 +9,10 @@ import pytest
 import configs
 from launch.annotate import __main__ as annotate
 from launch.annotate.__main__ import main
-from launch.annotate.settings import AnnotateSettings
+from launch.annotate.settings import AnnotateSettings, make_reward
 from launch.composition import compose
 from launch.configuration import plain
+from rewards.builder import ConfigurationError
 from rewards.types import Problem
 from rewards.verifier import grade as equals
 from rl.policy import prompt_ids
@@ -327,3 +328,10 @@ def test_the_shipped_policy_labels_steps_as_the_worlds_own_verifier_does(tmp_pat
     for record, problem in zip(rows_of(tmp_path / "a" / "annotated.jsonl"), stream, strict=False):
         assert record["label"] == [grade(problem, text) for text in record["answers"]]
     assert annotate.figures(rows_of(tmp_path / "a" / "annotated.jsonl"))["agreement"] == found["agreement"]
+
+
+def test_a_reward_that_compares_nothing_is_no_judge():
+    with pytest.raises(ConfigurationError, match="judge=verifier compares nothing"):
+        make_reward(AnnotateSettings(folder="unused", judge="verifier"), [])
+    with pytest.raises(ConfigurationError, match="there is no reward 'pairjuge'"):
+        make_reward(AnnotateSettings(folder="unused", judge="pairjuge"), [])

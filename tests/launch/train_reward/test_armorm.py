@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from launch.train_reward import __main__ as train_reward
-from rewards.training import armorm_train
 from rewards.armorm import ArmoRMReward
 from rewards.builder import ConfigurationError
 from rewards.engines.armorm_model import load_armorm
-from rewards.training import armorm_fit
+from rewards.training import armorm_fit, armorm_train
 from rewards.types import Group, Problem, Response
 from rl.tasks.arithmetic.rows import draw_rows
 from tests.launch.train_reward.test_train_reward import recipe_of, written
@@ -94,9 +93,7 @@ def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
     assert line.startswith("merit takes a penalty of 4.5 for verbosity") and "recipe.heads.verbosity=null" in line
     [_, line] = armorm_train.warnings_of(heads, {**metrics, "left/order": 0.4})
     assert line.startswith("order grows with verbosity (Spearman 0.400)") and "grid" not in line
-    [line] = armorm_train.warnings_of(
-        replace(heads, grid="published"), {"penalty/order": 1.0, "left/order": 0.4}
-    )
+    [line] = armorm_train.warnings_of(replace(heads, grid="published"), {"penalty/order": 1.0, "left/order": 0.4})
     assert "set recipe.heads.grid=fine or recipe.heads.verbosity=null" in line
 
 

@@ -8,17 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.annotate.formats import POSITIVE, Record, outcome_rows, process_rows, sign
-from launch.annotate.rows import Sources
-from launch.annotate.settings import AnnotateSettings
 from rewards.files.rows import Reject
+from rewards.training.annotated import POSITIVE, Record, outcome_rows, process_rows, sign
+from rl.annotation.sources import Sources
 
 
-def write_data(folder: Path, records: Sequence[Record], settings: AnnotateSettings) -> dict[str, int]:
-    """Write prm.jsonl and orm.jsonl; returns how many conversations each holds."""
-    soft = settings.labels == "soft"
-    process = (row for one in records for row in process_rows(one, soft=soft, remove=settings.remove))
-    outcome = (row for one in records for row in outcome_rows(one, remove=settings.remove))
+def write_data(folder: Path, records: Sequence[Record], *, soft: bool, remove: str) -> dict[str, int]:
+    """Write prm.jsonl and orm.jsonl; returns how many conversations each holds. See `process_rows` for the options."""
+    process = (row for one in records for row in process_rows(one, soft=soft, remove=remove))
+    outcome = (row for one in records for row in outcome_rows(one, remove=remove))
     return {
         "prm.jsonl": write_rows(folder / "prm.jsonl", process),
         "orm.jsonl": write_rows(folder / "orm.jsonl", outcome),

@@ -8,7 +8,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from launch.annotate.settings import TASK_PROBLEMS, AnnotateSettings
 from rewards.files.fields import answer_of
 from rewards.files.responses import SEVERAL, group_of
 from rewards.files.rows import Reject, Rows, read_rows
@@ -17,6 +16,9 @@ from rl.policy import prompt_ids
 from rl.settings import RolloutSettings
 from rl.tasks import Task
 from rl.tasks.math import last_boxed
+
+TASK_PROBLEMS = 200
+"""How many of a task's problems are annotated where nothing is said: it has no end."""
 
 FIELDS = frozenset(
     {"id", "problem", "prompt", "question", "answers", "responses", "response", "steps", "answer", "solution"}
@@ -63,16 +65,26 @@ def parse_source(record: Mapping[str, Any], line: int) -> Source:
     return Source(line, problem, tuple(response.text for response in group.responses) if given else None)
 
 
-def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task | None, tokenizer: Any) -> Sources:
-    """The first `settings.problems` usable problems of the input (None: all), or of the task's training split.
+def sources_of(
+    path: Path | None,
+    task: Task | None,
+    rollout: RolloutSettings,
+    tokenizer: Any,
+    *,
+    fields: Mapping[str, str] | None = None,
+    problems: int | None = None,
+    seed: int = 1,
+) -> Sources:
+    """The first `problems` usable problems of a file (None: all), or of the task's training split if `path` is None.
 
-    A prompt which the policy's template refuses, or too long to be answered, is set aside too.
+    `fields` names the file's own names for the fields that are read (see `read_rows`). A prompt that the
+    policy's template refuses, or that leaves too little room for an answer, is set aside too.
     """
-    if settings.input is not None:
-        found = Sources(**vars(read_rows(Path(settings.input), parse_source, FIELDS, settings.fields)))
+    if path is not None:
+        found = Sources(**vars(read_rows(path, parse_source, FIELDS, fields)))
     else:
         assert task is not None
-        drawn = islice(task.train_problems(settings.seed), settings.problems or TASK_PROBLEMS)
+        drawn = islice(task.train_problems(seed), problems or TASK_PROBLEMS)
         found = Sources(Path("task"), [Source(number, problem, None) for number, problem in enumerate(drawn, start=1)])
     kept = []
     for source in found.rows:
@@ -83,7 +95,7 @@ def sources_of(settings: AnnotateSettings, rollout: RolloutSettings, task: Task 
             found.rejects.append(
                 Reject(source.line, reason, {"id": source.problem.id, "prompt": source.problem.prompt})
             )
-    found.rows, found.usable = kept[: settings.problems], len(kept)
+    found.rows, found.usable = kept[:problems], len(kept)
     found.rejects.sort(key=lambda reject: reject.line)
     return found
 

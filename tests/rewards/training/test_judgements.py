@@ -3,16 +3,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from rich.console import Console
 
-from launch.annotate.judge import judge_rows, make_reward, rights_of, verified_text
-from launch.annotate.settings import AnnotateSettings
-from rewards.builder import ConfigurationError
 from rewards.pairjudge import PairJudgeReward
+from rewards.training.judgements import judge_rows, rights_of, verified_text
 from rewards.training.rows import parse_judgement
 from rewards.verdicts import Comparison, Verdict, parse
-
-VERIFIED = AnnotateSettings(folder="unused", judge="verified")
 
 
 def record(number: int, *answers: int) -> dict:
@@ -42,8 +37,8 @@ class TalkingJudge:
         return [Verdict(True, True, text="both") for _ in comparisons]
 
 
-def rows(tmp_path, records, reward=None, settings=VERIFIED, batch=2):
-    return list(judge_rows(settings, reward, records, batch, tmp_path, Console(quiet=True)))
+def rows(tmp_path, records, reward=None, batch=2):
+    return list(judge_rows(reward, records, batch, tmp_path / "judgements.jsonl", lambda _: None))
 
 
 def test_a_verified_judgement_ends_with_verdicts_that_parse_to_the_truth():
@@ -107,12 +102,5 @@ def test_a_stop_costs_one_batch_of_judgements_and_changes_nothing(tmp_path):
     judge = TalkingJudge()
     assert rows(stopped, records, PairJudgeReward(judge)) == whole
     assert judge.calls == 2  # of 4 batches
-    assert (stopped / "judgements_verified.jsonl").read_text() == (tmp_path / "a/judgements_verified.jsonl").read_text()
-    assert len([json.loads(line) for line in (stopped / "judgements_verified.jsonl").open()]) == 4
-
-
-def test_a_reward_that_compares_nothing_is_no_judge():
-    with pytest.raises(ConfigurationError, match="judge=verifier compares nothing"):
-        make_reward(AnnotateSettings(folder="unused", judge="verifier"), [])
-    with pytest.raises(ConfigurationError, match="there is no reward 'pairjuge'"):
-        make_reward(AnnotateSettings(folder="unused", judge="pairjuge"), [])
+    assert (stopped / "judgements.jsonl").read_text() == (tmp_path / "a/judgements.jsonl").read_text()
+    assert len([json.loads(line) for line in (stopped / "judgements.jsonl").open()]) == 4

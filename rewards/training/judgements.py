@@ -8,18 +8,13 @@ verdicts are the reference answer's own (`VerifiedJudge`), with each side's fina
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from launch.annotate.formats import Record, question_of
-from launch.annotate.settings import AnnotateSettings
-from launch.evaluate.draw import whole_batches
-from launch.evaluate.scores import entries, file_name
-from rewards.builder import ConfigurationError
+from rewards.files.journal import whole_batches
 from rewards.pairjudge import PairJudgeReward
+from rewards.training.annotated import Record, question_of
 from rewards.types import Group, Problem, Response
 from rewards.verdicts import SYSTEM, Comparison, Judge, Verdict, fill, load_template
 from rewards.verifier import extract_answer
@@ -72,24 +67,6 @@ def verified_text(one: Comparison, a: bool, b: bool) -> str:
     return "\n".join(lines)
 
 
-def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeReward | None:
-    """The tournament that `judge` names; None for none, and for verified answers, which are not known yet.
-
-    Raises ConfigurationError for a reward that is no pairwise judge, or cannot work.
-    """
-    if settings.judge in (None, "verified"):
-        if settings.judge_template is not None:
-            load_template(settings.judge_template)
-        return None
-    [entry] = entries([settings.judge], flags)
-    reward = entry.make()
-    if not isinstance(reward, PairJudgeReward):
-        raise ConfigurationError(
-            f"judge={settings.judge} compares nothing: name a pairwise reward, such as pairjudge_tiny_knockout"
-        )
-    return reward
-
-
 def rights_of(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
     """Which solutions are right, by question and text; the records must have different questions."""
     return {
@@ -100,25 +77,28 @@ def rights_of(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
 
 
 def judge_rows(
-    settings: AnnotateSettings,
     reward: PairJudgeReward | None,
     records: Sequence[Record],
     batch: int,
-    folder: Path,
-    console: Console,
+    journal: Path,
+    report: Callable[[str], None],
+    *,
+    template: str | None = None,
+    seed: int = 1,
 ) -> Iterator[dict[str, Any]]:
     """A row for every judgement, of all problems: `conversations` and parts, or `left_out` with the reason.
 
-    The judgements of a batch of problems are kept in `folder` as soon as they are made; those that are there are read.
+    Without a reward the reference answers decide, in a knockout drawn with `seed`; `template` is then the judge's
+    prompt. The judgements of a batch of problems are written to `journal` as soon as they are made; what it holds
+    already is not judged again.
     """
-    verified = VerifiedJudge(settings.judge_template)
+    verified = VerifiedJudge(template)
     if reward is None:
-        reward = PairJudgeReward(verified, seed=settings.seed)
+        reward = PairJudgeReward(verified, seed=seed)
     recorder = Recorder(reward.judge)
     prompt = getattr(reward.judge, "prompt", load_template(None))
     system = getattr(reward.judge, "system", SYSTEM)
     reward.judge = recorder
-    journal = folder / f"judgements_{file_name(str(settings.judge))}.jsonl"
     compared = [record for record in records if _group(record) is not None]
     batches = judged_together(compared, batch)
     done = whole_batches(journal, [1] * len(batches))
@@ -131,7 +111,7 @@ def judge_rows(
             file.write(json.dumps({"judgements": said}, ensure_ascii=False) + "\n")
             file.flush()
             judged = sum(map(len, batches[: number + 1]))
-            console.print(f"judged: {judged}/{len(compared)} problems", highlight=False)
+            report(f"judged: {judged}/{len(compared)} problems")
     with journal.open(encoding="utf-8") as file:
         for line in file:
             for judgement in json.loads(line)["judgements"]:

@@ -4,10 +4,11 @@ import itertools
 
 import pytest
 
-from launch.annotate.formats import beginnings, empty_steps, outcome_rows, process_rows, sign
-from launch.annotate.report import figures, lines
 from rewards.process import ProcessReward
 from rewards.steps import splitter
+from rewards.training.annotated import beginnings, empty_steps, outcome_rows, process_rows, sign
+from rl.annotation.summary import figures, lines
+from tests.tiny import make_llama, make_tokenizer
 
 SPLIT = splitter("line")
 
@@ -48,7 +49,8 @@ def test_process_data_has_the_published_form():
     }
 
 
-def test_process_data_is_what_the_process_reward_asks(policy):
+def test_process_data_is_what_the_process_reward_asks(tmp_path):
+    policy = str(make_llama(tmp_path / "policy", make_tokenizer()))
     text = "first\n\n  second\nA: 4\n"
     one = record((text, [1.0, 1.0, 1.0]))
     [row] = process_rows(one, soft=False, remove="")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from launch.annotate.formats import beginnings, empty_steps
-from launch.annotate.rows import Source
-from launch.annotate.settings import AnnotateSettings
 from rewards.grading.comparison import Undecided
+from rewards.steps import splitter as splitter_of
+from rewards.training.annotated import beginnings, empty_steps
 from rewards.types import Problem, Span
+from rl.annotation.sources import Source
 from rl.policy import prompt_ids
 from rl.sampler import SamplerGroup
 from rl.settings import RolloutSettings
@@ -56,32 +56,41 @@ class _Beginnings:
 
 
 class Labeller:
-    """Labels whole batches of problems.
+    """Labels whole batches of problems, with `continuations` of every step but the last.
 
-    `grade` says whether a solution is right; one that it cannot grade (`Undecided`) counts as wrong. `grade_steps`,
-    where the task can verify steps, is held against the labels.
+    `splitter` and `pattern` name how solutions are split into steps (`rewards.steps.splitter`). `grade` says whether
+    a solution is right; one that it cannot grade (`Undecided`) counts as wrong. `grade_steps`, where the task can
+    verify steps, is compared with the labels.
     """
 
     def __init__(
         self,
         sampler: SamplerGroup,
-        settings: AnnotateSettings,
         rollout: RolloutSettings,
         grade: Grade,
         grade_steps: GradeSteps | None = None,
+        *,
+        seed: int = 1,
+        continuations: int = 8,
+        splitter: str = "line",
+        pattern: str | None = None,
+        keep_duplicates: bool = False,
     ) -> None:
-        self.sampler, self.settings, self.rollout = sampler, settings, rollout
+        self.sampler, self.rollout = sampler, rollout
         self.grade, self.grade_steps = grade, grade_steps
-        self.split, self.split_all = settings.split(), settings.split(keep_empty=True)
+        self.seed, self.continuations, self.keep_duplicates = seed, continuations, keep_duplicates
+        self.splitter = splitter
+        self.split = splitter_of(splitter, pattern=pattern)
+        self.split_all = splitter_of(splitter, pattern=pattern, keep_empty=True)
 
     def label(self, sources: Sequence[Source], number: int) -> list[dict[str, Any]]:
-        """A record for each problem of batch `number`; see `launch.annotate.formats`.
+        """A record for each problem of batch `number`; see `rewards.training.annotated`.
 
         The engines' prefix caches are dropped first and the seeds are the batch's own, so that the records do not
         depend on what was annotated before.
         """
         self.sampler.forget_prefixes()
-        seed = self.settings.seed * _SEEDS_APART + 2 * number
+        seed = self.seed * _SEEDS_APART + 2 * number
         found = self._solutions(sources, seed)
         grades = [_Grades(self.grade, one.source.problem) for one in found]
         asked, places = self._beginnings(found)
@@ -123,12 +132,12 @@ class Labeller:
                 found.leave_out(index, "it was cut at rollout.max_new_tokens")
             elif not spans:
                 found.leave_out(index, "it has no steps")
-            elif text in found.texts and not self.settings.keep_duplicates:
+            elif text in found.texts and not self.keep_duplicates:
                 found.leave_out(index, "another solution of the problem equals it")
             elif len(self._ids(text[: spans[-1][0]])) >= room:
                 found.leave_out(index, "prompt and steps do not fit into rollout.max_model_len")
             else:
-                if self.settings.splitter != "line" and (empty := empty_steps(self.split_all(text))):
+                if self.splitter != "line" and (empty := empty_steps(self.split_all(text))):
                     found.leave_out(index, f"step {empty[0]} is empty: {len(empty)} empty steps were left out")
                 found.texts.append(text)
                 found.spans.append(spans)
@@ -154,7 +163,7 @@ class Labeller:
             return []
         continued = self.sampler.continue_from(
             asked.ids,
-            self.settings.continuations,
+            self.continuations,
             temperature=self.rollout.temperature,
             top_p=self.rollout.top_p,
             seed=seed,
