@@ -226,7 +226,7 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
     assert "not valid JSON" in reasons[2]
     assert "no reference answer" in reasons[3]
     assert reasons[4] == "step 1 is empty"
-    assert reasons[5] == "every response must be a text"
+    assert reasons[5] == "every response must be a text: response 2 is not"
     assert {reason for line, reason in rejects if line == 6} == {
         "answer 0: step 1 is empty: 1 empty steps were left out",
         "answer 1: it has no steps",

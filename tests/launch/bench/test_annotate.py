@@ -23,7 +23,7 @@ class CountingLlm:
 def test_every_way_draws_the_same_numbers_in_its_own_calls(policy, monkeypatch):
     llm = CountingLlm()
     monkeypatch.setattr(bench_annotate, "start_llm", lambda *_, **__: llm)
-    monkeypatch.setattr(bench_annotate, "load_tokenizer", lambda _: make_tokenizer())
+    monkeypatch.setattr(bench_annotate, "load_tokenizer", lambda *_: make_tokenizer())
     sampler = InProcess(PolicySettings(policy), RolloutSettings())
     calls = []
 
