@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from rewards.builder import ConfigurationError, build
 from rl.learner.losses import PolicyLossSettings
 from rl.settings import LoraSettings
 from rl.types import TrainBatch
@@ -84,15 +85,18 @@ def test_layers_that_cannot_be_adapted_are_named(tmp_path: Path, modules: tuple[
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"rank": 0}, "rank"),
-        ({"alpha": 0}, "alpha"),
-        ({"dropout": 1.0}, "dropout"),
-        ({"target_modules": ""}, "modules"),
+        ({"rank": 0}, "rank must be at least 1, not 0"),
+        ({"alpha": 0}, "alpha must be at least 1, not 0"),
+        ({"dropout": 1.0}, "dropout must be in"),
+        ({"target_modules": ""}, "target_modules names no layer"),
     ],
 )
 def test_a_setting_out_of_range_is_named(keys: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"learner\.lora\..*{message}"):
+    with pytest.raises(ValueError, match=f"^{message}"):
         LoraSettings(**keys)  # type: ignore[arg-type]
+    lora = {"_target_": "rl.settings.LoraSettings", **keys}
+    with pytest.raises(ConfigurationError, match=rf"^learner\.lora\.{message}"):
+        build({"_target_": "rl.settings.LearnerSettings", "lora": lora}, "learner")
 
 
 def with_adapters(seed: int) -> Callable[[nn.Module], nn.Module]:

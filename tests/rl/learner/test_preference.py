@@ -136,7 +136,7 @@ def test_stacked_pairs_keep_their_tokens_and_masks(pairs: Preferences) -> None:
     [
         ({"beta": 0.0}, "beta must be above 0"),
         ({"label_smoothing": 0.5}, "label_smoothing"),
-        ({"ipo": True, "label_smoothing": 0.1}, "no meaning with loss.ipo"),
+        ({"ipo": True, "label_smoothing": 0.1}, "label_smoothing has no meaning with ipo"),
         ({"nll_coefficient": -1.0}, "nll_coefficient"),
     ],
 )
