@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from launch.evaluate.rows import SOLUTION_FIELDS, parse_solutions
+from rewards.evaluation.benchmark_rows import SOLUTION_FIELDS, parse_solutions
 from rewards.files.responses import group_of
 from rewards.files.rows import Rows, read_rows
 

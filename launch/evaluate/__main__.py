@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ from rich.console import Console
 
 from launch.command import Composed, carried_out, checked_first
 from launch.evaluate.kinds import KINDS
-from launch.evaluate.measure import Bench
-from launch.evaluate.scores import Entry, entries
+from launch.evaluate.scores import Entry, entries, score
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
 from rewards.builder import ConfigurationError, build, one_line
+from rewards.evaluation.measure import Bench, Subject
 from rewards.files.digests import file_digest, files_of
 from rewards.files.rows import write_rejects
 from rewards.types import Reward
@@ -68,7 +69,12 @@ class Job:
 
             draw(self.settings, **self.drawn_by, output=self.source, console=console)
             self.found = self.kind.read(self.source, self.settings)
-        bench = Bench(self.rewards, self.folder / "scores", self.settings, console, [])
+        folder, batch = self.folder / "scores", self.settings.batch
+        subjects = [
+            Subject(entry.label, partial(score, entry, reward, folder, batch, console), entry.tournament, entry.process)
+            for entry, reward in self.rewards
+        ]
+        bench = Bench(subjects, self.settings, [])
         write_rejects(self.folder / "rejects.jsonl", self.found)
         bench.notes += self.found.notes()
         if rejected := len(self.found.rejects):

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.evaluate import best_of_n, process_bench, reward_bench
-from launch.evaluate.grading import Grader
-from launch.evaluate.measure import Bench
-from launch.evaluate.plot import plot
-from launch.evaluate.report import Report
-from launch.evaluate.reward_bench import Accuracy
-from launch.evaluate.rows import (
+from launch.evaluate.settings import EvaluateSettings
+from rewards.builder import ConfigurationError
+from rewards.evaluation import best_of_n_report, process_bench_report, reward_bench_report
+from rewards.evaluation.benchmark_rows import (
     PAIR_FIELDS,
     SOLUTION_FIELDS,
     STEP_FIELDS,
@@ -25,8 +22,11 @@ from launch.evaluate.rows import (
     parse_solutions,
     parse_steps,
 )
-from launch.evaluate.settings import EvaluateSettings
-from rewards.builder import ConfigurationError
+from rewards.evaluation.grading import Grader
+from rewards.evaluation.measure import Bench
+from rewards.evaluation.plot import plot
+from rewards.evaluation.report import Report
+from rewards.evaluation.reward_bench_report import Accuracy
 from rewards.files.rows import Row, Rows, read_rows
 
 
@@ -44,7 +44,7 @@ def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:
 
 def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
     """Responses graded, scored, and brought into tables and a plot."""
-    sizes = settings.n or best_of_n.default_sizes([len(row.texts) for row in found.rows])
+    sizes = settings.n or best_of_n_report.default_sizes([len(row.texts) for row in found.rows])
     rows = large_enough(found.rows, max(sizes), bench.notes)
     grader = Grader()
     field = grader.grade(rows)
@@ -52,11 +52,11 @@ def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Pat
     bench.notes += grader.notes()
     measured = bench.solutions([row.group for row in rows], field.rights, sizes)
     title = "Best of N: " + (found.path.name if settings.input else "the policy's own samples")
-    report = best_of_n.report(field, measured, sizes, settings, title)
+    report = best_of_n_report.report(field, measured, sizes, settings, title)
     curves = {
         name: points for name, points in report.figures["accuracy"].items() if not name.endswith("weighted majority")
     }
-    bounds = [best_of_n.ORACLE, best_of_n.MAJORITY]
+    bounds = [best_of_n_report.ORACLE, best_of_n_report.MAJORITY]
     plot(curves, bounds, f"{title}, {len(rows)} problems", folder / "accuracy.png")
     return report
 
@@ -68,12 +68,12 @@ def read_steps(path: Path, settings: EvaluateSettings) -> Rows[Steps]:
 
 def of_steps(found: Rows[Steps], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
     """ProcessBench's rows, their steps scored."""
-    return process_bench.report(found.rows, bench.steps(found.rows), settings)
+    return process_bench_report.report(found.rows, bench.steps(found.rows), settings)
 
 
 def read_pairs(path: Path, settings: EvaluateSettings) -> Rows[Pair] | Rows[Accuracy]:
     """Pairs, or accuracies by subset. Raises ConfigurationError where nothing can be used, and without a reward."""
-    given = reward_bench.given_accuracies(path)
+    given = reward_bench_report.given_accuracies(path)
     if given is not None:
         if settings.rewards:
             raise ConfigurationError(f"rewards: input {path} holds accuracies, no pairs that a reward could score")
@@ -87,8 +87,8 @@ def of_pairs(found: Rows[Pair] | Rows[Accuracy], settings: EvaluateSettings, fol
     """RewardBench's pairs, scored; or accuracies by subset that the input gives."""
     pairs = [row for row in found.rows if isinstance(row, Pair)]
     if pairs:
-        return reward_bench.report(pairs, bench.margins(pairs), settings)
-    return reward_bench.report_given(found.path.stem, [row for row in found.rows if isinstance(row, Accuracy)])
+        return reward_bench_report.report(pairs, bench.margins(pairs), settings)
+    return reward_bench_report.report_given(found.path.stem, [row for row in found.rows if isinstance(row, Accuracy)])
 
 
 @dataclass(frozen=True)

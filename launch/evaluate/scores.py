@@ -5,38 +5,24 @@ that was cut short is gone on with.
 from __future__ import annotations
 
 import json
-import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from rich.console import Console
 
 from launch.composition import compose
-from launch.evaluate.rows import STEP_END
-from launch.evaluate.settings import Protocol
-from rewards.aggregate import AGGREGATES
 from rewards.builder import ConfigurationError, build, find
+from rewards.evaluation.benchmark_rows import STEP_END
+from rewards.evaluation.options import PROTOCOLS, Protocol
 from rewards.files.fields import metadata_of
 from rewards.files.journal import file_name
 from rewards.files.responses import READ, VERDICTS, records
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
-
-PROTOCOLS: Mapping[Protocol, Mapping[str, Any]] = {
-    "published": {"join": "\n\n", "strip": False, "remove": ""},
-    "stripped": {"join": " ", "strip": True},
-}
-"""The options of a process model under each of ProcessBench's protocols.
-
-The benchmark's script calls a step right if `+` is the likeliest of all tokens; here it is if `+` is at least as likely
-as `-`. The two differ only where a third token is likelier than both.
-"""
 
 
 @dataclass(frozen=True)
@@ -101,12 +87,13 @@ def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
 
 
 def score(
-    entry: Entry, reward: Reward, groups: Sequence[Group], name: str, folder: Path, batch: int, console: Console
+    entry: Entry, reward: Reward, folder: Path, batch: int, console: Console, groups: Sequence[Group], name: str
 ) -> list[list[Score]]:
     """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
     from launch.score import resume, score_file, usable  # Ray takes a second to import
 
     folder.mkdir(parents=True, exist_ok=True)
+    name = file_name(name)
     source = folder / f"{name}.input"
     source.write_text(
         "".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups), encoding="utf-8"
@@ -119,55 +106,6 @@ def score(
         score_file(reward, usable(source), output, done, batch, total, tally, console)
     source.unlink()
     return [[score_from_json(one) for one in record["scores"]] for record in records(output)]
-
-
-def has_steps(scores: Sequence[Sequence[Score]]) -> bool:
-    """Whether these scores come with step values."""
-    return any(score.steps is not None for row in scores for score in row)
-
-
-def values(scores: Sequence[Sequence[Score]], aggregation: str | None = None) -> list[NDArray[np.float64]]:
-    """The values, one (N,) array per problem, NaN for a failed score; `aggregation` recomputes them from the steps."""
-
-    def value(score: Score) -> float:
-        if not score.ok:
-            return float("nan")
-        if aggregation is None:
-            return score.value
-        return float(AGGREGATES[aggregation](score.steps)) if score.steps else float("nan")
-
-    return [np.array([value(score) for score in row]) for row in scores]
-
-
-@dataclass(frozen=True)
-class Field:
-    """Some responses to one problem which play a tournament: the problem by its row, the responses by their places."""
-
-    row: int
-    places: tuple[int, ...]
-
-
-def fields_of(groups: Sequence[Group], size: int, most: int, seed: int) -> list[Field]:
-    """For every problem up to `most` disjoint random fields of `size` responses: unbiased for that size."""
-    found = []
-    for row, group in enumerate(groups):
-        order = list(range(len(group.responses)))
-        random.Random(f"{seed} {size} {row}").shuffle(order)
-        starts = range(0, min(most, len(order) // size) * size, size)
-        found += [Field(row, tuple(order[start : start + size])) for start in starts]
-    return found
-
-
-def field_groups(groups: Sequence[Group], fields: Sequence[Field]) -> Iterator[Group]:
-    """The fields as groups to be scored."""
-    for field in fields:
-        group = groups[field.row]
-        yield Group(group.problem, tuple(group.responses[place] for place in field.places))
-
-
-def winner(scores: Sequence[Score]) -> int | None:
-    """The place of the tournament's choice; None where it could not be played."""
-    return next((place for place, one in enumerate(scores) if one.parts.get("winner")), None)
 
 
 def _record(group: Group) -> dict[str, Any]:

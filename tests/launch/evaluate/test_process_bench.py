@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from launch.evaluate.process_bench import group_of_steps
-from launch.evaluate.rows import parse_steps
 from launch.evaluate.scores import Entry, entries
-from launch.evaluate.settings import EvaluateSettings, Protocol
+from launch.evaluate.settings import EvaluateSettings
+from rewards.evaluation.benchmark_rows import parse_steps
+from rewards.evaluation.options import Protocol
 from rewards.evaluation.process_bench import first_error
+from rewards.evaluation.process_bench_report import group_of_steps
 from tests.rewards.published import PublishedModel
 from tests.tiny import make_llama, make_tokenizer
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from launch.evaluate.calibration import add_calibration
-from launch.evaluate.report import Report, Table
-from launch.evaluate.rows import STEP_END, Steps
-from launch.evaluate.settings import EvaluateSettings
+from rewards.evaluation.benchmark_rows import STEP_END, Steps
 from rewards.evaluation.calibration import steps_up_to_error
 from rewards.evaluation.intervals import Estimate
+from rewards.evaluation.options import EvaluationOptions
 from rewards.evaluation.process_bench import ProcessBench, best_threshold, first_error, process_bench
+from rewards.evaluation.report import Report, Table
+from rewards.evaluation.trust_tables import add_calibration
 from rewards.types import Group, Response
 
 StepScores = Sequence[tuple[float, ...] | None]
@@ -26,14 +26,14 @@ def group_of_steps(row: Steps, process: bool) -> Group:
     return Group(row.problem, (Response((STEP_END if process else "\n\n").join(row.steps)),))
 
 
-def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: EvaluateSettings) -> Report:
+def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: EvaluationOptions) -> Report:
     """The figures of every reward in ProcessBench's form, and its calibration on the steps that have a label."""
     found = Report("ProcessBench")
     labels = [row.label for row in rows]
-    bootstrap = settings.bootstrap(len(rows))
+    bootstrap = options.bootstrap(len(rows))
     figures, lines = {}, []
     for name, steps in scores.items():
-        predictions = [None if one is None else first_error(one, settings.threshold) for one in steps]
+        predictions = [None if one is None else first_error(one, options.threshold) for one in steps]
         unscored = sum(prediction is None for prediction in predictions)
         one = process_bench(labels, predictions, bootstrap) if unscored < len(rows) else NOTHING
         best = best_threshold(labels, steps)
@@ -42,7 +42,7 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: Ev
             at_best = [None if one is None else first_error(one, best) for one in steps]
             tuned = process_bench(labels, at_best, bootstrap)
         figures[name] = {
-            "threshold": settings.threshold,
+            "threshold": options.threshold,
             **{key: getattr(one, key) for key in ("error", "correct", "f1")},
             "best_threshold": best,
             "f1_at_best_threshold": tuned.f1,
@@ -51,14 +51,14 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], settings: Ev
         lines.append([name, one.error, one.correct, one.f1, best, tuned.f1, unscored])
     found.notes += _missing_classes(labels)
     found.figures |= {"solutions": len(rows), "errors": sum(label >= 0 for label in labels), "process_bench": figures}
-    found.figures["protocol"] = settings.protocol
+    found.figures["protocol"] = options.protocol
     found.tables.append(
         Table(
             "ProcessBench, in percent",
             ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
             lines,
-            f"{len(rows)} solutions, protocol {settings.protocol}; a step is wrong below {settings.threshold:g}; "
-            f"[{settings.level:.0%} interval]. "
+            f"{len(rows)} solutions, protocol {options.protocol}; a step is wrong below {options.threshold:g}; "
+            f"[{options.level:.0%} interval]. "
             "The best threshold is chosen on these solutions: keep it for others. A failed score is never right; where "
             "all failed there is a dash.",
         )

@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from launch.evaluate.calibration import add_calibration
-from launch.evaluate.report import Report, Table
-from launch.evaluate.settings import EvaluateSettings
-from launch.evaluate.trust import add_agreement, add_trust
 from rewards.evaluation.best_of_n import best_of, pass_at
 from rewards.evaluation.intervals import Bootstrap, Estimate
+from rewards.evaluation.options import EvaluationOptions
+from rewards.evaluation.report import Report, Table
+from rewards.evaluation.trust_tables import add_agreement, add_calibration, add_trust
 from rewards.evaluation.voting import Class, exact, majority
 
 Floats = NDArray[np.float64]
@@ -68,11 +67,11 @@ def default_sizes(counts: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | {most}))
 
 
-def report(field: Field, measured: Measured, sizes: Sequence[int], settings: EvaluateSettings, title: str) -> Report:
+def report(field: Field, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, title: str) -> Report:
     """All tables of a best-of-N evaluation on problems that have at least max(sizes) responses each."""
     found = Report(title)
-    bootstrap = settings.bootstrap(len(field.rights))
-    methods = chances(field, measured, sizes, settings, found.notes)
+    bootstrap = options.bootstrap(len(field.rights))
+    methods = chances(field, measured, sizes, options, found.notes)
     curves = {
         name: {size: bootstrap.mean(column) for size, column in zip(sizes, columns.T, strict=True)}
         for name, columns in methods.items()
@@ -84,7 +83,7 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], settings: Eva
             "Accuracy in percent by the number of responses chosen from",
             ["method", *(f"n = {size}" for size in sizes)],
             [[name, *points.values()] for name, points in curves.items()],
-            f"{len(field.rights)} problems; [{settings.level:.0%} interval, bootstrap over problems]",
+            f"{len(field.rights)} problems; [{options.level:.0%} interval, bootstrap over problems]",
         )
     )
     random = np.array([right.mean() for right in field.rights])
@@ -110,8 +109,8 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], settings: Eva
         columns = np.stack(field.rights).mean(axis=0)
         found.figures["columns"] = columns.tolist()
         found.notes.append("right by place in the file: " + ", ".join(f"{100 * share:.1f}%" for share in columns))
-    if any(not exact(len(right), size, settings.subsets) for right in field.rights for size in sizes):
-        found.notes.append(f"voting: {settings.subsets} random subsets of a size where there are more than that")
+    if any(not exact(len(right), size, options.subsets) for right in field.rights for size in sizes):
+        found.notes.append(f"voting: {options.subsets} random subsets of a size where there are more than that")
     add_trust(measured.values, field.rights, field.lengths, bootstrap, found)
     _add_calibration(field, measured, found)
     add_agreement(measured.own, field.rights, field.texts, found)
@@ -119,17 +118,17 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], settings: Eva
 
 
 def chances(
-    field: Field, measured: Measured, sizes: Sequence[int], settings: EvaluateSettings, notes: list[str]
+    field: Field, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, notes: list[str]
 ) -> dict[str, Floats]:
     """For every method the chance of a right choice, (P, sizes): the bounds first, then each reward."""
     scored = {name: values for name, values in measured.values.items() if name not in measured.chosen}
     votes = {name: values for name, values in scored.items() if _can_vote(values)}
     notes += [f"{name}: no weighted majority, since scores are negative" for name in scored if name not in votes]
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(options.seed)
     voted = []
     for row, (right, classes) in enumerate(zip(field.rights, field.classes, strict=True)):
         weights = [np.ones(len(right)), *(np.nan_to_num(values[row]) for values in votes.values())]
-        voted.append(majority(classes, right, sizes, np.stack(weights, axis=1), rng, settings.subsets))
+        voted.append(majority(classes, right, sizes, np.stack(weights, axis=1), rng, options.subsets))
     found = {
         ORACLE: np.stack([pass_at(right, sizes) for right in field.rights]),
         MAJORITY: np.stack(voted)[:, :, 0],
@@ -137,7 +136,7 @@ def chances(
     for name, values in scored.items():
         ranked = [np.where(np.isnan(one), -np.inf, one) for one in values]
         found[name] = np.stack(
-            [best_of(one, right, sizes, settings.ties) for one, right in zip(ranked, field.rights, strict=True)]
+            [best_of(one, right, sizes, options.ties) for one, right in zip(ranked, field.rights, strict=True)]
         )
         if name in votes:
             found[f"{name}, weighted majority"] = np.stack(voted)[:, :, 1 + list(votes).index(name)]

@@ -1,4 +1,4 @@
-"""Tables of how far each reward can be trusted on the responses of an evaluation, and where two of them agree."""
+"""Tables: how far each reward can be trusted on the responses, where two agree, whether probabilities are right."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from launch.evaluate.report import Percent, Report, Table
 from rewards.evaluation.agreement import agreement
+from rewards.evaluation.calibration import calibration
 from rewards.evaluation.intervals import Bootstrap
+from rewards.evaluation.report import Percent, Report, Table
 from rewards.evaluation.trust import concerns, in_one_line, trust
 
 Floats = NDArray[np.float64]
@@ -89,3 +90,14 @@ def add_agreement(
         columns = ["reward", "other", "Spearman", "pairs ordered alike (%)", "same choice (%)", "both wrong (%)"]
         note = "Both wrong: of the problems where the first chooses wrongly, where the other does too."
         found.tables.append(Table("Do the rewards agree?", columns, rows, note))
+
+
+def add_calibration(pooled: Mapping[str, tuple[list[float], list[bool]]], found: Report) -> None:
+    """A table of calibration from probabilities and truths by name, and the bins among the figures."""
+    measures = {name: calibration(scores, rights) for name, (scores, rights) in pooled.items()}
+    if not measures:
+        return
+    found.figures["calibration"] = measures
+    rows = [[name, one.count, Percent(one.base), one.error, one.brier, one.auc] for name, one in measures.items()]
+    columns = ["probability", "count", "right (%)", "calibration error", "Brier", "AUC"]
+    found.tables.append(Table("Are the probabilities right?", columns, rows, "0 is the best for error and Brier."))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from launch.evaluate.best_of_n import Field
-from launch.evaluate.rows import Solutions
+from rewards.evaluation.benchmark_rows import Solutions
+from rewards.evaluation.best_of_n_report import Field
 from rewards.grading.announcements import extract_answer
 from rewards.grading.classes import answer_classes
 from rewards.grading.comparison import Undecided

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from launch.evaluate.report import Cell, Percent, Report, Table
-from launch.evaluate.rows import Pair
-from launch.evaluate.settings import EvaluateSettings
 from rewards.builder import ConfigurationError
+from rewards.evaluation.benchmark_rows import Pair
+from rewards.evaluation.options import EvaluationOptions
+from rewards.evaluation.report import Cell, Percent, Report, Table
 from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accuracy
 from rewards.files.lines import json_value
 
@@ -52,7 +52,7 @@ def report_given(name: str, accuracies: Sequence[Accuracy]) -> Report:
     return found
 
 
-def report(rows: Sequence[Pair], margins: Mapping[str, Margins], settings: EvaluateSettings) -> Report:
+def report(rows: Sequence[Pair], margins: Mapping[str, Margins], options: EvaluationOptions) -> Report:
     """The figures of every reward from its margins, subset by subset with intervals, then sections."""
     found = Report("RewardBench")
     subsets = sorted({row.subset for row in rows}, key=[row.subset for row in rows].index)
@@ -64,7 +64,7 @@ def report(rows: Sequence[Pair], margins: Mapping[str, Margins], settings: Evalu
             of = np.array([value for value, row in zip(values, rows, strict=True) if row.subset == subset])
             won = of > 0
             accuracies[reward][subset] = subset_accuracy(int(won.sum()), len(of))
-            line.append(settings.bootstrap(len(of)).mean(won.astype(np.float64)))  # type: ignore[arg-type]
+            line.append(options.bootstrap(len(of)).mean(won.astype(np.float64)))  # type: ignore[arg-type]
         ties, failed = sum(value == 0 for value in values), int(np.isnan(values).sum())
         if ties or failed:
             found.notes.append(f"{reward}: {ties} ties and {failed} pairs with a failed score, none of them a win")
@@ -74,7 +74,7 @@ def report(rows: Sequence[Pair], margins: Mapping[str, Margins], settings: Evalu
             "RewardBench by subset, in percent",
             ["subset", "pairs", *margins],
             [[line[0], counts[line[0]], *line[1:]] for line in lines],
-            f"[{settings.level:.0%} interval, bootstrap over pairs]",
+            f"[{options.level:.0%} interval, bootstrap over pairs]",
         )
     )
     add_sections(accuracies, found)

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from launch.evaluate.rows import PAIR_FIELDS, SOLUTION_FIELDS, STEP_FIELDS, parse_pair, parse_solutions, parse_steps
+from rewards.evaluation.benchmark_rows import (
+    PAIR_FIELDS,
+    SOLUTION_FIELDS,
+    STEP_FIELDS,
+    parse_pair,
+    parse_solutions,
+    parse_steps,
+)
 from rewards.files.rows import Reject, Rows, read_rows, write_rejects
 
 GOOD = {"prompt": "1+1?", "answers": ["A: 2", "A: 3"], "label": [1, 0]}

@@ -1,0 +1,60 @@
+"""How an evaluation measures: the choices that its figures depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rewards.evaluation.best_of_n import Ties
+from rewards.evaluation.intervals import Bootstrap
+
+Protocol = Literal["published", "stripped"]
+"""How a process model reads ProcessBench's steps: as the benchmark's own script does, or as RLHFlow's evaluation."""
+
+PROTOCOLS: Mapping[Protocol, Mapping[str, Any]] = {
+    "published": {"join": "\n\n", "strip": False, "remove": ""},
+    "stripped": {"join": " ", "strip": True},
+}
+"""The options of a process model under each of ProcessBench's protocols.
+
+The benchmark's script calls a step right if `+` is the likeliest of all tokens; here it is if `+` is at least as likely
+as `-`. The two differ only where a third token is likelier than both.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How rewards are measured; configs/evaluate.yaml says what each option is for.
+
+    Raises ValueError for one out of range.
+    """
+
+    seed: int = 1
+    n: tuple[int, ...] | None = None
+    ties: Ties = "share"
+    subsets: int = 200
+    judge_fields: int = 1
+    threshold: float = 0.5
+    protocol: Protocol = "published"
+    resamples: int = 1000
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        for key in ("subsets", "judge_fields", "resamples"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must be in (0, 1), not {self.level}")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold must be in (0, 1], not {self.threshold}")
+        if self.n is not None:
+            if not self.n or min(self.n) < 1:
+                raise ValueError("n must be sizes of at least 1, as n=[1,4,16]")
+            object.__setattr__(self, "n", tuple(sorted(set(self.n))))  # tables and plots start with the smallest
+
+    def bootstrap(self, problems: int) -> Bootstrap:
+        """The resamples of this evaluation, for this many problems."""
+        return Bootstrap(problems, self.resamples, self.level, self.seed)
