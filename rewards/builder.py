@@ -112,7 +112,7 @@ def build_root(kind: type[Settings], config: Mapping[str, Any], others: Collecti
 
 
 def find(node: Mapping[str, Any], key: str, source: str = "") -> Callable[..., Any]:
-    """The class or function that the node's `_target_` names. Raises ConfigurationError where there is none."""
+    """The class or function that the node's `_target_` names. Raises ConfigurationError if there is none."""
     name = node.get("_target_")
     if not isinstance(name, str) or "." not in name:
         raise ConfigurationError(
@@ -139,7 +139,7 @@ def checked(value: Any, annotation: Any, key: str, source: str = "") -> Any:
     """
     wrong = f"{key}: expected {described(annotation)}, got {value!r}{_in(source)}"
     try:
-        # JSON's strictness is the one wanted: "1" is no number, true is no number, [1, 2] may be a tuple.
+        # JSON's strictness is the one wanted: "1" is not a number, true is not a number, [1, 2] may be a tuple.
         return _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         options = [str(option) for option in _options(annotation)]

@@ -1,7 +1,7 @@
 """Conversations to token ids with a model's own chat template, so that no content can forge a turn.
 
 The template is rendered with the conversation's own contents, since published templates treat a content by what it
-says: they cut thoughts off at `</think>`, strip white space, write an empty think block where there is none. What could
+says: they cut thoughts off at `</think>`, strip white space, write an empty think block if there is none. What could
 become a control token is hidden from it (`rewards.control_tokens.Veil`). The rendered text is cut at the template's
 own control tokens; what is between two of them is tokenised as text. So `<|eot_id|>` in a response, a whole forged turn
 or a placeholder is plain text, and the place of a scored turn is known by construction, never searched for.
@@ -58,12 +58,12 @@ class Rendered:
 
 
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder or hub name. Raises ValueError when there is none."""
+    """The tokenizer of a model folder or hub name. Raises ValueError if there is none."""
     try:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"reward.model {path}: cannot load its tokenizer, save one beside it ({reason})") from error
+        raise ValueError(f"reward.model {path}: cannot load its tokenizer, save one next to it ({reason})") from error
 
 
 class ChatTemplate:
@@ -205,7 +205,7 @@ class ChatTemplate:
         return pieces
 
     def _make_shape(self, key: tuple[tuple[str, str | None], ...], generation_prompt: bool) -> list[int]:
-        """The control tokens that the template writes for these roles; None stands for a content that is not blank."""
+        """The control tokens that the template writes for these roles; None means a content that is not blank."""
         marked = [Turn(role, _mark(index) if blank is None else blank) for index, (role, blank) in enumerate(key)]
         text = self._text(marked, generation_prompt)
         for index, (role, blank) in enumerate(key):

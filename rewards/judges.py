@@ -1,4 +1,4 @@
-"""Pairwise judges: a generative model on an own vLLM engine, or behind any OpenAI-compatible endpoint.
+"""Pairwise judges: a generative model on its own vLLM engine, or behind any OpenAI-compatible endpoint.
 
 Both ask with `rewards.verdicts`' prompt, decode greedily up to `</resp_b_judge>` and parse only what the judge wrote.
 """
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 
 class VllmJudge:
-    """A generative judge on an own vLLM engine in this process; the weights are loaded at the first comparison.
+    """A generative judge on its own vLLM engine in this process; the weights are loaded at the first comparison.
 
     model: folder or hub name of a causal language model with tokenizer and chat template (THU-KEG/PairJudge-RM).
     template: path of a prompt file with {question}, {response_a}, {response_b}; None takes the project's own.

@@ -30,7 +30,7 @@ class PairJudgeReward(Reward):
     """The result of a tournament among the responses to a problem.
 
     judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`).
-    format: `round_robin`, `knockout`, `anchor` or `reference`; the values of the last lie in [-1, 1], else in [0, 1].
+    format: `round_robin`, `knockout`, `anchor` or `reference`; values in [0, 1], of the last in [-1, 1].
     both_orders: judge every pair with sides exchanged too, at twice the cost.
     teams: which responses count as equal. `answer`: those with the same final answer (as `rewards.verifier` compares
     them; a response that announces none is alone), so that no two of them are judged against each other and they share

@@ -26,10 +26,10 @@ class RemoteReward(ResponseReward):
       numbers that become the score's parts. (OpenRLHF's `scores`, which it only filters by, become the part `score`.)
     tokenizer: the policy's folder or hub name; prompts are then written in its chat template, special tokens and all,
       as OpenRLHF's own servers expect them. None sends the plain text of the question, of a dialogue a transcript.
-    timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: sent along (a key, say).
+    timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: sent along, such as a key.
 
     An endpoint that answers 500, hangs, is away, or returns too few or too many rewards fails the scores of that
-    request, with the reason; a reward that is no number fails its own score.
+    request, with the reason; a reward that is not a number fails its own score.
     """
 
     has_steps = False  # neither form carries them

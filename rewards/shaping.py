@@ -18,7 +18,7 @@ LengthUnit = Literal["tokens", "characters", "words"]
 
 
 def clip(value: float, low: float | None = None, high: float | None = None) -> float:
-    """`value` bounded to [low, high]; None is no bound."""
+    """`value` bounded to [low, high]; None: no bound."""
     value = value if low is None else max(value, low)
     return value if high is None else min(value, high)
 

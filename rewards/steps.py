@@ -29,8 +29,8 @@ _SEPARATORS: Mapping[str, str] = {
 def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False, strip: bool = True) -> Splitter:
     """The splitter `math_shepherd` (also `ки`), `blank_line`, `line`, or `regex` with its separator in `pattern`.
 
-    Raises ValueError for another name, for `regex` without a pattern or with one that is no regular expression, and for
-    a pattern given to another splitter.
+    Raises ValueError for another name, for `regex` without a pattern or with an invalid one, and for a
+    pattern given to another splitter.
     """
     if name == "regex":
         if not pattern:

@@ -48,7 +48,7 @@ class SymbolicComparer:
     def compare(self, one: str, other: str) -> Verdict:
         """Whether two formulas are the same, alike (a decimal and the irrational number it rounds), or different.
 
-        The same whichever comes first. Raises `Undecided` where there is no verdict within the limit, and its kind
+        The same whichever comes first. Raises `Undecided` without a verdict within the limit, and its kind
         `UnreadableError` where math-verify cannot read one of them.
         """
         question = (one, other) if one <= other else (other, one)
@@ -147,7 +147,7 @@ def _serve() -> None:
     for line in sys.stdin:
         try:
             reply = compare_formulas(*json.loads(line))
-        except Exception as error:  # sympy may raise anything: then there is no verdict, and the parent says so
+        except Exception as error:  # sympy may raise anything; the parent then reports that there is no verdict
             reply = f"math-verify failed with {type(error).__name__}", True, True
         print(json.dumps(reply), flush=True)
 

@@ -41,7 +41,7 @@ def checked_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, An
 
 
 def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
-    """The template that `apply_chat_template` uses. Raises ValueError where there is none."""
+    """The template that `apply_chat_template` uses. Raises ValueError if there is none."""
     try:
         return str(tokenizer.get_chat_template())
     except ValueError as error:
@@ -68,7 +68,7 @@ def template_reads(source: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def template_literals(source: str) -> frozenset[str]:
-    """The texts that stand in a template's expressions: whatever it can compare a content with, split it at, strip."""
+    """The texts in a template's expressions: whatever it can compare a content with, split it at, strip."""
     return frozenset(one.value for one in _parsed(source).find_all(nodes.Const) if isinstance(one.value, str))
 
 

@@ -13,7 +13,7 @@ by members drawn at random.
 | `reference`   | N-1                              | +1 better than a random member, -1 worse, 0 tie              |
 
 Rules common to all. The more correct side wins; equal is a tie. A match without a verdict decides nothing: it leaves
-the win rate, and where somebody must go on a coin or the seeding decides. In the knockout both sides are out if the
+the win rate, and where somebody must advance, a coin or the seeding decides. In the knockout both sides are out if the
 judge answered but neither verdict can be read, as published. A candidate whose team met others but never
 in a match with a verdict has no value (None).
 """
@@ -113,7 +113,7 @@ def knockout(teams: Sequence[int], rng: Random, credit: Literal["team", "own"] =
     """PairJudge RM's knockout: rounds of random pairs across teams until one candidate or one team is left.
 
     An odd candidate gets a bye. Members of one team meet only when there is nobody else to meet, and a coin decides.
-    Only a correct side goes on: both equally correct, a random one; both incorrect, both are out. A match without a
+    Only a correct side advances: both equally correct, a random one; both incorrect, both are out. A match without a
     verdict is decided by a coin. If a round leaves nobody, the tournament ends and a random entrant of that round is
     the winner, without credit. The value is the share of the played rounds that a candidate survived; with
     `credit="team"` that of the member which came furthest, since a coin flip between two equal answers says nothing of
@@ -198,7 +198,7 @@ def _pair_across_teams(alive: Sequence[int], teams: Sequence[int], rng: Random) 
 
 
 def _through(pair: Match, outcome: Outcome | None, rng: Random) -> list[int]:
-    """Who of a knockout match goes on (nobody, or one); `outcome` is None for team-mates and for no verdict."""
+    """Who of a knockout match advances (nobody, or one); `outcome` is None for team-mates and for no verdict."""
     if outcome is None or (outcome.a == outcome.b > 0):
         return [rng.choice(pair)]
     if outcome.a == outcome.b:
@@ -207,7 +207,7 @@ def _through(pair: Match, outcome: Outcome | None, rng: Random) -> list[int]:
 
 
 def _lost(known: dict[tuple[int, int], Outcome | None], pair: tuple[int, int]) -> bool:
-    """Whether the first team of `pair` lost their match; a tie or no verdict is no loss."""
+    """Whether the first team of `pair` lost their match; a tie or a missing verdict is not a loss."""
     if pair in known:
         outcome = known[pair]
         return outcome is not None and outcome.points < 0.5

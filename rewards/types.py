@@ -27,7 +27,7 @@ class Problem:
     """A question put to the policy.
 
     `prompt` is the user's text, or chat messages ending with the user's turn, kept as a tuple with the text parts of
-    each content joined. `answer` is the reference answer, None where there is none (a verifier then fails the score; a
+    each content joined. `answer` is the reference answer, None if there is none (a verifier then fails the score; a
     reward model does not need it). Raises ValueError for messages that `rewards.conversation.messages_of` refuses.
     """
 
@@ -78,7 +78,7 @@ class Group:
 class Score:
     """What a reward says of one response: a finite value, or a failure with its reason, never both, never neither.
 
-    `steps` holds one value a step and `spans` where each step lies in the response's characters (same length); both are
+    `steps` holds one value per step and `spans` where each step is in the response's characters (same length); both are
     None for a reward without steps. `parts` names what the value was made of (ArmoRM's objectives, a mixture's terms).
     `matches` holds a pairwise judge's results: for each response of the group (by index) that this one was judged
     against, its points: 1 won, 0.5 tied, 0 lost; None for a reward that compares nothing.

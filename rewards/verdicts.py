@@ -104,7 +104,7 @@ def load_template(path: str | None) -> str:
     if path is None:
         return DEFAULT_TEMPLATE
     if not Path(path).is_file():
-        raise FileNotFoundError(f"template: there is no file {path}; give the path of a prompt file, or null")
+        raise FileNotFoundError(f"template: no such file: {path}; give the path of a prompt file, or null")
     template = Path(path).read_text(encoding="utf-8")
     missing = {"question", "response_a", "response_b"} - set(_PLACEHOLDER.findall(template))
     if missing:

@@ -63,7 +63,7 @@ def grade(text: str, answer: str) -> bool:
 def equal_answers(answer: str, reference: str, comparer: SymbolicComparer | None = None) -> bool:
     """Whether two answers are equal, whichever is the reference.
 
-    A `reference` that is a worked solution stands for its final answer. Raises `Undecided` if the comparison takes
+    A `reference` that is a worked solution counts as its final answer. Raises `Undecided` if the comparison takes
     too long or the reference cannot be read. An answer that cannot be read is not equal to a reference that can.
     """
     if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(reference):

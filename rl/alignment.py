@@ -40,7 +40,7 @@ def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]
     """For each span of characters, the index of the token that completes its last character.
 
     `ends` comes from `token_ends`. An empty span at character c counts as the character before it (at 0: the first
-    token). Raises ValueError for a span that reaches beyond the text and where there is no token at all.
+    token). Raises ValueError for a span that reaches beyond the text, and if there is no token at all.
     """
     if not ends:
         raise ValueError("a response without tokens has no token to put a span's reward on")
@@ -55,7 +55,7 @@ def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]
 def pad_rollout(groups: Iterable[AnswerGroup], pad_id: int) -> TrainBatch:
     """All samples of a rollout, group by group, as one right-padded batch: (B, L) with B samples, L the longest.
 
-    `advantages` and the learner's own log-probabilities are left empty. Raises ValueError where there are no samples.
+    `advantages` and the learner's own log-probabilities are left empty. Raises ValueError if there are no samples.
     """
     samples = [sample for group in groups for sample in group.samples]
     if not samples:

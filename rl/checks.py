@@ -24,7 +24,7 @@ def check(settings: RunSettings) -> None:
 
 def errors(settings: RunSettings) -> list[str]:
     """Combinations that cannot work."""
-    pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # a single response is no pair: see below
+    pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # one is never a pair: see below
     return [
         *batch_arithmetic(settings.rollout, settings.learner, pairs),
         *forward_pass(settings.rollout, settings.learner, pairs=pairs is not None),
@@ -202,7 +202,7 @@ def model_length(positions: int | None, rollout: RolloutSettings) -> list[str]:
 
 
 def memory(available_gib: float, settings: RunSettings) -> list[str]:
-    """On CPU every engine takes its KV cache from the machine's memory, beside about 2 GiB of its own."""
+    """On CPU every engine takes its KV cache from the machine's memory, in addition to about 2 GiB of its own."""
     if settings.cluster.device != "cpu" or settings.cluster.address is not None:
         return []
     needed = settings.rollout.engines * (settings.rollout.kv_cache_gib + 2.0)

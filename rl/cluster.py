@@ -186,7 +186,7 @@ def _raise_if_failed(ref: Any, what: str, name: str, log_folder: Path) -> None:
 
 
 def end(actors: Sequence[Any]) -> None:
-    """Kill these actors; ones that are already dead are no fault."""
+    """Kill these actors; it is fine if some are already dead."""
     for actor in actors:
         ray.kill(actor)
 

@@ -38,7 +38,7 @@ def load_tokenizer(path: str, options: Mapping[str, Any] | None = None) -> Any:
         raise ValueError(f"policy.path: the tokenizer in {path} does not load: {str(error).splitlines()[0]}") from error
     if not tokenizer.chat_template:
         raise ValueError(
-            f"policy.path: the tokenizer in {path} has no chat template; put a chat_template.jinja beside it"
+            f"policy.path: the tokenizer in {path} has no chat template; put a chat_template.jinja next to it"
         )
     if tokenizer.eos_token_id is None:
         raise ValueError(f"policy.path: the tokenizer in {path} names no end-of-sequence token (eos_token)")

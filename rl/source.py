@@ -70,8 +70,8 @@ class Ahead(Source):
     A resumed run draws its first rollout with the weights of the checkpoint: it is not the same, bit for bit, as one
     that never stopped.
 
-    Metrics: `ahead/sample` and `ahead/score` are seconds spent beside the learner; `time/wait` is what was left to wait
-    for.
+    Metrics: `ahead/sample` and `ahead/score` are seconds spent while the learner trained; `time/wait` is the wait that
+    was left.
     """
 
     max_age = 1

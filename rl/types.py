@@ -1,7 +1,7 @@
 """What the loop passes along: answers in their groups, and the batch a learner trains on.
 
 All batch tensors are token-aligned: column t of a (B, L) tensor speaks of `input_ids[:, t]`, so the log-probability of
-token t given the tokens before it stands in column t (column 0 is always 0). Sequences are prompt then response, padded
+token t given the tokens before it is in column t (column 0 is always 0). Sequences are prompt then response, padded
 on the right.
 """
 

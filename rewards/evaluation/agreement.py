@@ -21,7 +21,7 @@ class Agreement:
     correlation: Spearman's, over all responses, in [-1, 1]. order: of the pairs of responses to one problem that both
     order strictly, the share they order alike. choice: the share of problems where they choose the same response
     (equal texts are the same). both_wrong: of the problems where the first chooses wrongly, the share where the second
-    does too; near 1 the second is no check on the first. responses: those that both could score.
+    does too; near 1 the second does not check the first. responses: those that both could score.
     """
 
     correlation: float | None

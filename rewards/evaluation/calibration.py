@@ -51,7 +51,7 @@ def calibration(probabilities: Sequence[float], truths: Sequence[bool], bins: in
     if len(values) == 0 or len(values) != len(rights):
         raise ValueError(f"{len(values)} probabilities cannot be held against {len(rights)} truths")
     if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError("a probability lies in [0, 1]: these scores are none")
+        raise ValueError("scores must be probabilities in [0, 1]")
     place = np.minimum((values * bins).astype(int), bins - 1)
     filled = tuple(
         Bin(

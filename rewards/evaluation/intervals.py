@@ -37,7 +37,7 @@ class Bootstrap:
         if problems < 1 or resamples < 1:
             raise ValueError(f"a bootstrap needs problems and resamples, not {problems} and {resamples}")
         if not 0 < level < 1:
-            raise ValueError(f"the level of an interval must lie in (0, 1), not {level}")
+            raise ValueError(f"the level of an interval must be in (0, 1), not {level}")
         tail = 50 * (1 - level)
         self._ends = (tail, 100 - tail)
         share = np.full(problems, 1 / problems)
@@ -48,7 +48,7 @@ class Bootstrap:
         return self.ratio(values, np.ones(len(values)))
 
     def ratio(self, numerators: Floats, denominators: Floats) -> Estimate:
-        """sum(numerators) / sum(denominators) over problems, (P,) each: an AUC within problems, say."""
+        """sum(numerators) / sum(denominators) over problems, (P,) each: for example an AUC within problems."""
         return self.of(np.stack([numerators, denominators], axis=1), _divided)
 
     def of(self, columns: Floats, figure: Callable[[Floats], Floats]) -> Estimate:

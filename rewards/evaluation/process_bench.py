@@ -1,6 +1,6 @@
 """ProcessBench (arXiv 2412.06559): does a process reward model find the first wrong step?
 
-A solution's label is the index of its first wrong step, -1 where there is none. The prediction is the first step that
+A solution's label is the index of its first wrong step, -1 if there is none. The prediction is the first step that
 is scored below a threshold, or -1. Accuracy is taken on the wrong solutions and on the right ones; F1 is the harmonic
 mean of the two. RLHFlow's evaluation calls a step wrong when `-` is likelier than `+`: the threshold is one half.
 """
@@ -31,12 +31,12 @@ class ProcessBench:
 
 
 def first_error(steps: Sequence[float], threshold: float = 0.5) -> int:
-    """The index of the first step scored below the threshold, -1 where there is none."""
+    """The index of the first step scored below the threshold, -1 if there is none."""
     return next((index for index, score in enumerate(steps) if score < threshold), NO_ERROR)
 
 
 def process_bench(labels: Sequence[int], predictions: Sequence[int | None], bootstrap: Bootstrap) -> ProcessBench:
-    """The figures of (P,) predictions; None is no prediction (a failed score), which is never right."""
+    """The figures of (P,) predictions; None means no prediction (a failed score), which is never right."""
     columns = _columns(labels, predictions)
     wrong, _, right, _ = columns.sum(axis=0)
     return ProcessBench(

@@ -48,7 +48,7 @@ def majority(
         chosen = subsets(len(classes), size, most, rng)
         votes = (chosen @ given).reshape(len(chosen), weights.shape[1], -1)
         counted = (chosen @ sheets)[:, None, :] > 0
-        votes = np.where(counted, votes, -1.0)  # an answer that nobody gave is none, whatever its votes
+        votes = np.where(counted, votes, -1.0)  # an answer that nobody gave does not count, whatever its votes
         lead = votes.max(axis=2, keepdims=True)
         leading = (votes >= lead - _TIE * np.maximum(lead, 1.0)) & counted
         shares = leading / np.maximum(leading.sum(axis=2, keepdims=True), 1)

@@ -16,7 +16,7 @@ def value_at(record: Mapping[str, Any], name: str) -> Any:
     """The value of the field `name`; `extra.question` is the field `question` of the object in the field `extra`.
 
     A field whose own name has the dot goes first, and a number picks an item of a list. Raises ValueError, naming the
-    fields that there are, where there is none.
+    fields that there are, if there is none.
     """
     if name in record:
         return record[name]
@@ -70,7 +70,7 @@ def prompt_of(value: Any, name: str = "the prompt") -> Prompt:
 
 
 def answer_of(value: Any, name: str = "answer") -> str | None:
-    """A reference answer as text; None for null. Raises ValueError, beginning with `name`, for what is no answer."""
+    """A reference answer as text; None for null. Raises ValueError, beginning with `name`, for anything else."""
     if value is None or isinstance(value, str):
         return value
     return number_text(value, name)

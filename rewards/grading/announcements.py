@@ -140,7 +140,7 @@ def braced(text: str, start: int) -> str | None:
 
 
 def _hashes(text: str) -> Iterator[tuple[int, str]]:
-    """Place and answer of every `####` that is no heading."""
+    """Place and answer of every `####` that is not a heading."""
     for found in _MARK.finditer(text):
         line, _, rest = text[found.end() :].partition("\n")
         heading = found.start() == 0 or text[found.start() - 1] == "\n"
@@ -249,7 +249,7 @@ def _unmarked(said: str) -> str:
 
 
 def _can_be_answer(answer: str, firm: bool) -> bool:
-    """Whether what follows an announcement can be an answer: mathematics, or a few words that are no remark."""
+    """Whether what follows an announcement can be an answer: mathematics, or a few words that are not a remark."""
     bare = answer.strip("*_` \t$")
     if not re.search(r"\w|[∅∞]|\\", bare):
         return False

@@ -30,7 +30,7 @@ class _NotExactError(Exception):
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The rational number that `text` is, in the notation of `notation`; None where it is none, or is too large."""
+    """The rational number that `text` is, in the notation of `notation`; None if it is not one, or is too large."""
     if _PLAIN.fullmatch(text):
         return Fraction(text)
     if len(text) > _LONGEST or not any(sign.isdigit() for sign in text):
@@ -73,7 +73,7 @@ def _repeating(found: re.Match[str]) -> str:
 
 def _mixed(found: re.Match[str]) -> str:
     whole, top, bottom = found[1], found[2] or found[4], found[3] or found[5]
-    if int(top) >= int(bottom):  # 2 3/2 is no mixed number
+    if int(top) >= int(bottom):  # 2 3/2 is not a mixed number
         return f"{whole} {top}/{bottom}" if found[4] else f"{whole}*({top}/{bottom})"
     return f"({whole}+{top}/{bottom})"
 

@@ -1,7 +1,7 @@
 """Whether two answers are equal: in this process where numbers and words settle it, else by `rewards.symbolic`.
 
 A verdict is `same` (equal), `alike` (equal as far as one side says: its unit, name or year is missing on the other), or
-`different`. Grading takes alike for equal; votes do not simply, since alike is no equivalence.
+`different`. Grading takes alike for equal; votes do not simply, since alike is not an equivalence.
 """
 
 from __future__ import annotations

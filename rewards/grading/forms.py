@@ -46,7 +46,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Choice:
-    """A letter of a multiple choice, perhaps with what it stands for."""
+    """A letter of a multiple choice, perhaps with its text."""
 
     letter: str
     content: Reading | None = None

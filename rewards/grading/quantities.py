@@ -46,13 +46,13 @@ def plain_number(text: str) -> Quantity | None:
 
 
 def whole_quantity(text: str) -> Quantity | None:
-    """One number with what belongs to it; None for anything that is no exact number."""
+    """One number with what belongs to it; None for anything that is not an exact number."""
     found = read_quantity(text)
     return found if found is not None and isinstance(found.value, Fraction) else None
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """A number or formula with its sign, currency, scale and unit; None where there is no such thing."""
+    """A number or formula with its sign, currency, scale and unit; None if there is no such thing."""
     sign = 1
     spoken = _LEADING_SIGN.match(text)
     if spoken:

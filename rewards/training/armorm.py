@@ -70,7 +70,7 @@ def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, grid: Grid = "p
     """The transform T (K, K) that takes objective `verbosity` out of all the others, for score = gate . (rewards T).
 
     For every other objective i, p is `smallest_penalty` on `rewards` (N, K); T = I, T[v, i] -= p and T[v, v] = 0, since
-    verbosity by itself is no merit.
+    verbosity by itself is not a merit.
     """
     transform = torch.eye(rewards.shape[1])
     lengths = rewards[:, verbosity]

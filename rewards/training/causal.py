@@ -35,7 +35,7 @@ class Schedule:
     """How long and how hard to train."""
 
     updates: int
-    batch: int = 128  # sequences an update
+    batch: int = 128  # sequences per update
     muon_rate: float = 0.02
     adam_rate: float = 4e-3
     warmup: int = 20  # updates

@@ -4,7 +4,7 @@
 |---------------|----------------------------------------------------------------------------------------------------|
 | signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data); |
 |               | for soft targets `values` too, a share in [0, 1] for each label (Math-Shepherd's soft estimation)  |
-| pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts beside a `prompt` |
+| pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts with a `prompt` |
 | objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null a objective (ArmoRM's data)         |
 | judgements    | `messages` that end with a judgement, or `question`, `response_a`, `response_b`, `judgement`       |
 
@@ -137,13 +137,13 @@ def parse_judgement(record: Mapping[str, Any]) -> Judgement:
         texts = [record.get(name) for name in ("question", "response_a", "response_b")]
         missing = [name for name, text in zip(Comparison._fields, texts, strict=True) if not isinstance(text, str)]
         if missing:
-            raise ValueError(f"{missing[0] if missing[0] == 'question' else f'response_{missing[0]}'} is no text")
+            raise ValueError(f"{missing[0] if missing[0] == 'question' else f'response_{missing[0]}'} is not a text")
         asked, written = Comparison(*texts), record["judgement"]  # type: ignore[arg-type]
     else:
         *before, last = _answered(_either(record, "messages", "conversations"), "messages")
         asked, written = tuple(before), last.content
     if not isinstance(written, str):
-        raise ValueError("judgement is no text")
+        raise ValueError("judgement is not a text")
     verdict = parse(written)
     if not verdict.given:
         raise ValueError(f"{verdict.reason}")
@@ -189,7 +189,7 @@ def _answered(value: Any, name: str) -> Turns:
 
 def _shares(values: Any, steps: int) -> tuple[float, ...]:
     if values is None:
-        raise ValueError("there are no values, which soft targets are: a share in [0, 1] for each step")
+        raise ValueError("there are no values: soft targets are a share in [0, 1] for each step")
     if not isinstance(values, list) or len(values) != steps:
         found = f"{len(values)} of them" if isinstance(values, list) else type(values).__name__
         raise ValueError(f"values must be a list of {steps} shares, one for each step, not {found}")

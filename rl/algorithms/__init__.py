@@ -1,4 +1,4 @@
-"""How a policy learns from scored groups: one short file an algorithm.
+"""How a policy learns from scored groups: one short file per algorithm.
 
 An algorithm turns a rollout with its scores into what the learner trains on and says which loss to minimise. The loop
 and the learner know none of them by name.
@@ -18,7 +18,7 @@ from rl.types import Prepared, Scored
 class Algorithm(ABC):
     """What the loop asks of an algorithm. Only `loss` and `prepare` must be written; the rest says "no" by default.
 
-    A subclass is a frozen dataclass whose fields are its options; a field may stand for a property of the same name.
+    A subclass is a frozen dataclass whose fields are its options; a field may replace a property of the same name.
     """
 
     @property
@@ -33,7 +33,7 @@ class Algorithm(ABC):
 
     @property
     def critic(self) -> CriticSettings | None:
-        """The value model to train beside the policy."""
+        """The value model to train along with the policy."""
         return None
 
     @property
@@ -67,7 +67,7 @@ class Algorithm(ABC):
 
     @property
     def dynamic_sampling(self) -> int:
-        """How many further draws an update may take to replace groups whose scores are all equal; 0: none."""
+        """How many further draws that an update may take to replace groups whose scores are all equal; 0: none."""
         return 0
 
     @abstractmethod

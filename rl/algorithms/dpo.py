@@ -26,7 +26,7 @@ from rl.types import Preferences, Prepared, Scored
 class DPO(Algorithm):
     """Direct preference optimisation on pairs drawn and judged online.
 
-    pairs: `margin` makes a pair of any two responses whose scores differ by more than `margin`, `best_worst` one a
+    pairs: `margin` makes a pair of any two responses whose scores differ by more than `margin`, `best_worst` one per
     group, `judge` one of every match that a pairwise judge decided. Ties are dropped and counted.
     credit: `outcome` ranks by the score's value, `steps` by the mean of its step scores, whatever the reward's own
     aggregation makes of them.

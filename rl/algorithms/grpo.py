@@ -44,7 +44,7 @@ class GRPO(PolicyGradient):
     the later ones. `min_form` is PURE's (arXiv:2504.15275): about the worst of the steps still to come, with a baseline
     for each token from the other responses.
     objectives: parts of the score, with weights, each compared in the group by itself (GDPO, arXiv:2601.05242). With
-    credit=outcome they stand for the score's value; with steps or min_form they are added to the credit of the steps.
+    credit=outcome they replace the score's value; with steps or min_form they are added to the credit of the steps.
     """
 
     baseline: Literal["mean", "leave_one_out", "none"] = "mean"  # what a reward is compared with
@@ -54,7 +54,7 @@ class GRPO(PolicyGradient):
     objectives: dict[str, float] | None = None
     overlong_buffer: int = 0  # tokens before overlong_limit over which a penalty falls to -1 (DAPO, eq. 13); 0: none
     overlong_limit: int | None = None  # tokens
-    dynamic_sampling: int = 0  # draws an update may take to replace groups with equal scores (DAPO, eq. 11)
+    dynamic_sampling: int = 0  # draws that an update may take to replace groups with equal scores (DAPO, eq. 11)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,7 +136,7 @@ class GRPO(PolicyGradient):
         return group_advantages(values, mask, normalise_std=self.scale == "group")
 
     def _step_credit(self, steps: StepRewards, scored: Scored, mask: Tensor) -> Tensor:
-        """An advantage for each token, (B, L), from the step scores and the objectives beside them."""
+        """An advantage for each token, (B, L), from the step scores and the objectives."""
         response_mask, size = scored.batch.response_mask, mask.shape[1]
         if self.credit == "steps":
             tokens = process_normalised(steps, size, response_mask)

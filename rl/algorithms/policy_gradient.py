@@ -37,7 +37,7 @@ class PolicyGradient(Algorithm):
     kl: float = 0.05  # coefficient of the KL to the reference; 0 leaves the reference out
     kl_in: Literal["loss", "reward"] = "loss"
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    kl_target: float | None = None  # nats a response: steers `kl`, which is then the first coefficient
+    kl_target: float | None = None  # nats per response: steers `kl`, which is then the first coefficient
     kl_horizon: int = 10_000  # responses; how slowly it steers
     correction: Literal["off", "token", "sequence"] = "off"
     correction_mode: Literal["clip", "mask"] = "clip"
@@ -96,7 +96,7 @@ class PolicyGradient(Algorithm):
     def kl_price(self, batch: TrainBatch, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
         """What each token pays for its KL, (B, L) >= 0 on average, and metrics; zeros without a KL in the reward.
 
-        `rows` (B,) bool: the rows that count for the measured KL (nats a response, k1), which moves the coefficient
+        `rows` (B,) bool: the rows that count for the measured KL (nats per response, k1), which moves the coefficient
         for the next update.
         """
         if self.kl_in == "loss" or self.kl == 0:

@@ -1,6 +1,6 @@
 """What a response's reward is compared with: its group, the rest of its group, the batch. Pure functions on tensors.
 
-A rollout's values stand in a (G, n) tensor, G groups of n responses, beside a mask of the same shape: True where the
+A rollout's values are a (G, n) tensor, G groups of n responses, with a mask of the same shape: True where the
 score is there. Failed scores take no part: not in a mean, not in a deviation, and their advantage is 0. Statistics are
 computed in float64, results have the dtype of what came in.
 """

@@ -37,7 +37,7 @@ class Pairs:
 
 
 def best_against_worst(values: Tensor, mask: Tensor) -> Pairs:
-    """One pair a group: its best response over its worst (RLHFlow's online iterative DPO, arXiv:2405.07863).
+    """One pair per group: its best response over its worst (RLHFlow's online iterative DPO, arXiv:2405.07863).
 
     values, mask: (G, n). Of equal ones the first is taken. A group whose best and worst tie gives none.
     """
@@ -54,7 +54,7 @@ def best_against_worst(values: Tensor, mask: Tensor) -> Pairs:
 def all_above_margin(values: Tensor, mask: Tensor, margin: float) -> Pairs:
     """Every pair of a group whose scores differ by more than `margin` (>= 0, in units of the score).
 
-    values, mask: (G, n). Up to n (n - 1) / 2 pairs a group. Raises ValueError for a negative margin.
+    values, mask: (G, n). Up to n (n - 1) / 2 pairs per group. Raises ValueError for a negative margin.
     """
     if margin < 0:
         raise ValueError(f"the margin of preference pairs must not be negative, not {margin}")

@@ -55,4 +55,4 @@ def discounted_returns(rewards: Tensor, response_mask: Tensor, gamma: float) -> 
 
 def _check_fraction(name: str, value: float) -> None:
     if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie in [0, 1], not {value}")
+        raise ValueError(f"{name} must be in [0, 1], not {value}")

@@ -26,8 +26,8 @@ class StepRewards:
     a row.
     """
 
-    values: Tensor  # float32, 0 where there is no step
-    columns: Tensor  # int64, the batch column of the step's last token, 0 where there is no step
+    values: Tensor  # float32, 0 if there is no step
+    columns: Tensor  # int64, the batch column of the step's last token, 0 if there is no step
     mask: Tensor  # bool, True where there is a step
 
     @property
@@ -141,5 +141,5 @@ def _to_go(steps: StepRewards, response_mask: Tensor) -> Tensor:
 
 
 def _with_values(steps: StepRewards, values: Tensor) -> StepRewards:
-    """The same steps with other values, 0 where there is no step."""
+    """The same steps with other values, 0 if there is no step."""
     return replace(steps, values=torch.where(steps.mask, values, 0.0).to(values.dtype))

@@ -19,7 +19,7 @@ BYTES: dict[str, int] = {"fp32": 4, "bf16": 2}
 @dataclass(frozen=True)
 class Speed:
     """What one device keeps up: floating-point operations and bytes of memory traffic a second, and the seconds that a
-    decoding step costs beside them."""
+    decoding step costs in addition."""
 
     name: str
     flops: float
@@ -58,7 +58,7 @@ class Memory:
 def trained(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -> Memory:
     """One rank's share of a model in training (Rajbhandari et al., arXiv:1910.02054, section 3.1).
 
-    16 to 20 bytes a parameter in bf16: weights 2, gradients 4 (added up in fp32), and 12 for the fp32 copy and Adam's
+    16 to 20 bytes per parameter in bf16: weights 2, gradients 4 (added up in fp32), and 12 for the fp32 copy and Adam's
     two moments. ZeRO 2 divides all but the weights among the ranks, ZeRO 3 these too. LoRA trains its adapters only.
     """
     lora, ranks = learner.lora, learner.ranks

@@ -134,7 +134,7 @@ def _learn(settings: RunSettings, speed: Speed) -> Stage:
     learner, algorithm, updates = settings.learner, settings.algorithm, settings.loop.updates
     rows, length = learned_rows(settings), settings.rollout.max_model_len
     steps = updates * learner.epochs * learner.minibatches
-    work = f"{steps:,} optimizer steps, {learner.epochs} pass(es) over {rows:,} sequences an update"
+    work = f"{steps:,} optimizer steps, {learner.epochs} pass(es) over {rows:,} sequences per update"
     facts = facts_of(settings.policy.path)
     if facts is None:
         return Stage("learn", work, None)

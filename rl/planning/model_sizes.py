@@ -47,7 +47,7 @@ class ModelFacts:
         return 2 * self.layers * self.kv_heads * (self.head_dim or self.hidden // self.heads)
 
     def adapter_parameters(self, rank: int) -> int:
-        """Parameters of LoRA adapters of this rank beside every linear layer but the head."""
+        """Parameters of LoRA adapters of this rank on every linear layer but the head."""
         width = self.head_dim or self.hidden // self.heads
         queries, keys = self.heads * width, self.kv_heads * width
         sides = 2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.intermediate)
@@ -94,7 +94,7 @@ def facts_of(model: str) -> ModelFacts | None:
 def nodes_with_models(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The nodes of a configuration that load a model of their own (`model`), with their keys.
 
-    A model behind an address (`url`) runs elsewhere and is none of them.
+    A model behind an address (`url`) runs elsewhere and is not one of them.
     """
     if isinstance(node, Mapping):
         if isinstance(node.get("model"), str) and "url" not in node:

@@ -35,7 +35,7 @@ class Actors:
 
 @dataclass(frozen=True)
 class RewardModel:
-    """A model that the reward loads: where it stands in the configuration, its class, and its size if known."""
+    """A model that the reward loads: where it is in the configuration, its class, and its size if known."""
 
     key: str
     model: str
@@ -77,7 +77,7 @@ def actors(settings: RunSettings) -> list[Actors]:
 
 
 def gpus(groups: Sequence[Actors]) -> list[list[Actors]]:
-    """Which actors share which GPU where each goes on the first one with room for its share."""
+    """Which actors share which GPU, if each takes the first one with room for its share."""
     places: list[tuple[float, list[Actors]]] = []
     for one in _single(groups):
         for index, (used, there) in enumerate(places):

@@ -76,7 +76,7 @@ class SignModel(Template):
     training: TrainingSettings
     labels: tuple[str, str] = ("+", "-")  # the positive one first
     system: str | None = None  # text of a system turn, where a row brings none; None: what the template does by itself
-    history: History = "labels"  # what stands in earlier assistant turns: the labels, or always the positive one
+    history: History = "labels"  # what earlier assistant turns say: the labels, or always the positive one
     softmax: Literal["vocabulary", "labels"] = "vocabulary"  # what a label is told from
     targets: Literal["hard", "soft"] = "hard"  # the labels, or the rows' `values`: shares of the positive one
 

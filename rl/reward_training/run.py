@@ -1,6 +1,6 @@
 """The run: ranks as Ray actors, one optimizer step after the other, checkpoints between them, the model at the end.
 
-A run that stopped goes on from its last checkpoint and comes to the same weights, because the plan of all steps is a
+A run that stopped continues from its last checkpoint and ends with the same weights, because the plan of all steps is a
 function of the rows and the seed alone.
 
 checkpoints/step-000020/
@@ -66,7 +66,7 @@ def train(
     report: Callable[[str], None],
     stop_after: int | None = None,
 ) -> dict[str, Any]:
-    """Train on `items`, evaluate on `held_out` before and after; the model lies in `folder`/model then.
+    """Train on `items`, evaluate on `held_out` before and after; the model is in `folder`/model afterwards.
 
     Ray must be running. `stop_after` ends the call after that step, as a crash would (for tests). Returns the summary:
     steps, seconds, tokens, and `before` and `after` with loss and accuracy where rows are held out.
@@ -111,7 +111,7 @@ def train(
 
 
 def _resume(ranks: Ranks, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """The state of the last checkpoint, loaded into the ranks; the state of a new run where there is none."""
+    """The state of the last checkpoint, loaded into the ranks; the state of a new run if there is none."""
     found = sorted((folder / "checkpoints").glob("step-*[0-9]/state.json"))
     state: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8")) if found else {"steps": 0}
     metrics = folder / "metrics.jsonl"
@@ -121,12 +121,12 @@ def _resume(ranks: Ranks, folder: Path, report: Callable[[str], None]) -> dict[s
         metrics.write_text("".join(whole), encoding="utf-8")
     if found:
         ranks.call("load", str(found[-1].parent / "deepspeed"))
-        report(f"going on after step {state['steps']} ({found[-1].parent})")
+        report(f"continuing after step {state['steps']} ({found[-1].parent})")
     return state
 
 
 def _save(ranks: Ranks, folder: Path, state: dict[str, Any]) -> None:
-    """A checkpoint, written beside its place and moved there when it is whole; older ones than `KEPT` are removed."""
+    """A checkpoint, written to a temporary folder and renamed when complete; older ones than `KEPT` are removed."""
     place = folder / "checkpoints" / f"step-{state['steps']:06}"
     part = place.with_name(place.name + ".part")
     for old in (part, place):

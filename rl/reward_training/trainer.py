@@ -77,7 +77,7 @@ class RewardTrainer:
             self.trainee.write(weights, self.setup.model, folder)
 
     def save(self, folder: Path) -> None:
-        """Write all from which training goes on bit for bit."""
+        """Write everything that training needs to continue bit for bit."""
         self.engine.save(folder)
 
     def load(self, folder: Path) -> None:
@@ -85,7 +85,7 @@ class RewardTrainer:
         self.engine.load(folder)
 
     def _losses(self, items: Sequence[Any], rows: Micro) -> tuple[Tensor, Tensor]:
-        """The summed loss of these rows, and (loss, right) for the metrics; zeros where there are no rows.
+        """The summed loss of these rows, and (loss, right) for the metrics; zeros if there are no rows.
 
         A rank without rows runs the shortest one for nothing, since DeepSpeed's ranks move in step.
         """

@@ -1,13 +1,12 @@
-"""Checkpoints of a run: the learner and all that the loop itself remembers, so that a run which stopped goes on bit for
-bit as if it had not.
+"""Checkpoints of a run: the learner, and all that the loop remembers, so that a stopped run resumes bit for bit.
 
 checkpoints/update-000020/
     learner/     weights, optimizer and schedule, as the learner writes them
     state.json   how far the run had come, and under which settings
 
-A checkpoint is written beside its place and moved there when it is whole: what has the name of one is one. The sampler
-needs none, since its seed is a function of the update and its weights are the learner's; nor does a reward, which draws
-its chances from what it scores.
+A checkpoint is written to a temporary folder and renamed when complete: a folder with its name is always complete. The
+sampler needs no state, since its seed is a function of the update and its weights are the learner's. Rewards need none
+either: their randomness is seeded by their inputs.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class Checkpointable(Protocol):
     """The part of the learner that checkpoints need."""
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Write all that training needs to go on bit for bit."""
+        """Write everything that training needs to continue bit for bit."""
 
     def load_checkpoint(self, folder: Path) -> None:
         """Read what `save_checkpoint` wrote."""
@@ -111,7 +110,7 @@ class Checkpoints:
     def restore(self, learner: Checkpointable, watch: Stopwatch) -> LoopState:
         """Load the latest checkpoint into the learner, the algorithm and the stopwatch; returns the loop's own state.
 
-        Raises ValueError as `check` does, and FileNotFoundError where there is no checkpoint.
+        Raises ValueError as `check` does, and FileNotFoundError if there is no checkpoint.
         """
         check(self.run, self.settings)
         folder = require_latest(self.run)
@@ -141,7 +140,7 @@ def require_latest(run: Path) -> Path:
     found = latest(run)
     if found is None:
         raise FileNotFoundError(
-            f"resume: {run} has no checkpoint to go on from (checkpoint_every says how often one is written): start "
+            f"resume: {run} has no checkpoint to resume from (checkpoint_every says how often one is written): start "
             "the run anew"
         )
     return found
@@ -170,10 +169,10 @@ def cut_back(run: Path) -> None:
 
 
 def check(run: Path, settings: RunSettings) -> list[str]:
-    """Whether a run can go on from its latest checkpoint under these settings, before anything starts.
+    """Whether a run can resume from its latest checkpoint under these settings, before anything starts.
 
     Returns notes for whoever watches: settings that were changed and change results by rounding only. Raises
-    FileNotFoundError without a checkpoint, and ValueError for a run that has finished or is still going on, and for
+    FileNotFoundError without a checkpoint, and ValueError for a run that has finished or is still running, and for
     settings that differ and may not, all of them listed.
     """
     content = read_state(require_latest(run))

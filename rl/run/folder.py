@@ -7,7 +7,7 @@ metrics.jsonl     one line per update: numbers, and failed scores by reason
 samples.jsonl     one line per response: text, score (as in rewards/records.py), whether it is correct, weight version
 tensorboard/      the same numbers as events
 logs/             what the processes printed, and the traceback of a run that broke
-checkpoints/      what a run that stopped goes on from
+checkpoints/      what a run that stopped resumes from
 policy/           the trained policy
 """
 
@@ -36,7 +36,7 @@ class RunFolder:
     """Writes a run's files. Every line is flushed as it is written, so that a run that stops keeps what it had."""
 
     def __init__(self, path: Path, logger: LoggerSettings, *, resume: bool = False) -> None:
-        """Make the folder, or with `resume` go on with the one of a run that stopped, from its latest checkpoint.
+        """Make the folder, or with `resume` continue in that of a run that stopped, from its latest checkpoint.
 
         Raises FileExistsError where a new run's folder holds something already (runs are never mixed), and
         FileNotFoundError or ValueError where there is nothing to resume.

@@ -47,7 +47,7 @@ def still_running(process: Mapping[str, Any]) -> bool:
 
 
 def _git(*words: str) -> str | None:
-    """What git answers about the code's own folder, None where there is no git or no checkout."""
+    """What git answers about the code's own folder, None without git or a checkout."""
     here = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)

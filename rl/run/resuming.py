@@ -1,4 +1,4 @@
-"""May a run go on from its checkpoint under these settings? Said before anything starts, every difference by name."""
+"""Check that a run can resume under these settings, before anything starts; every difference is named."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ DATA = "data"
 
 
 def compare(run: Path, before: Mapping[str, Any], settings: RunSettings) -> list[str]:
-    """Refuse settings under which a run cannot go on as it was; `before` are its flat settings at the checkpoint.
+    """Refuse settings under which a run cannot continue as it was; `before` are its flat settings at the checkpoint.
 
     Returns notes: settings that were changed and change results by rounding only. Raises ValueError that lists every
     setting that differs and may not; problems of files that changed since are among them.
@@ -118,7 +118,7 @@ def refuse_running_or_finished(run: Path, updates: int) -> None:
         )
     process = status.get("process", {})
     if status.get("state") == "running" and process.get("id") != os.getpid() and still_running(process):
-        raise ValueError(f"resume: the run in {run} is still going on (process {process['id']}): stop it first")
+        raise ValueError(f"resume: the run in {run} is still running (process {process['id']}): stop it first")
 
 
 def _leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -89,7 +89,7 @@ class JsonlTask(FileTask):
         return problem.answer is not None and grade(text, problem.answer)
 
     def reference_answer(self, fields: Mapping[str, Any]) -> str:
-        """The reference answer of one row. Raises ValueError, without file and line, where there is none."""
+        """The reference answer of one row. Raises ValueError, without file and line, if there is none."""
         answer = answer_of(value_at(fields, self._answer), f"field {self._answer!r}")
         if answer is None or not answer.strip():
             raise ValueError(f"field {self._answer!r} is empty")

@@ -40,7 +40,7 @@ class MathTask(JsonlTask):
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}` or `\fbox{...}` with balanced braces; None where there is none."""
+    r"""The content of the last `\boxed{...}` or `\fbox{...}` with balanced braces; None if there is none."""
     start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
     if start < 0:
         return None

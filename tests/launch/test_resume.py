@@ -1,4 +1,4 @@
-"""resume=FOLDER: whose configuration it takes, what it refuses, and what a run that broke says of going on."""
+"""resume=FOLDER: whose configuration it takes, what it refuses, and what a run that broke says about resuming."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_folder_without_a_run_and_a_run_without_a_checkpoint_are_told_apart(lo
     assert launch.train.main([*words, "run_dir=mine"]) == 0
     capfd.readouterr()
     assert launch.train.main(["resume=mine"]) == 2
-    assert "has no checkpoint to go on from" in capfd.readouterr().err
+    assert "has no checkpoint to resume from" in capfd.readouterr().err
 
 
 def test_a_finished_run_is_refused_unless_it_becomes_longer(stopped, loop, capfd):

@@ -119,7 +119,7 @@ def school_process_model(workshop: Workshop) -> float:
 
 
 def base_of_process_model(workshop: Workshop) -> float:
-    """The schooled one goes on with whole solutions only, until the learning rate is spent."""
+    """The schooled one continues with whole solutions only, until the learning rate is spent."""
     schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = process_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 100, schedule.batch)
     return workshop.train("process_base", load(workshop.folder / "school"), batches, schedule)
@@ -191,4 +191,4 @@ STARTS_FROM = {
     "objectives_base": "outcome_base",
     "process_base": "school",
 }
-"""Which model a school goes on from; the others start from nothing."""
+"""Which model a school continues from; the others start from nothing."""

@@ -1,6 +1,6 @@
 """Short exercises that teach checking before whole solutions are judged.
 
-From whole solutions alone a small model does not learn to check in an hour: one label stands for a dozen comparisons.
+From whole solutions alone a small model does not learn to check in an hour: one label covers a dozen comparisons.
 An equation by itself is learned in a minute, then a line (does the equation follow from the event?), then recall (is
 this the day's event in the problem?), then solutions of growing length. Each exercise is one turn with one label.
 """

@@ -51,7 +51,7 @@ def verdict_quality(task: ArithmeticTask, groups: Sequence[Group], verdicts: Seq
 def tournament_quality(
     task: ArithmeticTask, groups: Sequence[Group], scores: Sequence[Sequence[Score]]
 ) -> dict[str, float]:
-    """Of PairJudgeReward's scores: the share of problems whose winner is right, and judgements a problem."""
+    """Of PairJudgeReward's scores: the share of problems whose winner is right, and judgements per problem."""
     chosen, judgements = [], []
     for row, right in zip(scores, grade(task, groups), strict=True):
         winner = next((place for place, score in enumerate(row) if score.ok and score.parts["winner"]), None)
@@ -59,7 +59,7 @@ def tournament_quality(
         judgements.append(next((score.parts["judgements"] for score in row if score.ok), 0.0))
     return {
         f"best-of-{len(groups[0].responses)} by tournament": fmean(map(float, chosen)),
-        "judgements a problem": fmean(judgements),
+        "judgements per problem": fmean(judgements),
     }
 
 

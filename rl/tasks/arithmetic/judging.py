@@ -165,7 +165,7 @@ class JudgeCurriculum:
 
 
 def school_judge(workshop: Workshop) -> float:
-    """The judge's base model, from nothing; the prompt file lies beside it as `compare.md`."""
+    """The judge's base model, from nothing; the prompt file is next to it as `compare.md`."""
     from rl.tasks.arithmetic.building import new_model  # building names this school
 
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)

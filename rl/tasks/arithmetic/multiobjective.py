@@ -1,6 +1,6 @@
 """The decoder of the world's ArmoRM, and the pairs for its gate.
 
-The decoder starts as the outcome model's base, which already knows what can go wrong; it goes on with every token of
+The decoder starts as the outcome model's base, which already knows what can go wrong; it continues with every token of
 a conversation marked (a slip? all right so far?) and with the objectives read off the last token. The heads of this
 training are thrown away: ArmoRM's own are fitted to its frozen states (`recipe=armorm_tiny`).
 """

@@ -46,7 +46,7 @@ def outcome_rows(generator: random.Random, world: World) -> Iterator[Row]:
 
 
 def pair_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """A response with the right answer beside one with a wrong answer."""
+    """A response with the right answer, and one with a wrong answer."""
     while True:
         for story, better, worse in preference_pairs(world, generator.getrandbits(32), 64):
             if worse.strip():

@@ -78,7 +78,7 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
 @pytest.mark.parametrize(
     ("content", "words", "message"),
     [
-        ({"alpacaeval-easy": 97}, (), "subset alpacaeval-easy: an accuracy lies in [0, 1], not 97"),
+        ({"alpacaeval-easy": 97}, (), "subset alpacaeval-easy: an accuracy must be in [0, 1], not 97"),
         ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "holds accuracies, no pairs that a reward could score"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_subset_of_no_section_is_named():
 
 
 def test_an_accuracy_in_percent_is_refused_by_name():
-    with pytest.raises(ValueError, match="subset math-prm: an accuracy lies in"):
+    with pytest.raises(ValueError, match="subset math-prm: an accuracy must be in"):
         reward_bench({"math-prm": 98.7})
 
 

@@ -112,5 +112,5 @@ def test_a_judgement_needs_both_verdicts():
     assert parse_judgement({"messages": said("compare", good)}).written == good
     with pytest.raises(ValueError, match="no verdict on response B"):
         parse_judgement({**asked, "judgement": good.split("\n<resp_b")[0]})
-    with pytest.raises(ValueError, match="response_b is no text"):
+    with pytest.raises(ValueError, match="response_b is not a text"):
         parse_judgement({**asked, "response_b": None, "judgement": good})

@@ -66,5 +66,5 @@ def test_a_reward_lands_on_the_last_token_of_its_response() -> None:
 @pytest.mark.parametrize("gamma, lam, named", [(1.1, 0.9, "gamma"), (1.0, -0.1, "lam")])
 def test_a_discount_outside_its_range_is_refused(gamma: float, lam: float, named: str) -> None:
     empty = torch.zeros(1, 2)
-    with pytest.raises(ValueError, match=rf"{named} must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=rf"{named} must be in \[0, 1\]"):
         gae(empty, empty, empty.bool(), gamma, lam)

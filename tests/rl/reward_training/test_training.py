@@ -145,7 +145,7 @@ def test_a_training_that_stopped_comes_to_the_same_model_and_vllm_reads_it(alone
     options = {"cluster": cluster, "seed": SEED, "folder": tmp_path, "checkpoint_every": 2, "report": lines.append}
     run.train(recipe, items, [], **options, stop_after=5)
     summary = run.train(recipe, items, [], **options)
-    assert summary["steps"] == 6 and any("going on after step 4" in line for line in lines)
+    assert summary["steps"] == 6 and any("continuing after step 4" in line for line in lines)
     metrics = [line for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert len(metrics) == 6 and f'"loss": {reports[-1]["loss"]}' in metrics[-1]
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "model"))

@@ -172,13 +172,13 @@ def test_a_run_may_become_longer_unless_its_learning_rate_depends_on_its_length(
         check(tmp_path, settings(loop=longer, learner=cosine))
 
 
-def test_a_run_that_is_still_going_on_is_left_alone(tmp_path: Path) -> None:
+def test_a_run_that_is_still_running_is_left_alone(tmp_path: Path) -> None:
     saved(tmp_path, 2)
     status = tmp_path / "status.json"
     parent = os.getppid()
     living = this_process() | {"id": parent, "started": psutil.Process(parent).create_time()}
     status.write_text(json.dumps({"state": "running", "process": living}))
-    with pytest.raises(ValueError, match=f"still going on .process {parent}"):
+    with pytest.raises(ValueError, match=f"still running .process {parent}"):
         check(tmp_path, settings())
     status.write_text(json.dumps({"state": "running", "process": living | {"started": 1.0}}))
     assert check(tmp_path, settings()) == [], "another process has that number now"

@@ -46,4 +46,4 @@ def test_the_winner_is_what_the_tournament_chose() -> None:
         ]
 
     found = tournament_quality(TASK, [group(True, False)] * 4, [scores(0), scores(0), scores(1), scores(None)])
-    assert found == {"best-of-2 by tournament": 0.5, "judgements a problem": 0.75}
+    assert found == {"best-of-2 by tournament": 0.5, "judgements per problem": 0.75}
