@@ -58,7 +58,7 @@ def test_one_run_from_the_critics_warm_up_to_a_saved_average(
     told = learner.with_logprobs(batch)
     assert told.values is not None and told.values.shape == batch.input_ids.shape
     with pytest.raises(ValueError, match="no values or no returns"):
-        learner.update(replace(batch, reference_logprobs=told.reference), seed=0)
+        learner.update(replace(batch, reference_logprobs=told.reference_logprobs), seed=0)
     start = weights(learner)
     waiting = learner.update(ready(told), seed=0)
     assert waiting["grad_norm"] == waiting["learning_rate"] == 0 < waiting["value_grad_norm"]
