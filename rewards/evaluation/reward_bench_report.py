@@ -41,7 +41,7 @@ def given_accuracies(path: Path) -> list[Accuracy] | None:
         return None
     bad = next((name for name, value in content.items() if not 0 <= value <= 1), None)
     if bad is not None:
-        raise ConfigurationError(f"input {path}: subset {bad}: an accuracy lies in [0, 1], not {content[bad]}")
+        raise ConfigurationError(f"input {path}: subset {bad}: an accuracy must be in [0, 1], not {content[bad]}")
     return [Accuracy(name, float(value)) for name, value in content.items()]
 
 

@@ -49,7 +49,7 @@ def check_file(path: str | Path, key: str) -> Path:
         raise FileNotFoundError(f"{key}: {path} holds several splits: choose one, as {found / splits[0]}")
     if found.is_dir():
         raise FileNotFoundError(f"{key}: {path} is a folder, but not a data set that was written by save_to_disk")
-    raise FileNotFoundError(f"{key} {path}: no such file")
+    raise FileNotFoundError(f"{key} {path}: there is no such file")
 
 
 def unit_of(path: Path) -> str:

@@ -112,7 +112,7 @@ def test_files_and_recipes_that_do_not_fit_are_refused(tmp_path):
         parts("recipe=prm_tiny", f"data={data}", f"pairs={data}")
     with pytest.raises(ConfigurationError, match="states is ArmoRM's only"):
         parts("recipe=prm_tiny", f"data={data}", "states=s")
-    with pytest.raises(ConfigurationError, match="there is no such file"):
+    with pytest.raises(FileNotFoundError, match=r"data nowhere\.jsonl: there is no such file"):
         parts("recipe=prm_tiny", "data=nowhere.jsonl")
     with pytest.raises(ConfigurationError, match="only one of them"):
         parts("recipe=prm_tiny", f"data={data}", "recipe.training.batch_tokens=9")

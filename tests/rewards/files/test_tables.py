@@ -38,7 +38,7 @@ def test_what_is_not_a_split_is_refused_with_what_there_is(tmp_path):
         check_file(tmp_path / "all", "task.train")
     with pytest.raises(FileNotFoundError, match="is a folder, but not a data set"):
         check_file(tmp_path, "input")
-    with pytest.raises(FileNotFoundError, match="input nowhere: no such file"):
+    with pytest.raises(FileNotFoundError, match="input nowhere: there is no such file"):
         check_file("nowhere", "input")
 
 
