@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rewards.conversation import earlier_turns
+from rewards.conversation import question_of as transcript_of
 from rewards.types import Problem, Span
 
 Record = Mapping[str, Any]
@@ -25,26 +27,29 @@ def sign(value: float) -> str:
 def process_rows(record: Record, *, soft: bool, remove: str) -> Iterator[Row]:
     """A conversation for each solution: turn k holds step k, the first one the problem too, each answered `+` or `-`.
 
+    The turns of a dialogue before its question are in `earlier`, as the reward models read them before a conversation.
+
     With `soft` the shares of right continuations stand beside it, in [0, 1], as `values`. `remove` is text taken out
     of the steps; a step of nothing else is left out.
     """
-    question = question_of(record)
+    problem = _problem(record)
     for text, spans, values in zip(record["answers"], record["step_spans"], record["step_values"], strict=True):
         pieces = [(_clean(text[start:end], remove), value) for (start, end), value in zip(spans, values, strict=True)]
         pieces = [(piece, value) for piece, value in pieces if piece]
         if not pieces:
             continue
-        turns = [f"{question} {pieces[0][0]}", *[piece for piece, _ in pieces[1:]]]
+        turns = [f"{problem.text} {pieces[0][0]}", *[piece for piece, _ in pieces[1:]]]
         signs = [sign(value) for _, value in pieces]
         row: Row = {"conversations": conversation(*[turn for pair in zip(turns, signs, strict=True) for turn in pair])}
-        yield row | ({"values": [value for _, value in pieces]} if soft else {})
+        yield row | _earlier(problem) | ({"values": [value for _, value in pieces]} if soft else {})
 
 
 def outcome_rows(record: Record, *, remove: str) -> Iterator[Row]:
     """A conversation for each solution: one turn with the problem and all of it, answered `+` or `-`."""
-    question = question_of(record)
+    problem = _problem(record)
     for text, label in zip(record["answers"], record["label"], strict=True):
-        yield {"conversations": conversation(f"{question} {_clean(text, remove)}", sign(label))}
+        row: Row = {"conversations": conversation(f"{problem.text} {_clean(text, remove)}", sign(label))}
+        yield row | _earlier(problem)
 
 
 def conversation(*contents: str) -> list[dict[str, str]]:
@@ -55,9 +60,19 @@ def conversation(*contents: str) -> list[dict[str, str]]:
 
 
 def question_of(record: Record) -> str:
-    """The question as a reward model reads it: the prompt, or its last user message."""
+    """The question as a judge's prompt holds it: the prompt, of a dialogue a transcript."""
+    return transcript_of(_problem(record).messages, "the judge's prompt")
+
+
+def _problem(record: Record) -> Problem:
     prompt = record["prompt"]
-    return Problem("", prompt if isinstance(prompt, str) else tuple(prompt)).text
+    return Problem("", prompt if isinstance(prompt, str) else tuple(prompt))
+
+
+def _earlier(problem: Problem) -> Row:
+    """The turns of a dialogue before its question, which a reward model reads too; nothing where there are none."""
+    turns = earlier_turns(problem.messages)
+    return {"earlier": [dict(turn) for turn in turns]} if turns else {}
 
 
 def beginnings(text: str, spans: Sequence[Span]) -> list[str]:

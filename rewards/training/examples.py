@@ -73,7 +73,7 @@ def mark_signs(
     conversations = []
     for row in rows:
         head = row.system if row.system is not None else system
-        turns = [] if head is None else [Turn("system", head)]
+        turns = [*([] if head is None else [Turn("system", head)]), *row.earlier]
         for user, label in zip(row.users, row.labels, strict=True):
             read = label if history == "labels" else labels[0]
             turns += [Turn("user", user), Turn("assistant", read, True)]

@@ -3,7 +3,8 @@
 | kind          | a row                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
 | signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data); |
-|               | for soft targets `values` too, a share in [0, 1] for each label (Math-Shepherd's soft estimation)  |
+|               | for soft targets `values` too, a share in [0, 1] for each label (Math-Shepherd's soft estimation); |
+|               | `earlier`: the turns of a dialogue before its question, which get no label                         |
 | pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts with a `prompt` |
 | objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null a objective (ArmoRM's data)         |
 | judgements    | `messages` that end with a judgement, or `question`, `response_a`, `response_b`, `judgement`       |
@@ -22,21 +23,21 @@ from rewards.chat import Turn
 from rewards.conversation import messages_of
 from rewards.verdicts import Comparison, Verdict, parse
 
-SIGN_FIELDS = frozenset({"id", "conversations", "messages"})
+SIGN_FIELDS = frozenset({"id", "conversations", "messages", "earlier"})
 SOFT_SIGN_FIELDS = SIGN_FIELDS | {"values"}
 PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected"})
 JUDGEMENT_FIELDS = frozenset({"id", "messages", "conversations", "question", "response_a", "response_b", "judgement"})
 OBJECTIVE_FIELDS = frozenset({"id", "messages", "prompt", "response", "objectives"})
 
+Turns = tuple[Turn, ...]
+
 LARGEST = 1e18
 """Of an objective, either way: its square is still a float32."""
-
-Turns = tuple[Turn, ...]
 
 
 @dataclass(frozen=True)
 class Signs:
-    """User turns, and the label that answers each of them; a system text or None.
+    """User turns, and the label that answers each of them; a system text or None; `earlier` turns, without a label.
 
     `shares` are the probabilities of the positive label after each turn, where they are to be learned instead.
     """
@@ -45,6 +46,7 @@ class Signs:
     labels: tuple[str, ...]
     system: str | None = None
     shares: tuple[float, ...] | None = None
+    earlier: Turns = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Judgement:
 def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool = False) -> Signs:
     """A conversation of user turns, each answered with one of `labels`; a system turn may come first.
 
-    With `soft` the row's `values` are its shares.
+    With `soft` the row's `values` are its shares. `earlier`, if there, are the turns of a dialogue before the question.
     """
     turns = list(_messages(_either(record, "conversations", "messages"), "conversations"))
     system = turns.pop(0).content if turns and turns[0].role == "system" else None
@@ -91,7 +93,10 @@ def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool 
             raise ValueError(f"step {place // 2} is labelled {turn.content[:20]!r}: expected one of {list(labels)}")
     signs = tuple(turn.content.strip() for turn in turns[1::2])
     shares = _shares(record.get("values"), len(signs)) if soft else None
-    return Signs(tuple(turn.content for turn in turns[::2]), signs, system, shares)
+    earlier = () if record.get("earlier") is None else _messages(record["earlier"], "earlier")
+    if any(turn.role == "system" for turn in earlier):
+        raise ValueError("earlier: a system turn is the first of the conversation, not an earlier one")
+    return Signs(tuple(turn.content for turn in turns[::2]), signs, system, shares, earlier)
 
 
 def parse_preference(record: Mapping[str, Any]) -> Preference:

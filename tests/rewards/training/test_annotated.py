@@ -4,9 +4,14 @@ import itertools
 
 import pytest
 
+from rewards.chat import ChatTemplate, load_tokenizer
+from rewards.outcome import OutcomeReward
 from rewards.process import ProcessReward
 from rewards.steps import splitter
-from rewards.training.annotated import beginnings, empty_steps, outcome_rows, process_rows, sign
+from rewards.training.annotated import beginnings, empty_steps, outcome_rows, process_rows, question_of, sign
+from rewards.training.examples import mark_signs
+from rewards.training.rows import parse_signs
+from rewards.types import Problem, Response
 from rl.annotation.summary import figures, lines
 from tests.tiny import make_llama, make_tokenizer
 
@@ -74,6 +79,34 @@ def test_outcome_data_holds_the_whole_solution_in_one_turn():
     ]
 
 
+DIALOGUE = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": "1 + 1?"},
+    {"role": "assistant", "content": "A: 2"},
+    {"role": "user", "content": "2 + 2?"},
+]
+
+
+@pytest.mark.parametrize("kind", ["process", "outcome"])
+def test_a_model_is_trained_on_the_tokens_that_its_reward_reads_of_a_dialogue(kind, tmp_path):
+    policy = str(make_llama(tmp_path / "policy", make_tokenizer()))
+    text = "first\nA: 4"
+    one = record((text, [1.0, 1.0]), prompt=DIALOGUE)
+    [row] = process_rows(one, soft=False, remove="") if kind == "process" else outcome_rows(one, remove="")
+    assert row["earlier"] == DIALOGUE[1:3]
+    reward = ProcessReward(policy) if kind == "process" else OutcomeReward(policy)
+    [asked] = reward.prompts([(Problem("one", tuple(DIALOGUE)), Response(text))])
+    signs = parse_signs(row, ("+", "-"))
+    [marked] = mark_signs(ChatTemplate(load_tokenizer(policy)), [signs], ("+", "-"), None, "positive")
+    assert marked.ids.tolist() == list(asked.ids)
+    assert marked.positions.tolist() == list(asked.positions)
+
+
+def test_a_judge_reads_a_dialogue_as_a_transcript():
+    assert question_of(record(prompt=DIALOGUE)) == "User: 1 + 1?\n\nAssistant: A: 2\n\nUser: 2 + 2?"
+    assert question_of(record()) == "2 + 2?"
+
+
 def test_a_step_of_nothing_but_removed_text_takes_its_label_with_it():
     [row] = process_rows(record(("first\nки\nA: 4", [0.5, 0.0, 1.0])), soft=True, remove="ки")
     assert [turn["content"] for turn in row["conversations"]] == ["2 + 2? first", "+", "A: 4", "+"]
@@ -119,3 +152,11 @@ def test_figures_of_nothing_are_none_and_not_zero():
     found = figures([record()])
     assert found["solutions_right"] is None and "agreement" not in found
     assert "none right" in next(lines(found))
+
+
+def test_a_system_turn_among_the_earlier_ones_is_refused():
+    row = {"conversations": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "+"}]}
+    with pytest.raises(ValueError, match="earlier: a system turn"):
+        parse_signs(row | {"earlier": DIALOGUE[:3]}, ("+", "-"))
+    with pytest.raises(ValueError, match="earlier must be a list"):
+        parse_signs(row | {"earlier": []}, ("+", "-"))
