@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from launch.built import not_built
 from launch.composition import compose
 from launch.configuration import plain
 from launch.output import quiet
@@ -56,7 +57,10 @@ def checked_first(
             print(OmegaConf.to_yaml(runs[0].config))
             return 0
         flags = ["--config-dir", args.config_dir] if args.config_dir else []
-        return check(Composed(plain(runs[0].config), runs[0].choices, flags))
+        config = plain(runs[0].config)
+        if missing := not_built(config):
+            raise ConfigurationError(missing[0])
+        return check(Composed(config, runs[0].choices, flags))
     except KeyboardInterrupt as error:
         print(f"error: {told_by(error)} before anything was done", file=sys.stderr)
         return exit_code(error)

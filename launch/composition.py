@@ -30,6 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from launch.built import folder_of
 from launch.words import parse_words, parsed, quoted, suggestion, word_of
 from rewards.builder import ConfigurationError, nearest, one_line
 
@@ -50,7 +51,10 @@ class Composed:
 
 
 def register_resolvers() -> None:
-    """Teach OmegaConf `${shipped:NAME}`: the folder of a model that comes with the arithmetic world."""
+    """Teach OmegaConf two kinds of model folder: `${shipped:NAME}`, which comes with the arithmetic world, and
+    `${built:NAME}`, which a command makes in build/.
+    """
+    OmegaConf.register_new_resolver("built", folder_of, replace=True)
     OmegaConf.register_new_resolver("shipped", lambda name: str(SHIPPED_MODELS / name), replace=True)
 
 

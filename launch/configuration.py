@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from launch.absent import AbsentTask, with_stand_ins
+from launch.built import hint, not_built
 from rewards.builder import ConfigurationError, build, build_root, checked, one_line, verify
 from rewards.model_folder import place_of
 from rewards.types import Reward
@@ -77,6 +78,11 @@ def check(
     sources = {key: f"configs/{key}/{option}.yaml" for key, option in (choices or {}).items() if option}
     for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
         verify(config[key], key, sources.get(key, ""))
+    unmade = not_built(config)
+    if absent is None:
+        _raise_first(unmade)
+    else:
+        absent += unmade
     built = {key: _node(key, config[key], sources.get(key, ""), absent) for key in nodes}
     settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), task_config=dict(config["task"]), **built)
     _check_together(settings, absent)
@@ -150,7 +156,8 @@ def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
     if settings.algorithm.critic is not None and settings.algorithm.critic.path is not None:
         paths["algorithm.critic.path"] = settings.algorithm.critic.path
     for path in paths.values():
-        check_policy(path)
+        if not hint(path):
+            check_policy(path)
     names = [key for key, path in paths.items() if place_of(path) == "hub"]
     if names:
         absent.append(f"{', '.join(names)}: not on this machine; tokenizer and prompt lengths are checked when it is")

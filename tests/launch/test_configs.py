@@ -25,7 +25,7 @@ def needed(option: str, policy: str, problem_files: tuple[str, str]) -> list[str
     """Values for the keys of an option that have no default."""
     if option == "algorithm/pure":
         return ["reward=prm"]  # its credit goes to steps
-    if option == "policy/hf":
+    if option in ("policy/hf", "policy/smollm2"):
         return [f"policy.path={policy}"]
     text = (FOLDER / f"{option}.yaml").read_text()
     if option.startswith("task/") and "train: null" in text:
