@@ -1,0 +1,316 @@
+"""The whole loop against TRL's, in one run: `python -m launch.bench.loop --models tiny --updates 4 --repetitions 2`.
+
+The same policy, prompts, group size, lengths and verifier; sampling, grading, learning and sync together. TRL is
+installed into build/trl, runs on this project's locked stack with two threads, and is measured at the best of several
+micro-batches, which a first round finds. Then the two take turns, `--repetitions` times. The first update of every
+process is left out: it warms up. The figures are medians, with the fastest and the slowest update. On a busy machine
+they mean little. `--ours` adds a row for this project with further words of launch.train.
+
+Everything is written to `--output` as JSON, and to `--document` as Markdown if asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from launch.built import folder_of, hint
+from launch.composition import compose
+from launch.configuration import plain
+from launch.packages import install
+from rewards.builder import build, one_line
+from rl.run.origin import origin
+
+TRL = Path("build/trl")
+THREADS = 2
+FIELDS = ("problems", "responses", "max_new_tokens")
+
+MODELS: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "words": ("policy=tiny", "task=arithmetic"),
+        "sizes": (32, 8, 128),
+        "micro_batches": (16, 32, 64),
+        "learning_rate": 5e-4,
+        "kl": 0.05,
+    },
+    "smollm2": {
+        "words": ("policy=smollm2", "task=sums", "task.max_terms=3", "learner.micro_batch_tokens=1024"),
+        "sizes": (8, 8, 32),
+        "micro_batches": (8, 16, 32),
+        "learning_rate": 2e-5,
+        "kl": 0.0,
+    },
+}
+"""Policy and task; problems, responses and new tokens of an update; TRL's micro-batches; what both train with."""
+
+
+@dataclass
+class Row:
+    """One way to train: seconds of every update that counts, a list for each repetition."""
+
+    name: str
+    seconds: list[list[float]] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[float]:
+        """All of them."""
+        return [second for repetition in self.seconds for second in repetition]
+
+    @property
+    def median(self) -> float:
+        """Median seconds of an update."""
+        return statistics.median(self.every)
+
+
+@dataclass
+class Comparison:
+    """One model and algorithm: what an update is, and a row for each way; `searched` are TRL's micro-batches."""
+
+    model: str
+    algorithm: str
+    sizes: dict[str, int]
+    micro_batch: int
+    searched: dict[int, float]
+    rows: list[Row]
+
+    @property
+    def samples(self) -> int:
+        """Responses of one update."""
+        return self.sizes["problems"] * self.sizes["responses"]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Measure and report. Returns the exit code."""
+    options = parse(words)
+    try:
+        if not (TRL / "trl").is_dir():
+            print(f"installing TRL into {TRL}", flush=True)
+            install("trl.txt", TRL)
+        if "smollm2" in options.models and (missing := hint(folder_of("smollm2"))):
+            raise RuntimeError(missing)
+        found = [compare(options, model, algorithm) for model in options.models for algorithm in options.algorithms]
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 1
+    text = markdown(found, machine())
+    print(text)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(content(found), indent=1) + "\n", encoding="utf-8")
+    if options.document:
+        options.document.write_text(text, encoding="utf-8")
+    return 0
+
+
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.bench.loop", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["tiny"], help="tiny")
+    parser.add_argument("--algorithms", nargs="+", choices=["grpo", "dpo"], default=["grpo"], help="grpo")
+    parser.add_argument(
+        "--updates", type=at_least(2), default=3, help="updates of each process, the first uncounted (3)"
+    )
+    parser.add_argument("--repetitions", type=at_least(1), default=2, help="turns of each way (2)")
+    parser.add_argument("--problems", type=at_least(1), help="problems of an update (the model's own)")
+    parser.add_argument("--responses", type=at_least(2), help="responses to each (the model's own; DPO: 2, as TRL's)")
+    parser.add_argument("--max-new-tokens", type=at_least(1), help="tokens of a response at most (the model's own)")
+    parser.add_argument("--micro-batches", nargs="+", type=at_least(1), help="those that TRL may use (the model's own)")
+    parser.add_argument("--bf16", action="store_true", help="a row for TRL with bf16 autocast, too")
+    parser.add_argument("--ours", action="append", default=[], help="a row with these words of launch.train, too")
+    parser.add_argument("--seed", type=int, default=1, help="of problems and sampling (1)")
+    parser.add_argument("--output", type=Path, default=Path("build/bench_loop.json"), help="build/bench_loop.json")
+    parser.add_argument("--document", type=Path, help="a Markdown file, docs/speed.md for instance")
+    return parser.parse_args(words)
+
+
+def at_least(least: int) -> Any:
+    """The type of an option that is a whole number of at least `least`."""
+
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
+        return value
+
+    return number
+
+
+def compare(options: argparse.Namespace, model: str, algorithm: str) -> Comparison:
+    """Find TRL's best micro-batch, then let all ways take turns. Raises RuntimeError where a process fails."""
+    job = job_of(options, model, algorithm)
+    sizes = {name: job[name] for name in FIELDS}
+    unit = job["problems"] * (job["responses"] if algorithm == "grpo" else 1)
+    candidates = [size for size in options.micro_batches or MODELS[model]["micro_batches"] if unit % size == 0]
+    if not candidates:
+        raise RuntimeError(f"no micro-batch divides the {unit} rows of an update: choose others with --micro-batches")
+    ours = [(), *(tuple(words.split()) for words in options.ours)]
+    rows = [Row(" ".join(("this project", *words))) for words in ours]
+    others = [Row("TRL fp32"), *([Row("TRL bf16 autocast")] if options.bf16 else [])]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        searched = {}
+        for size in candidates:
+            say(f"{model} {algorithm}: TRL with micro-batches of {size}")
+            searched[size] = statistics.median(trl_seconds({**job, "updates": 2, "micro_batch": size}, folder))
+        job["micro_batch"] = min(searched, key=searched.__getitem__)
+        for turn in range(options.repetitions):
+            for row, words in zip(rows, ours, strict=True):
+                say(f"{model} {algorithm}, turn {turn + 1}: {row.name}")
+                row.seconds.append(our_seconds(job, (*MODELS[model]["words"], *words), folder))
+            for row in others:
+                say(f"{model} {algorithm}, turn {turn + 1}: {row.name}")
+                row.seconds.append(trl_seconds({**job, "bf16": "bf16" in row.name}, folder))
+    return Comparison(model, algorithm, sizes, job["micro_batch"], searched, [*others, *rows])
+
+
+def job_of(options: argparse.Namespace, model: str, algorithm: str) -> dict[str, Any]:
+    """What both sides do, with the prompts that this project will draw. TRL's online DPO draws two responses each."""
+    preset = MODELS[model]
+    problems, responses, new_tokens = preset["sizes"]
+    if algorithm == "dpo":
+        problems, responses = problems * responses // 2, 2
+        if options.responses not in (None, 2):
+            raise ValueError("--responses: TRL's online DPO draws 2 responses for a prompt")
+    job = {
+        "algorithm": algorithm,
+        "problems": options.problems or problems,
+        "responses": options.responses or responses,
+        "max_new_tokens": options.max_new_tokens or new_tokens,
+        "max_model_len": 512,
+        "updates": options.updates,
+        "learning_rate": preset["learning_rate"],
+        "kl": preset["kl"],
+        "threads": THREADS,
+        "seed": options.seed,
+        "bf16": False,
+    }
+    config = plain(compose(list(preset["words"]))[0].config)
+    problems_drawn = build(config["task"], "task").train_problems(options.seed)
+    drawn = islice(problems_drawn, job["problems"] * options.updates)
+    prompts = [{"messages": problem.messages, "answer": problem.answer} for problem in drawn]
+    return {**job, "policy": config["policy"]["path"], "prompts": prompts}
+
+
+def our_seconds(job: Mapping[str, Any], words: Sequence[str], folder: Path) -> list[float]:
+    """Seconds of each update but the first of a run of launch.train, bookkeeping included."""
+    run = Path(tempfile.mkdtemp(dir=folder)) / "run"
+    settings = {f"rollout.{name}": job[name] for name in (*FIELDS, "max_model_len")} | {
+        "updates": job["updates"],
+        "seed": job["seed"],
+        "learner.learning_rate": job["learning_rate"],
+        "evaluate_every": 0,
+        "evaluate_problems": 2,
+        "checkpoint_every": 0,
+        "run_dir": run,
+    }
+    if job["algorithm"] == "grpo":
+        settings["algorithm.kl"] = job["kl"]
+    own = [f"algorithm={job['algorithm']}", "reward=verifier", "logger=quiet"]
+    given = {word.split("=")[0] for word in words}
+    own += [f"{key}={value}" for key, value in settings.items() if key not in given]
+    finished([sys.executable, "-m", "launch.train", *own, *words], {"OMP_NUM_THREADS": "1"})
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    ends = [row["seconds"] for row in rows if "time/learn" in row]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def trl_seconds(job: Mapping[str, Any], folder: Path) -> list[float]:
+    """Seconds of each update but the first of TRL's trainer at this job."""
+    own = Path(tempfile.mkdtemp(dir=folder))
+    (own / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    command = [sys.executable, "-m", "launch.bench.trl_loop", str(own / "job.json"), str(own / "seconds.json")]
+    path = os.pathsep.join([os.getcwd(), str(TRL.absolute()), os.environ.get("PYTHONPATH", "")])
+    finished(command, {"OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": path})
+    return list(json.loads((own / "seconds.json").read_text(encoding="utf-8")))[1:]
+
+
+def finished(command: Sequence[str], variables: Mapping[str, str]) -> None:
+    """Run a process to its end. Raises RuntimeError, with the last line that it said, where it fails."""
+    quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet, **variables})
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+        raise RuntimeError(f"{' '.join(command[1:3])} ended with exit code {done.returncode}: {said[-1]}")
+
+
+def say(text: str) -> None:
+    """Tell what is being measured."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def machine() -> dict[str, str]:
+    """Where and when it was measured, how busy the machine was, and with which versions."""
+    made = origin()
+    packages = {**made["packages"], "trl": next(TRL.glob("trl-*.dist-info")).name.split("-")[1].removesuffix(".dist")}
+    return {
+        "measured": made["time"],
+        "machine": f"{made['machine']}, {os.cpu_count()} cores",
+        "load average at the end (1, 5, 15 minutes)": ", ".join(f"{value:.1f}" for value in os.getloadavg()),
+        "commit": f"{made['commit']}{' with changes' if made['dirty'] else ''}",
+        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
+    }
+
+
+def markdown(found: Sequence[Comparison], where: Mapping[str, str]) -> str:
+    """The figures as a document."""
+    lines = ["# Speed of the whole loop, beside TRL's", ""]
+    lines += [f"- {name}: {value}" for name, value in where.items()]
+    for one in found:
+        sizes = "{problems} x {responses} responses of at most {max_new_tokens} tokens an update".format(**one.sizes)
+        searched = ", ".join(f"{size}: {seconds:.2f} s" for size, seconds in one.searched.items())
+        base = one.rows[0].median
+        lines += [
+            "",
+            f"## {one.model}, {one.algorithm.upper()}",
+            "",
+            f"{sizes}; TRL with micro-batches of {one.micro_batch} (first round: {searched}).",
+            "",
+            "| | seconds per update (fastest to slowest) | updates | samples per second | times TRL fp32 |",
+            "|---|---|---|---|---|",
+        ]
+        for row in one.rows:
+            spread = f"{row.median:.2f} ({min(row.every):.2f} to {max(row.every):.2f})"
+            rate, times = one.samples / row.median, base / row.median
+            lines.append(f"| {row.name} | {spread} | {len(row.every)} | {rate:.1f} | {times:.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def content(found: Sequence[Comparison]) -> dict[str, Any]:
+    """The figures as JSON."""
+    return {
+        "machine": machine(),
+        "comparisons": [
+            {
+                "model": one.model,
+                "algorithm": one.algorithm,
+                **one.sizes,
+                "micro_batch": one.micro_batch,
+                "micro_batches": {str(size): seconds for size, seconds in one.searched.items()},
+                "rows": [
+                    {
+                        "name": row.name,
+                        "seconds": row.seconds,
+                        "median": row.median,
+                        "samples_per_second": one.samples / row.median,
+                        "times_trl": one.rows[0].median / row.median,
+                    }
+                    for row in one.rows
+                ],
+            }
+            for one in found
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
