@@ -1,7 +1,7 @@
-"""How the commands that write one file or folder begin and end: score, evaluate, annotate, train_reward.
+"""Start and end of the commands that write one file or folder: score, evaluate, annotate, train_reward.
 
-Everything is composed and checked first; only then does anything start. Exit codes: 0 done, 1 the work broke (one line
-says why), 2 the configuration cannot work, 130 Ctrl-C, 143 SIGTERM.
+Everything is composed and checked before anything starts. Exit codes: 0 success, 1 the work failed (one line says why),
+2 invalid configuration, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Checked = TypeVar("Checked")
 
 @dataclass(frozen=True)
 class Composed:
-    """A command's configuration as plain data, each group's chosen option, and the flags to compose others with."""
+    """A command's configuration as plain data, the option of each group, and the flags to compose further ones."""
 
     config: dict[str, Any]
     choices: Mapping[str, str | None]
     flags: list[str]
 
 
-def checked_first(
+def parse_and_check(
     command: str, words: Sequence[str] | None, help_text: str | None, check: Callable[[Composed], Checked]
 ) -> Checked | int:
-    """What `check` makes of the configuration that `words` ask for (None: the command line's).
+    """Compose the configuration that `words` requests (None: the command line) and return `check` of it.
 
-    An exit code instead where there is nothing to do (`--help`, `--cfg`), where `check` raises ValueError or OSError,
-    and where it is told to stop.
+    Returns an exit code instead if there is nothing to do (`--help`, `--cfg`), if `check` raises ValueError or OSError,
+    or if the command is interrupted.
     """
     words = list(sys.argv[1:] if words is None else words)
     heed_termination()
@@ -52,7 +52,7 @@ def checked_first(
             return 0
         runs = compose(words, command)
         if len(runs) > 1:
-            raise ConfigurationError(f"a sweep cannot write one folder: start launch.{command} once for each")
+            raise ConfigurationError(f"launch.{command} does not run sweeps: start it once for each value")
         if args.cfg:
             print(OmegaConf.to_yaml(runs[0].config))
             return 0
@@ -69,8 +69,8 @@ def checked_first(
         return 2
 
 
-def carried_out(work: Callable[[Console], None], log: Path, kept: Path) -> int:
-    """Do the work with libraries' noise in `log`; returns the exit code. What is done so far lies in `kept`."""
+def run_logged(work: Callable[[Console], None], log: Path, kept: Path) -> int:
+    """Run `work` with library output in `log`, progress saved in `kept`. Returns the exit code."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with quiet(log) as screen:
         console = Console(file=screen)
@@ -79,6 +79,8 @@ def carried_out(work: Callable[[Console], None], log: Path, kept: Path) -> int:
         except (Exception, KeyboardInterrupt) as error:
             stopped = isinstance(error, KeyboardInterrupt)
             console.print(f"error: {told_by(error) if stopped else one_line(error)}", markup=False, soft_wrap=True)
-            console.print(f"       {kept} keeps what is done; the same command goes on", markup=False, soft_wrap=True)
+            console.print(
+                f"       progress is saved in {kept}; run the same command to resume", markup=False, soft_wrap=True
+            )
             return exit_code(error) if stopped else 1
     return 0

@@ -1,9 +1,9 @@
 """Score a file of responses: `python -m launch.score input=responses.jsonl output=scores.jsonl reward=prm`.
 
-Each record comes out as it went in, with its `scores`, in order. The same command continues where it stopped: what is
-in the output stays, if the records it was made of, the reward and its model are still the same. Rows that cannot be
-scored go to OUTPUT.rejects.jsonl with their line and reason; OUTPUT.config.json holds digests of the input and the
-model. Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+Each record is written unchanged with its `scores` added, in order. Run the same command to resume: finished records are
+kept if their input, the reward and its model have not changed. Rows that cannot be scored go to OUTPUT.rejects.jsonl
+with their line and reason; OUTPUT.config.json holds digests of the input and the model. Exit codes: 0 success, 1 it
+failed, 2 it could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from launch.command import Composed, carried_out, checked_first
+from launch.command import Composed, parse_and_check, run_logged
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, checked
 from rewards.files.digests import file_digest, files_of
@@ -36,7 +36,7 @@ from rl.settings import ClusterSettings
 
 @dataclass
 class Tally:
-    """What has been scored so far: responses, the sum of their values, cuts, failures by reason."""
+    """Counts so far: responses, the sum of their values, cut responses, failures by reason."""
 
     responses: int = 0
     total: float = 0.0
@@ -52,10 +52,10 @@ class Tally:
         self.cuts += sum("cut" in score.parts for score in good)
 
     def lines(self, scored_now: int, seconds: float) -> Iterator[str]:
-        """The end of a run in plain sentences."""
+        """The lines printed at the end of a run."""
         good = self.responses - self.failures.total()
         mean = f", mean {self.total / good:.4f}" if good else ""
-        rate = f"; {scored_now} now, in {seconds:.1f} s ({scored_now / seconds:.1f}/s)" if scored_now else ""
+        rate = f"; {scored_now} in this run, {seconds:.1f} s ({scored_now / seconds:.1f}/s)" if scored_now else ""
         yield f"{self.responses} responses: {good} scored{mean}, {self.failures.total()} failed{rate}"
         if self.cuts:
             yield f"  {self.cuts} were cut to fit (reward.max_tokens)"
@@ -64,19 +64,17 @@ class Tally:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Score what `words` ask for. Returns the exit code."""
-    job = checked_first("score", words, __doc__, Job)
+    """Score the file that `words` names. Returns the exit code."""
+    job = parse_and_check("score", words, __doc__, Job)
     return (
-        job
-        if isinstance(job, int)
-        else carried_out(job.run, job.output.with_name(job.output.name + ".log"), job.output)
+        job if isinstance(job, int) else run_logged(job.run, job.output.with_name(job.output.name + ".log"), job.output)
     )
 
 
 class Job:
-    """One file to score, checked: nothing is started, and what an earlier start has written is read.
+    """One file to score. The constructor checks everything and reads earlier output, but starts nothing.
 
-    Raises ValueError or OSError for a set-up that cannot work.
+    Raises ValueError or OSError for an invalid set-up.
     """
 
     def __init__(self, found: Composed) -> None:
@@ -90,7 +88,7 @@ class Job:
         write_rejects(self.output.with_name(self.output.name + ".rejects.jsonl"), self.rejects)
 
     def run(self, console: Console) -> None:
-        """Score what is not scored yet, and say what came of it."""
+        """Score the remaining rows and print a summary."""
         started, before = time.perf_counter(), self.tally.responses
         for note in self.rejects.notes(f"{self.output.name}.rejects.jsonl"):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -107,20 +105,20 @@ class Job:
 
 
 def usable(source: Path, fields: Mapping[str, str] | None = None) -> Iterator[Parsed[Group]]:
-    """The rows of a file that can be scored, in order."""
+    """Yield the rows of a file that can be scored, in order."""
     return (one for one in parsed_rows(source, group_of, fields) if isinstance(one, Parsed))
 
 
 @dataclass
 class Input:
-    """What there is to score in a file: how many responses, and the rows that cannot be scored."""
+    """The number of responses to score in a file, and the rows that cannot be scored."""
 
     responses: int
     rejects: Rows[Group]
 
     @classmethod
     def read(cls, source: Path, fields: Mapping[str, str] | None) -> Input:
-        """Look at every row; none is kept. Raises ConfigurationError where none can be scored."""
+        """Check every row without keeping it. Raises ConfigurationError if no row can be scored."""
         found = cls(0, Rows(source, unit=unit_of(source)))
         rows = 0
         for one in parsed_rows(source, group_of, fields):
@@ -134,9 +132,9 @@ class Input:
 
 
 def resume(output: Path, config: Mapping[str, Any]) -> tuple[int, Tally]:
-    """How many records an earlier start has scored into `output`, and their tally; a line cut short is taken away.
+    """The number of records already in `output`, and their tally. An incomplete last line is removed.
 
-    Raises ConfigurationError where the reward, its model or a record that was scored is not what it was.
+    Raises ConfigurationError if the reward, its model or a scored record has changed.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     made_by = output.with_name(output.name + ".config.json")
@@ -175,7 +173,7 @@ ANEW = "delete the output to score everything anew, or choose another name"
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two settings of an output, in words; empty where nothing does."""
+    """What differs between two settings of an output, in words; empty if nothing does."""
     if not before:
         return "settings that nobody wrote down (its .config.json is missing)"
     if before.get("reward") != now["reward"]:
@@ -190,7 +188,7 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def _without_scores(record: Mapping[str, Any]) -> str:
-    """A record as text, to be compared: NaN equals NaN there."""
+    """A record as text for comparison, so that NaN equals NaN."""
     return json.dumps({name: value for name, value in record.items() if name != "scores"}, sort_keys=True)
 
 
@@ -204,7 +202,7 @@ def score_file(
     tally: Tally,
     console: Console,
 ) -> None:
-    """Score the rows after the first `done`, `batch` responses together, and append them to `output`."""
+    """Skip the first `done` rows, score the rest in batches of `batch` responses, and append them to `output`."""
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     live = console.is_terminal
     with (
@@ -233,7 +231,7 @@ def score_file(
 
 
 def _chunks(rows: Iterator[Parsed[Group]], done: int, batch: int) -> Iterator[list[Parsed[Group]]]:
-    """Rows after the first `done`, in lists that hold `batch` responses or a little more."""
+    """Skip the first `done` rows; yield the rest in lists with at least `batch` responses (the last may have fewer)."""
     chunk: list[Parsed[Group]] = []
     held = 0
     for row in islice(rows, done, None):
@@ -247,7 +245,7 @@ def _chunks(rows: Iterator[Parsed[Group]], done: int, batch: int) -> Iterator[li
 
 
 def _check(config: Mapping[str, Any], source: str) -> tuple[Reward, ClusterSettings]:
-    """The reward, its set-up checked, and where replicas would go. Raises ConfigurationError."""
+    """The reward and the cluster settings, checked. Raises ConfigurationError."""
     for key, kind in (("input", str), ("output", str), ("batch", int), ("replicas", int)):
         checked(config[key], kind, key, "configs/score.yaml")
     for key, least in (("batch", 1), ("replicas", 0)):
@@ -257,12 +255,12 @@ def _check(config: Mapping[str, Any], source: str) -> tuple[Reward, ClusterSetti
     check_file(config["input"], "input")
     reward = build(config["reward"], "reward", source)
     if not isinstance(reward, Reward):
-        raise ConfigurationError(f"reward._target_ {config['reward']['_target_']} makes no reward: it has no score")
+        raise ConfigurationError(f"reward._target_ {config['reward']['_target_']} is not a reward: it has no `score`")
     return reward, build(config["cluster"], "cluster", "configs/cluster")
 
 
 def _replicas(config: Mapping[str, Any], cluster: ClusterSettings, output: Path, console: Console) -> Reward:
-    """The reward in Ray actors; a replica that is replaced is shown on the console."""
+    """The reward in Ray actors. Prints a note if a replica is replaced."""
     start_cluster(cluster, output.parent)
     return RewardGroup(
         config["reward"],

@@ -1,5 +1,4 @@
-"""What the person at the terminal sees: live while a run goes on, plain lines where there is no terminal, a verdict at
-the end."""
+"""Terminal output of a run: a live panel on a terminal, plain lines elsewhere, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ SHOWN = (
     ("response tokens", "response/tokens", "{:.1f}"),
     ("tokens/s", "rate/tokens_per_second", "{:,.0f}"),
 )
-"""What an update shows: label, metric, format. A metric that an update did not report is left out."""
+"""What is shown for an update: label, metric, format. Metrics that an update did not report are left out."""
 
 
 def make_display(kind: Literal["auto", "live", "plain", "none"], title: str, updates: int, console: Console) -> Display:
@@ -37,7 +36,7 @@ def make_display(kind: Literal["auto", "live", "plain", "none"], title: str, upd
 
 
 class PlainDisplay(Display):
-    """A line for everything that happens: for log files and pipes."""
+    """One line per event, for log files and pipes."""
 
     def __init__(self, title: str, updates: int, console: Console) -> None:
         self._updates, self._console = updates, console
@@ -46,30 +45,30 @@ class PlainDisplay(Display):
         self._print(title)
 
     def stage(self, name: str) -> None:
-        """Stages inside an update are too many for lines: only those before the first update are shown."""
+        """Print stages only before the first update; later ones would be too many lines."""
         if not self._begun:
             self._print(f"{name} ...")
 
     def update(self, number: int, metrics: Mapping[str, float]) -> None:
-        """One line of figures."""
+        """Print the figures in one line."""
         self._begun = True
         figures = "  ".join(f"{label} {value}" for label, value in figures_of(metrics))
         self._print(f"update {number}/{self._updates}  {figures}  time: {shares(stages_of(metrics))}")
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        """One line: the truth beside the reward."""
+        """Print true accuracy and reward in one line."""
         self._print(evaluation_line(evaluation))
 
     def event(self, text: str) -> None:
-        """The line itself."""
+        """Print the text as a note."""
         self._print(f"note: {text}")
 
     def finish(self, summary: Summary) -> None:
-        """The table and the sentence."""
+        """Print the table and the summary."""
         self._console.print(closing(summary))
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def _print(self, text: str) -> None:
         line = f"{duration(time.perf_counter() - self._started):>10}  {text}"
@@ -97,30 +96,30 @@ class LiveDisplay(Display):
         self._live.start()
 
     def stage(self, name: str) -> None:
-        """Shown with the seconds it has taken so far."""
+        """Show the stage with the seconds it has taken so far."""
         self._stage, self._stage_started = name, time.perf_counter()
 
     def update(self, number: int, metrics: Mapping[str, float]) -> None:
-        """Replaces the figures of the update before."""
+        """Replace the figures of the previous update."""
         self._number, self._metrics = number, dict(metrics)
         for name, seconds in stages_of(metrics).items():
             self._totals[name] = self._totals.get(name, 0.0) + seconds
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        """Joins the last evaluations."""
+        """Add it to the latest evaluations."""
         self._evaluations.append(evaluation)
 
     def event(self, text: str) -> None:
-        """Written above the panel, for good."""
+        """Print a note above the panel; it stays."""
         self._console.print(Text(f"note: {text}", style="yellow"))
 
     def finish(self, summary: Summary) -> None:
-        """The panel gives way to the table and the sentence."""
+        """Replace the panel with the table and the summary."""
         self.close()
         self._console.print(closing(summary))
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop drawing the panel."""
         self._live.stop()
 
     def _render(self) -> Panel:
@@ -143,7 +142,7 @@ class LiveDisplay(Display):
 
 
 def closing(summary: Summary) -> Group:
-    """The end of a run: before and after in a table, a plain sentence, and where the files lie."""
+    """The end of a run: a table of before and after, a summary sentence, and where the files are."""
     graded = summary.after.accuracy is not None
     title = f"Held-out problems, {'graded by the verifier' if graded else 'without answers to grade against'}"
     table = Table(title=title, title_justify="left")
@@ -166,14 +165,14 @@ def closing(summary: Summary) -> Group:
         sentence(summary),
         f"time by stage: {shares(summary.stages)}",
         *([f"failed scores: {failed}"] if failed else []),
-        *([f"updates without anything to learn from: {summary.skipped}"] if summary.skipped else []),
+        *([f"updates with nothing to learn from: {summary.skipped}"] if summary.skipped else []),
         f"files: {summary.folder}",
     ]
     return Group(table, *(Text(line, overflow="fold") for line in lines))
 
 
 def sentence(summary: Summary) -> str:
-    """What came of the run, in words."""
+    """The result of the run in one sentence."""
     before, after = summary.before, summary.after
     updates = f"{summary.updates} update{'' if summary.updates == 1 else 's'}"
     if before.accuracy is not None and after.accuracy is not None:
@@ -186,7 +185,7 @@ def sentence(summary: Summary) -> str:
 
 
 def evaluation_line(evaluation: Evaluation) -> str:
-    """An evaluation in one line, the truth beside the reward."""
+    """An evaluation in one line: true accuracy and mean reward."""
     reward = f"mean reward {reward_words(evaluation)}"
     accuracy = "" if evaluation.accuracy is None else f"held-out accuracy {evaluation.accuracy:.3f}, "
     when = "before training" if evaluation.update == 0 else f"after update {evaluation.update}"
@@ -194,12 +193,12 @@ def evaluation_line(evaluation: Evaluation) -> str:
 
 
 def reward_words(evaluation: Evaluation) -> str:
-    """The mean reward of an evaluation, or why there is none."""
+    """The mean reward of an evaluation, or the reason it has none."""
     if evaluation.reward is not None:
         return f"{evaluation.reward:.3f}" + (f" ({evaluation.failed} scores failed)" if evaluation.failed else "")
     if evaluation.failed:
         return "none: every score failed"
-    return "not taken: this reward compares responses, and one a problem has nothing to be compared with"
+    return "n/a: this reward compares responses; evaluation draws one per problem"
 
 
 def figures_of(metrics: Mapping[str, float]) -> list[tuple[str, str]]:

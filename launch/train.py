@@ -1,8 +1,7 @@
 """Train a policy against a reward: `python -m launch.train reward=orm algorithm.kl=0.01`, `--help` for everything else.
 
-The configuration is composed and checked first, every point of a sweep too; only then does anything start. Exit codes:
-0 done, 1 a run broke (one line says why and where its traceback lies), 2 the configuration cannot work, 130 Ctrl-C,
-143 SIGTERM.
+The configuration, with every point of a sweep, is composed and checked before anything starts. Exit codes: 0 success,
+1 a run failed (one line says why and where its traceback is), 2 invalid configuration, 130 Ctrl-C, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from rl.tasks import FileTask
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Check everything that `words` ask for, then run it. Returns the exit code."""
+    """Check everything that `words` requests, then run it. Returns the exit code."""
     heed_termination()
     try:
         return check_and_run(list(sys.argv[1:] if words is None else words))
@@ -44,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 @dataclass(frozen=True)
 class Checked:
-    """A run that can start: what was asked, its resolved configuration and settings, and what a person should know."""
+    """A run that can start: its overrides, resolved configuration, settings, and notes for the user."""
 
     overrides: tuple[str, ...]
     choices: Mapping[str, str | None]
@@ -54,15 +53,15 @@ class Checked:
 
 
 def check_and_run(words: Sequence[str]) -> int:
-    """Compose and check every run that `words` ask for, once, before the first one begins; then run them in turn."""
+    """Compose and check every run that `words` requests, then run them in order. Returns the highest exit code."""
     try:
         args = parse_words(words)
         if args.shows:
             if args.cfg:
-                compose(words)  # says in one line what is wrong with it
+                compose(words)  # reports errors in one line
             show(words, args)
             return 0
-        # What libraries print while they are imported; our own findings come as exceptions.
+        # Hides what libraries print on import; our own errors are exceptions.
         with quiet(Path(os.devnull)):
             runs = check_all(words)
     except ConfigurationError as error:
@@ -70,7 +69,7 @@ def check_and_run(words: Sequence[str]) -> int:
     codes: list[int] = []
     for number, one in enumerate(runs, start=1):
         if codes and codes[-1] in STOPPED:
-            print(f"not started, since the run before was stopped: {' '.join(one.overrides)}")
+            print(f"skipped, because the previous run was interrupted: {' '.join(one.overrides)}")
             continue
         if len(runs) > 1:
             print(f"run {number} of {len(runs)}: {' '.join(one.overrides)}")
@@ -79,7 +78,7 @@ def check_and_run(words: Sequence[str]) -> int:
 
 
 def check_all(words: Sequence[str]) -> list[Checked]:
-    """The run, or every run of the sweep, composed and checked. Raises ConfigurationError."""
+    """Compose and check the run, or every run of the sweep. Raises ConfigurationError."""
     runs = compose(words)
     folders = [run.config.get("run_dir") for run in runs]
     if len(runs) > 1 and any(folders):
@@ -99,9 +98,9 @@ def check_all(words: Sequence[str]) -> list[Checked]:
 
 
 def checked(composed: Composed) -> Checked:
-    """One run, checked; the notes of a dry run say what is absent on this machine too.
+    """Check one run. The notes of a dry run also list what is missing on this machine.
 
-    Raises ConfigurationError for what cannot work, a run that cannot be resumed included.
+    Raises ConfigurationError for an invalid configuration, and for a run that cannot be resumed.
     """
     config = resume.configuration_of(configuration.plain(composed.config), composed.overrides)
     absent: list[str] = []
@@ -112,7 +111,7 @@ def checked(composed: Composed) -> Checked:
 
 
 def run(checked: Checked, words: Sequence[str]) -> int:
-    """One run that was checked. Returns the exit code."""
+    """Start a checked run. Returns the exit code."""
     config, settings, notes = checked.config, checked.settings, checked.notes
     resumed = bool(config["resume"])
     try:
@@ -136,14 +135,14 @@ def run(checked: Checked, words: Sequence[str]) -> int:
 
 
 def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[str]) -> int:
-    """Run the loop with a display, its noise kept in the run folder. Returns the exit code."""
+    """Run the loop with a display; library output goes to the run folder's log. Returns the exit code."""
     with quiet(folder.logs / "driver.log") as screen:
         console = Console(file=screen)
         display = make_display(settings.logger.progress, title, settings.loop.updates, console)
         try:
             for note in notes:
                 display.event(note)
-            from rl import loop  # imports torch, Ray and what goes with them, whose noise belongs in the log
+            from rl import loop  # imports torch and Ray, whose output belongs in the log
 
             summary = loop.train(settings, folder, display)
             folder.finish(summary)
@@ -155,26 +154,26 @@ def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[
             stopped = isinstance(error, KeyboardInterrupt)
             reason = told_by(error) if stopped else one_line(error)
             console.print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-            for line in (f"what was written is kept in {folder.path}; traceback: {trace}", *way_on(folder.path)):
+            for line in (f"output so far is in {folder.path}; traceback: {trace}", *resume_hint(folder.path)):
                 console.print(f"       {line}", markup=False, soft_wrap=True)
             return exit_code(error) if stopped else 1
         finally:
             display.close()
 
 
-def way_on(folder: Path) -> list[str]:
-    """How a run that broke can go on, where it has a checkpoint."""
+def resume_hint(folder: Path) -> list[str]:
+    """How to resume a failed run; empty if it has no checkpoint."""
     found = latest(folder)
     if found is None:
         return []
     return [
-        f"last good checkpoint: {found} (after update {update_of(found)}); to go on from there: "
+        f"last good checkpoint: {found} (after update {update_of(found)}); to resume from it: "
         f"python -m launch.train resume={folder}"
     ]
 
 
 def folder_of(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> Path:
-    """The run's folder: `run_dir`, or a new one under runs/ named by time and choices."""
+    """The run's folder: `run_dir`, or a new one under runs/ named after the time and the choices."""
     if config.get("run_dir"):
         return Path(config["run_dir"]).absolute()
     stem = f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{title_of(choices).replace(' ', '_')}_seed{config['seed']}"
@@ -186,7 +185,7 @@ def folder_of(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> P
 
 
 def refused(error: Exception) -> int:
-    """Say in one line why nothing was started."""
+    """Print in one line why nothing was started. Returns exit code 2."""
     print(f"error: {one_line(error)}", file=sys.stderr)
     return 2
 

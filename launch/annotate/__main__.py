@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 
 from launch.annotate.settings import GROUPS, AnnotateSettings, make_reward, settings_of
-from launch.command import Composed, carried_out, checked_first
+from launch.command import Composed, parse_and_check, run_logged
 from rewards.builder import ConfigurationError, build
 from rewards.files.digests import file_digest, files_of
 from rewards.files.journal import file_name, whole_batches
@@ -36,8 +36,8 @@ from rl.annotation.summary import add_left_out, figures, lines, rejected, write_
 
 def main(words: Sequence[str] | None = None) -> int:
     """Annotate what `words` ask for. Returns the exit code."""
-    job = checked_first("annotate", words, __doc__, Job)
-    return job if isinstance(job, int) else carried_out(job.run, job.logs / "annotate.log", job.folder)
+    job = parse_and_check("annotate", words, __doc__, Job)
+    return job if isinstance(job, int) else run_logged(job.run, job.logs / "annotate.log", job.folder)
 
 
 class Job:

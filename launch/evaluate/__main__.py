@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.command import Composed, carried_out, checked_first
+from launch.command import Composed, parse_and_check, run_logged
 from launch.evaluate.kinds import KINDS
 from launch.evaluate.scores import Entry, entries, score
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
@@ -36,8 +36,8 @@ from rl.tasks import Task
 
 def main(words: Sequence[str] | None = None) -> int:
     """Evaluate what `words` ask for. Returns the exit code."""
-    job = checked_first("evaluate", words, __doc__, Job)
-    return job if isinstance(job, int) else carried_out(job.run, job.folder / "logs" / "evaluate.log", job.folder)
+    job = parse_and_check("evaluate", words, __doc__, Job)
+    return job if isinstance(job, int) else run_logged(job.run, job.folder / "logs" / "evaluate.log", job.folder)
 
 
 class Job:

@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.command import Composed, carried_out, checked_first
+from launch.command import Composed, parse_and_check, run_logged
 from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
 from rewards.files.rows import write_rejects
 from rewards.training.armorm_fit import ArmoModel
@@ -38,13 +38,13 @@ from rl.settings import ClusterSettings
 
 def main(words: Sequence[str] | None = None) -> int:
     """Train what `words` ask for. Returns the exit code."""
-    job = checked_first("train_reward", words, __doc__, Job)
+    job = parse_and_check("train_reward", words, __doc__, Job)
     if isinstance(job, int):
         return job
     if job.is_finished:
         print(f"{job.folder / 'model'} is finished already: choose another folder to train again")
         return 0
-    return carried_out(job.run, job.folder / "logs" / "train_reward.log", job.folder)
+    return run_logged(job.run, job.folder / "logs" / "train_reward.log", job.folder)
 
 
 class Job:

@@ -126,7 +126,7 @@ def test_a_run_whose_scores_all_failed_still_gets_its_verdict():
         (
             None,
             0,
-            "mean reward not taken: this reward compares responses, and one a problem has nothing to be compared",
+            "mean reward n/a: this reward compares responses; evaluation draws one per problem",
         ),
         (None, 8, "mean reward none: every score failed"),
         (0.5, 3, "mean reward 0.500 (3 scores failed)"),

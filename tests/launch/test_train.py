@@ -63,7 +63,7 @@ def test_a_sweep_that_is_stopped_starts_no_further_run_and_says_so(loop, words, 
     assert launch.train.main([*words, "-m", "seed=1,2,3"]) == 130
     assert len(loop.seen) == 1 and len(runs(tmp_path)) == 1
     out = capfd.readouterr().out
-    assert out.count("not started, since the run before was stopped") == 2 and "seed=3" in out
+    assert out.count("skipped, because the previous run was interrupted") == 2 and "seed=3" in out
 
 
 def test_a_sweep_gives_each_run_its_own_folder_and_goes_on_after_a_broken_one(loop, words, tmp_path):

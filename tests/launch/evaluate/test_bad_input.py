@@ -39,7 +39,7 @@ def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
         (["input=nowhere.jsonl"], "input nowhere.jsonl: there is no such file"),
         (["input=null", "kind=process_bench"], "kind=process_bench needs input=FILE"),
         (["rewards=verifier"], "rewards: expected"),
-        (["-m", "seed=1,2"], "a sweep cannot write one folder"),
+        (["-m", "seed=1,2"], "does not run sweeps"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solutions, capfd, words, message):
