@@ -1,5 +1,5 @@
-"""Stand-ins for what a plan (`dry_run=true`) does not find on this machine: they say what their class says, and do
-nothing else.
+"""Stand-ins for rewards and tasks that a plan (`dry_run=true`) does not find on this machine. They only report what
+their class declares.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rl.tasks import Task
 
 
 class AbsentReward(Reward):
-    """Stands in for a reward of class `of` whose model is not on this machine."""
+    """Replaces a reward of class `of` if its model is not on this machine."""
 
     def __init__(self, of: str) -> None:
         kind: Any = find({"_target_": of}, "reward")
@@ -29,12 +29,12 @@ class AbsentReward(Reward):
 
     @property
     def name(self) -> str:
-        """The name of the class it stands in for."""
+        """The name of the class it replaces."""
         return str(self._kind.__name__)
 
 
 class AbsentTask(Task):
-    """Stands in for a task whose files are not on this machine."""
+    """Replaces a task if its files are not on this machine."""
 
     def train_problems(self, seed: int) -> Iterator[Problem]:
         """Raises RuntimeError."""
@@ -52,8 +52,8 @@ class AbsentTask(Task):
 def with_stand_ins(node: Mapping[str, Any], key: str) -> tuple[dict[str, Any], list[str]]:
     """A reward's node with a stand-in for every reward whose model is absent, and the paths of these models.
 
-    A judge that is absent makes its reward absent. What is mixed or shaped of absent rewards is built as it is, so it
-    says by itself what its scores will have.
+    If a judge is absent, so is its reward. Mixtures and shaped rewards are built normally around the stand-ins, so they
+    still declare what their scores will contain.
     """
     absent = {place for place, inner in nodes_with_models(node, key) if place_of(inner["model"]) == "hub"}
     replaced, _ = _replaced(node, key, absent)
@@ -61,7 +61,7 @@ def with_stand_ins(node: Mapping[str, Any], key: str) -> tuple[dict[str, Any], l
 
 
 def _replaced(node: Any, key: str, absent: set[str]) -> tuple[Any, bool]:
-    """The node with its stand-ins, and whether it lacks a model that no stand-in makes up for."""
+    """The node with its stand-ins, and whether it still lacks a model that no stand-in replaced."""
     if not isinstance(node, Mapping):
         return node, False
     inner = {name: _replaced(value, f"{key}.{name}", absent) for name, value in node.items()}

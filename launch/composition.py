@@ -1,7 +1,7 @@
-"""From the words typed to composed configurations: one for a run, one for every point of a sweep.
+"""Compose configurations from the command line: one for a run, one for every point of a sweep.
 
-Hydra composes, through its public API. Where it would answer a misspelt word with thirty lines, this module answers
-with one that names the nearest word that exists.
+Hydra composes, through its public API. For a misspelt word, Hydra prints thirty lines; this module prints one that
+suggests the nearest existing word.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CONFIG_MODULE = "configs"
 SHIPPED_MODELS = Path(__file__).resolve().parent.parent / "rl" / "tasks" / "arithmetic" / "models"
 
 HYDRA_KEYS = ("hydra.mode", "hydra.sweeper.params")
-"""What is read of Hydra's own configuration. The rest (launchers, output folders) has no effect here and is refused."""
+"""The keys of Hydra's own configuration that are read. The others (launchers, output folders) are refused."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def register_resolvers() -> None:
 def show(words: Sequence[str], args: argparse.Namespace) -> None:
     """Let Hydra print what the flags ask for: help, the configuration, where it was found."""
     register_resolvers()
-    # Hydra reads sys.argv, and wants its flags before the overrides.
+    # Hydra reads sys.argv and needs its flags before the overrides.
     sys.argv = [sys.argv[0], *(word for word in words if word not in args.overrides), *args.overrides]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name="train")(_nothing)()
 
 
 def _nothing(config: DictConfig) -> None:
-    """What `show` gives Hydra to run: it prints and runs nothing."""
+    """A task function that does nothing: `show` only lets Hydra print."""
 
 
 def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
-    """Every configuration that the words ask for: one, or one for each point of a sweep (`-m reward=orm,prm`).
+    """The configurations that the words request: one, or one for each point of a sweep (`-m reward=orm,prm`).
 
-    Raises ConfigurationError, in one line, for a word that cannot be read or names nothing.
+    Raises ConfigurationError, in one line, for a word that cannot be parsed or names nothing that exists.
     """
     args = parse_words(words)
     register_resolvers()
@@ -90,7 +90,7 @@ def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
 
 
 class _Composer:
-    """Composes configurations of one root file while Hydra is initialised."""
+    """Composes configurations from one root file; Hydra must be initialised."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -122,17 +122,17 @@ class _Composer:
         return [self._composed(point) for point in _points(sweep)]
 
     def _tree(self, words: Sequence[str]) -> DictConfig:
-        """What Hydra composes of the words, its own part included."""
+        """Hydra's composition of the words, including its own `hydra` node."""
         return hydra.compose(self.name, list(words), return_hydra_config=True)
 
     def _composed(self, words: Sequence[str]) -> Composed:
-        """What Hydra composes of the words, without its own part."""
+        """Hydra's composition of the words, without its own `hydra` node."""
         try:
             config = self._tree(words)
         except HydraException:
             overrides = self.parser.parse_overrides(list(words))
             chosen = [word_of(override) for override in overrides if self._chooses(override)]
-            self._check_keys(self._tree(chosen), overrides)  # says more about a key that does not exist
+            self._check_keys(self._tree(chosen), overrides)  # gives a better message for an unknown key
             raise
         choices = dict(config.hydra.runtime.choices)
         for kind in ("launcher", "sweeper"):
@@ -145,7 +145,7 @@ class _Composer:
         return Composed(tuple(words), config, choices)
 
     def _chooses(self, override: Override) -> bool:
-        """Whether it decides which keys there are, or how a sweep is made."""
+        """Whether it decides which keys exist, or how a sweep runs."""
         return override.key_or_group in self.groups or override.key_or_group.startswith("hydra.")
 
     def _check_group(self, override: Override) -> None:
@@ -164,8 +164,8 @@ class _Composer:
     def _check_keys(self, base: DictConfig, overrides: Sequence[Override]) -> None:
         """Refuse a key that the chosen groups, composed in `base`, do not have.
 
-        `+key=value` is left to the check of the nodes. Where a group is swept, its keys are known only at each point;
-        a swept experiment chooses the options of other groups too.
+        `+key=value` is checked later, with the nodes. The keys of a swept group are known only at each point. A swept
+        experiment also chooses the options of other groups.
         """
         swept = {override.key_or_group for override in overrides if override.is_sweep_override()} & set(self.groups)
         if any(group.startswith("experiment") for group in swept):
@@ -187,14 +187,14 @@ class _Composer:
                 raise ConfigurationError(f"there is no key {key}{suggestion(key, [*known, *self.groups])}")
 
     def _groups(self, inside: str = "") -> list[str]:
-        """Every group by its path, `experiment` and `experiment/row`."""
+        """Every group by its path, such as `experiment` and `experiment/row`."""
         found = [f"{inside}{name}" for name in self.loader.list_groups(inside.rstrip("/"))]
         inner = [group for outer in found for group in self._groups(f"{outer}/")]
         return [group for group in found if self.loader.get_group_options(group, ObjectType.CONFIG)] + inner
 
 
 def _points(sweep: Sequence[Override]) -> list[tuple[str, ...]]:
-    """The words of every point of a sweep, the last key varying fastest; a key given twice counts as the last says."""
+    """The words of every point of a sweep, the last key varying fastest. If a key is given twice, the last one wins."""
     choices: dict[str, list[str]] = {}
     for override in sweep:
         key = override.get_key_element()
@@ -239,7 +239,7 @@ class _OwnFolder(SearchPathPlugin):
 
 @contextmanager
 def _hydra(config_dir: str | None) -> Iterator[None]:
-    """Hydra over this project's configs and the person's own folder (`--config-dir`)."""
+    """Initialise Hydra with this project's configs and the user's own folder (`--config-dir`)."""
     if config_dir is not None and not os.path.isdir(config_dir):
         raise ConfigurationError(f"--config-dir: there is no folder {config_dir}")
     if _OwnFolder not in Plugins.instance().discover(SearchPathPlugin):
@@ -254,7 +254,7 @@ def _hydra(config_dir: str | None) -> Iterator[None]:
 
 @contextmanager
 def _open(config: DictConfig) -> Iterator[None]:
-    """A configuration that Hydra has closed, open for a change."""
+    """Make a configuration that Hydra has closed writable for the block."""
     OmegaConf.set_readonly(config, False)
     OmegaConf.set_struct(config, False)
     try:

@@ -1,5 +1,4 @@
-"""The whole configuration, checked before anything starts: every key read by something, every type right, every
-combination possible."""
+"""Checks the whole configuration before anything starts: no unread keys, correct types, valid combinations."""
 
 from __future__ import annotations
 
@@ -37,16 +36,16 @@ SETTINGS: dict[str, type] = {
 """Groups whose `_target_` must be this class."""
 
 KINDS: dict[str, type] = {"algorithm": Algorithm, "task": Task, "reward": Reward}
-"""Groups that choose a class, and what it must derive from."""
+"""Groups that choose a class, and the base class it must have."""
 
 RUN_KEYS = {"run_dir": str | None, "resume": str | None, "dry_run": bool}
-"""Root keys that launch.train itself reads; the others are LoopSettings'."""
+"""Root keys that launch.train reads; the others belong to LoopSettings."""
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """The configuration as nested dicts and lists, interpolations resolved.
 
-    Raises ConfigurationError for a key that must be given and was not, and for an interpolation that leads nowhere.
+    Raises ConfigurationError for a missing mandatory key, and for an interpolation that cannot be resolved.
     """
     try:
         if missing := sorted(OmegaConf.missing_keys(config)):
@@ -63,9 +62,9 @@ def check(
 ) -> RunSettings:
     """The settings of a run from its plain configuration; starts and loads nothing heavy.
 
-    `choices` names the option of each group, for messages. With a list for what is `absent`, a model on the hub, a file
-    of problems or a GPU that this machine has not is no fault but a line in it, and what needs it is not checked: for
-    plans. Raises ConfigurationError with the first fault, in one line.
+    `choices` names the option of each group, for messages. For plans, pass a list as `absent`: a model, problem file
+    or GPU that this machine lacks then adds a line to the list instead of an error, and checks that need it are
+    skipped. Raises ConfigurationError with the first error, in one line.
     """
     nodes = {**SETTINGS, **KINDS}
     root = "configs/train.yaml"
@@ -76,7 +75,9 @@ def check(
         if not isinstance(config.get(key), Mapping):
             raise ConfigurationError(f"{key} is missing: choose one with {key}=... (--help lists them)")
     sources = {key: f"configs/{key}/{option}.yaml" for key, option in (choices or {}).items() if option}
-    for key in nodes:  # all of them before any is built: a misspelt key is said before a missing model folder
+    for (
+        key
+    ) in nodes:  # verify all before building any, so that a misspelt key is reported before a missing model folder
         verify(config[key], key, sources.get(key, ""))
     unmade = not_built(config)
     if absent is None:
@@ -90,13 +91,13 @@ def check(
 
 
 def warnings(settings: RunSettings) -> list[str]:
-    """What a person should know of this configuration, a line each."""
+    """Warnings about this configuration, one line each."""
     data = settings.task.notes() if isinstance(settings.task, FileTask) else []
     return [*data, *checks.warnings(settings)]
 
 
 def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
-    """A group's object, of the kind that the loop expects there."""
+    """Build a group's object and check its class."""
     made = build(node, key, source) if absent is None else _built_or_absent(key, node, source, absent)
     wanted = {**SETTINGS, **KINDS}[key]
     if not isinstance(made, wanted):
@@ -106,11 +107,11 @@ def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | No
 
 
 def _built_or_absent(key: str, node: Mapping[str, Any], source: str, absent: list[str]) -> Any:
-    """The object, or a stand-in where its models or files are not on this machine; `absent` gets a line for them."""
+    """The object, or a stand-in if its models or files are not on this machine; these are added to `absent`."""
     if key == "reward":
         node, models = with_stand_ins(node, key)
         if models:
-            absent.append(f"{', '.join(models)}: not on this machine; {key}'s options are checked when it is")
+            absent.append(f"{', '.join(models)}: not on this machine; {key}'s options cannot be checked")
     try:
         return build(node, key, source)
     except ConfigurationError as error:
@@ -121,14 +122,14 @@ def _built_or_absent(key: str, node: Mapping[str, Any], source: str, absent: lis
 
 
 def _check_together(settings: RunSettings, absent: list[str] | None) -> None:
-    """Everything that needs more than one node, the cheap checks first."""
+    """Checks that need more than one node, the cheap ones first."""
     try:
         checks.check(settings)
     except ValueError as error:
         raise ConfigurationError(one_line(error)) from error
     lacking = checks.memory(psutil.virtual_memory().available / 2**30, settings)
     if settings.cluster.device == "cuda":
-        import torch  # counting GPUs is the only need of it here
+        import torch  # only to count GPUs
 
         lacking += checks.devices(torch.cuda.device_count(), settings)
     if absent is None:
@@ -151,7 +152,7 @@ def _check_together(settings: RunSettings, absent: list[str] | None) -> None:
 
 
 def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
-    """Whether the policy and the critic are on this machine; if not, a line says so."""
+    """Whether the policy and the critic are on this machine; if not, adds a line to `absent`."""
     paths = {"policy.path": settings.policy.path}
     if settings.algorithm.critic is not None and settings.algorithm.critic.path is not None:
         paths["algorithm.critic.path"] = settings.algorithm.critic.path
@@ -160,12 +161,12 @@ def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
             check_policy(path)
     names = [key for key, path in paths.items() if place_of(path) == "hub"]
     if names:
-        absent.append(f"{', '.join(names)}: not on this machine; tokenizer and prompt lengths are checked when it is")
+        absent.append(f"{', '.join(names)}: not on this machine; tokenizer and prompt lengths cannot be checked")
     return not names
 
 
 def _check_prompts(settings: RunSettings) -> None:
-    """Prompts must leave room for their responses: all of a file's; of others the held-out and the first rollout's."""
+    """Check that prompts leave room for responses: all prompts of a file, else the held-out ones and one rollout's."""
     tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
     if isinstance(settings.task, FileTask):
         room = settings.rollout.max_model_len - settings.rollout.max_new_tokens
@@ -185,7 +186,7 @@ def _check_prompts(settings: RunSettings) -> None:
 
 
 def _positions(path: str) -> int | None:
-    """How many positions the model in a folder has; None for a model on the hub or one that does not say."""
+    """max_position_embeddings of the model in a folder; None for a model on the hub or if it is not given."""
     file = Path(path) / "config.json"
     if not file.is_file():
         return None

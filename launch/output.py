@@ -1,4 +1,4 @@
-"""Keeping the terminal quiet: what libraries print goes to a file, what the project says stays on the screen."""
+"""Keep the terminal quiet: library output goes to a file, this project's output stays on the screen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TextIO
 def quiet(log: Path) -> Iterator[TextIO]:
     """Send everything this process and its children print to `log`; yields a stream that still reaches the screen.
 
-    It is the file descriptors that are redirected, so that C++ libraries and subprocesses are caught too, and that a
-    library which keeps the stream it found at import keeps one that works. Python's streams are redirected only where
-    they are not those descriptors (in a notebook, say).
+    File descriptors are redirected, so that this also catches C++ libraries and subprocesses, and streams that a
+    library saved at import keep working. Python's streams are redirected only if they do not use those descriptors,
+    as in a notebook.
     """
     sys.stdout.flush()
     sys.stderr.flush()

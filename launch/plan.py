@@ -1,4 +1,4 @@
-"""What a run would do, without starting or downloading anything: `dry_run=true`."""
+"""Show what a run would do, without starting or downloading anything: `dry_run=true`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACES = {"folder": "in this folder", "cache": "in this machine's cache", "hub"
 
 
 def plan(settings: RunSettings, folder: str, missing: Sequence[str] = ()) -> Group:
-    """The processes with their memory, the models, the arithmetic of an update, the hours, and what is `missing`."""
+    """The processes with their memory, the models, the sizes of an update, the hours, and what is `missing`."""
     groups = actors(settings)
     lines = [*_ray(settings, groups), *_arithmetic(settings), f"files: {folder}"]
     notes = [*missing, *_too_much(settings, groups)]
@@ -51,7 +51,7 @@ def _models_table(settings: RunSettings) -> Table:
         facts, place = facts_of(name), place_of(name)
         count = "not known here" if facts is None else _count(facts.parameters)
         where = _PLACES[place]
-        if place == "hub" and facts is not None:  # published weights are bf16, whatever they are loaded as
+        if place == "hub" and facts is not None:  # published weights are bf16, whatever dtype they are loaded as
             where += f", about {facts.parameters * BYTES['bf16'] / 1e9:.0f} GB"
         table.add_row(key, name, f"{count} ({widths.get(key, settings.policy.dtype)})", where)
     return table
@@ -59,7 +59,7 @@ def _models_table(settings: RunSettings) -> Table:
 
 def _hours_table(settings: RunSettings) -> Table:
     speed = SPEEDS[settings.cluster.device]
-    title = f"Time at most, every response as long as it may get, at the speed of {speed.name} (an estimate)"
+    title = f"Upper bound on time, with every response at full length, at the speed of {speed.name} (an estimate)"
     table = _table(title, "stage", "in the whole run", "at most")
     found = stages(settings)
     for stage in found:
@@ -98,7 +98,7 @@ def _arithmetic(settings: RunSettings) -> list[str]:
 
 
 def _too_much(settings: RunSettings, groups: Sequence[Actors]) -> list[str]:
-    """GPUs whose actors need more than one has, as far as sizes are known."""
+    """Lines about GPUs whose actors need more memory than the GPU has, as far as sizes are known."""
     whole = SPEEDS[settings.cluster.device].memory_gib
     if whole is None:
         return []
@@ -110,7 +110,7 @@ def _too_much(settings: RunSettings, groups: Sequence[Actors]) -> list[str]:
     for names, gib in loads.items():
         if gib > whole:
             lines.append(
-                f"{names} on one GPU need about {gib:.0f} GiB of {whole:.0f}: raise cluster.gpus_per_* to part them, "
+                f"{names} on one GPU need about {gib:.0f} GiB of {whole:.0f}: raise cluster.gpus_per_* to split them, "
                 "or learner.ranks with learner.zero_stage=3, or set learner.gradient_checkpointing=true, or lower "
                 "learner.micro_batch_tokens"
             )
@@ -118,13 +118,13 @@ def _too_much(settings: RunSettings, groups: Sequence[Actors]) -> list[str]:
     if engine is not None and engine.cache <= 0:
         lines.append(
             f"rollout.gpu_memory_utilization={settings.rollout.gpu_memory_utilization} of {whole:.0f} GiB leaves no KV "
-            f"cache beside {engine.weights / GIB:.1f} GiB of weights: raise it"
+            f"cache after {engine.weights / GIB:.1f} GiB of weights: raise it"
         )
     return lines
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words to plan with: `under a minute`, `12 min`, `3.4 h`, `2.1 days`."""
+    """Seconds in words, rounded for planning: `under a minute`, `12 min`, `3.4 h`, `2.1 days`."""
     if seconds < 60:
         return "under a minute"
     if seconds < 3600:

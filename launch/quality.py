@@ -1,4 +1,4 @@
-"""Measure the world's models on held-out problems, with the parts of the loop: vLLM draws, the adapters score."""
+"""Measure the arithmetic models on held-out problems with parts of the loop: vLLM samples, the rewards score."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SAMPLING_SEED = 3
 
 
 def measure(folder: Path, problems: int, responses: int, console: Console) -> dict[str, dict[str, float]]:
-    """Quality of the models in `folder`, by model and measure, all in [0, 1] except counts."""
+    """Quality of the models in `folder`, by model and measure; all in [0, 1] except counts."""
     task = ArithmeticTask()
-    console.print(f"drawing {responses} responses to each of {problems} held-out problems, seed {SAMPLING_SEED}")
+    console.print(f"sampling {responses} responses to each of {problems} held-out problems, seed {SAMPLING_SEED}")
     groups = draw(folder / "policy", task, problems, responses)
     found = {"policy": quality.policy_quality(task, groups)}
     console.print("scoring the steps")
@@ -43,7 +43,7 @@ def measure(folder: Path, problems: int, responses: int, console: Console) -> di
 
 
 def open_judge(folder: str) -> VllmJudge:
-    """The world's judge, with the prompt file that lies beside its weights."""
+    """The arithmetic world's judge, with the prompt file next to its weights."""
     return VllmJudge(
         folder,
         template=f"{folder}/compare.md",

@@ -1,10 +1,10 @@
 """Compare runs: `python -m launch.report runs/* --plot rewards.png`.
 
 A Markdown table with one line per run: held-out accuracy before and after by the verifier, mean reward of the same
-responses, KL, response length, time. With `--plot`, the curves: true accuracy and reward against updates, one panel per
-setting, one colour per seed. With `--matrix`, tables of rewards by algorithms over seeds instead, and with `--kl` how
-far each policy has moved from its start, measured anew (`launch.report_kl`; seconds per run). What a run is, its folder
-says (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
+responses, KL, response length, time. `--plot` draws the curves: true accuracy and reward against updates, one panel per
+setting, one colour per seed. `--matrix` prints tables of rewards by algorithms over seeds instead; with `--kl`, it also
+measures how far each policy has moved from its start (`launch.report_kl`; seconds per run). A run's folder says what it
+is (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.matrix:
         for run in runs:
             if not run.choices or not run.folder.joinpath("config.yaml").is_file():
-                print(f"left out: {run.folder}: it does not say which options were chosen", file=sys.stderr)
+                print(f"left out: {run.folder}: its files do not say which options were chosen", file=sys.stderr)
         runs = [run for run in runs if run.choices and run.folder.joinpath("config.yaml").is_file()]
     moved = measured(runs) if options.kl else None
     runs = runs if moved is None else [run for run in runs if run.folder in moved]
@@ -55,7 +55,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measured(runs: Sequence[Run]) -> dict[Path, float]:
-    """Each run folder's KL from the start; a run of which it cannot be measured is named and left out."""
+    """Each run folder's KL from the start. Names and leaves out runs for which it cannot be measured."""
     from launch.report_kl import kl_from_start  # torch takes seconds to import
 
     found = {}
@@ -69,7 +69,7 @@ def measured(runs: Sequence[Run]) -> dict[Path, float]:
 
 
 def table(runs: Sequence[Run]) -> str:
-    """The runs as a Markdown table, a line for each."""
+    """The runs as a Markdown table, one line each."""
     lines = [
         "| run | seed | updates | held-out accuracy | change | mean reward | KL | response tokens | time |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -88,14 +88,14 @@ def table(runs: Sequence[Run]) -> str:
 
 
 def named(run: Run, apart: Mapping[Path, str]) -> str:
-    """A run's name with what tells its setting from others of that name."""
+    """A run's name with the settings that distinguish it from others of that name."""
     return f"{run.name} {apart[run.folder]}".strip()
 
 
 def plot(runs: Sequence[Run], path: Path) -> None:
-    """True accuracy (solid) and mean reward (dashed) on held-out problems against updates; one panel a name.
+    """True accuracy (solid) and mean reward (dashed) on held-out problems against updates; one panel per name.
 
-    Where a reward leaves [0, 1], its panel has a second scale for it, on the right.
+    If a reward leaves [0, 1], its panel has a second scale for it on the right.
     """
     import matplotlib
 

@@ -1,9 +1,9 @@
-"""How far a run's policy has moved from the one it began with: the column `KL from the start` of `launch.report --kl`.
+"""How far a run's policy has moved from its start: the column `KL from the start` of `launch.report --kl`.
 
-What a run logs itself differs by algorithm: the distance to a frozen reference, to one renewed at each iteration, or
-none. Here it is measured afterwards, the same way for all: the trained policy answers held-out problems at temperature
-1, and at every token it wrote the divergence KL(trained || start) is summed over the whole vocabulary, which varies far
-less than an estimate from the sampled token alone.
+The KL that a run logs depends on its algorithm: to a frozen reference, to one refreshed at each iteration, or none.
+Here it is measured after the run, in the same way for all: the trained policy answers held-out problems at temperature
+1, and KL(trained || start) at every token is summed over the whole vocabulary, which varies far less than an estimate
+from the sampled token alone.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SEED = 1
 
 
 def kl_from_start(folder: Path, problems: int = 100, tokens: int = 128) -> float:
-    """Mean KL(trained || start) in nats a token, of the run in `folder`, over its own answers to held-out problems.
+    """Mean KL(trained || start) in nats per token of the run in `folder`, on its own answers to held-out problems.
 
-    Raises OSError or ValueError where the run's configuration or one of the two policies is not there.
+    Raises OSError or ValueError if the run's configuration or one of the two policies is missing.
     """
     from transformers import AutoModelForCausalLM
 
@@ -63,6 +63,6 @@ def divergences(trained: Any, start: Any, prompts: Sequence[Sequence[int]], toke
 
 
 def written_tokens(ids: Tensor, end: int) -> Tensor:
-    """True (B, L) for the tokens of a response up to its first `end`, that one included."""
+    """Mask (B, L): True for the tokens of a response up to and including its first `end`."""
     ended = (ids == end).long()
     return (ended.cumsum(dim=1) - ended) == 0

@@ -1,7 +1,7 @@
 """Runs of several rewards and algorithms side by side: the tables of `python -m launch.report runs/* --matrix`.
 
-Which reward and algorithm a run has is read from its origin.json, its settings from config.yaml. Seeds of one setting
-are shown one by one where it matters and averaged elsewhere; runs of unlike settings are never averaged.
+A run's reward and algorithm come from origin.json, its settings from config.yaml. Only seeds of the same setting are
+averaged; the changes in accuracy are shown for each seed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ ALGORITHMS = ("ppo", "grpo", "dpo")
 """The order of the columns; others come after, by name."""
 
 Cell = tuple[str, str]
-"""The row's label (a reward, and what tells its settings apart) and the algorithm."""
+"""The row's label (a reward, and the settings that distinguish it) and the algorithm."""
 
 
 def matrix(runs: Sequence[Run], moved: Mapping[Path, float] | None = None) -> str:
-    """Two Markdown tables: held-out accuracy, rewards by algorithms, and a line for each cell with what came with it.
+    """Two Markdown tables: held-out accuracy of rewards by algorithms, and one line of details for each cell.
 
     `moved`: each run folder's KL from the start (`launch.report_kl`), shown in place of the KL that the run logged.
-    A run that repeats another's settings and seed is left out, which a line under the tables says.
+    A run that repeats another's settings and seed is left out, with a line under the tables.
     """
     cells: dict[Cell, list[Run]] = {}
     repeated = []
@@ -40,7 +40,7 @@ def matrix(runs: Sequence[Run], moved: Mapping[Path, float] | None = None) -> st
 
 
 def cells_of(runs: Sequence[Run]) -> list[Cell]:
-    """The cell of each run. Runs of one cell have equal settings but for the seed."""
+    """The cell of each run. Runs of one cell differ only in the seed."""
     several_tasks = len({run.choices.get("task") for run in runs}) > 1
     apart = differing(runs)
     cells = []
@@ -71,7 +71,7 @@ def _change(runs: list[Run]) -> str:
 def _details(
     cells: dict[Cell, list[Run]], rewards: list[str], algorithms: list[str], moved: Mapping[Path, float] | None
 ) -> list[str]:
-    """A line for each cell: means over its seeds."""
+    """One line for each cell: means over its seeds."""
     title = "KL" if moved is None else "KL from the start"
     lines = [
         f"| reward | algorithm | seeds | samples | mean reward | {title} | response tokens | seconds |",
@@ -94,7 +94,7 @@ def _details(
 
 
 def _mean_over(runs: list[Run]) -> Callable[[str, int, int], str]:
-    """The mean over runs of a metric's first (0) or last (-1) value, as text; `-` where no run has it."""
+    """The mean over runs of a metric's first (0) or last (-1) value, as text; `-` if no run has it."""
 
     def mean(metric: str, place: int, digits: int) -> str:
         values = [series[place][1] for run in runs if (series := run.series(metric))]
@@ -108,7 +108,7 @@ def _column_order(algorithm: str) -> tuple[int, str]:
 
 
 def _row_order(cell: Cell) -> tuple[int, str]:
-    """Rewards as the experiment lists them, others after by name."""
+    """Rewards in the experiment's order, then others by name."""
     known = ("verifier", "orm", "prm", "prm_product", "prm_steps", "armorm", "pairjudge", "pairjudge_knockout")
     reward = cell[0].split()[0]
     return (known.index(reward) if reward in known else len(known)), cell[0]

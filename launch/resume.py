@@ -1,7 +1,7 @@
-"""`resume=FOLDER`: the configuration of a run that stopped, to go on with it.
+"""`resume=FOLDER`: the configuration with which a stopped run resumes.
 
-The run's own config.yaml is taken, not today's defaults. Words typed beside `resume=` change it; what may be changed
-without making another run of it is for `rl.run.resuming` to say.
+It is the run's own config.yaml, not the current defaults, with the other overrides on the command line applied.
+`rl.run.resuming` decides which keys may change.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _MISSING = object()
 
 
 def configuration_of(composed: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration to go on with: that of the run in `composed["resume"]`, with what `overrides` ask for.
+    """The configuration to resume with: that of the run in `composed["resume"]`, with `overrides` applied.
 
-    `composed` is the plain configuration of today's defaults and the overrides; without `resume` it comes back as it
-    is. Raises ConfigurationError where the folder holds no run, and for overrides that no single key belongs to.
+    `composed` is the plain configuration from the current defaults and the overrides; without `resume` it is returned
+    unchanged. Raises ConfigurationError if the folder holds no run, and for overrides that are not single keys.
     """
     if not composed["resume"]:
         return dict(composed)
@@ -44,9 +44,9 @@ def configuration_of(composed: Mapping[str, Any], overrides: Sequence[str]) -> d
 
 
 def notes_on(settings: RunSettings, folder: Path) -> list[str]:
-    """What a person should know of going on with the run in `folder`, a line each.
+    """Notes for the user on resuming the run in `folder`, one line each.
 
-    Raises ConfigurationError where it cannot go on under these settings.
+    Raises ConfigurationError if it cannot resume with these settings.
     """
     try:
         changed = checkpoint.check(folder, settings)
@@ -54,13 +54,13 @@ def notes_on(settings: RunSettings, folder: Path) -> list[str]:
         written = json.loads((folder / "origin.json").read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ConfigurationError(one_line(error)) from error
-    return [f"goes on after update {update} of {settings.loop.updates}", *changed, *other_code(written, origin())]
+    return [f"resuming after update {update} of {settings.loop.updates}", *changed, *other_code(written, origin())]
 
 
 def other_code(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A line where code or packages are not those that the run was started with: equal numbers are not promised then.
+    """A warning line if code or packages have changed since the run started, since numbers may then differ.
 
-    Both are as `rl.run.origin.origin` gives them.
+    `written` and `now` are results of `rl.run.origin.origin`.
     """
     changed = [
         f"{name} {before} -> {now['packages'].get(name)}"
@@ -69,7 +69,11 @@ def other_code(written: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
     if written.get("commit") != now["commit"] or written.get("dirty") or now["dirty"]:
         changed.insert(0, f"commit {_commit(written)} -> {_commit(now)}")
-    return [f"not the code that the run was started with ({', '.join(changed)}): numbers may differ"] if changed else []
+    return (
+        [f"code or packages changed since the run started ({', '.join(changed)}): numbers may differ"]
+        if changed
+        else []
+    )
 
 
 def _commit(written: Mapping[str, Any]) -> str:
@@ -95,7 +99,7 @@ def _get(config: Any, path: Sequence[str]) -> Any:
 
 
 def _put(config: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set the value at this path, or take it out where it is missing."""
+    """Set the value at this path, or delete it if `value` is missing."""
     *parents, last = path
     for name in parents:
         if not isinstance(config.get(name), dict):

@@ -1,4 +1,4 @@
-"""Runs read back from their folders: what they were made with (origin.json, config.yaml), and metrics.jsonl."""
+"""Read runs from their folders: choices and settings (origin.json, config.yaml), and metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NO_SETTINGS = ("seed", "run_dir", "resume", "dry_run", *FREE)
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its name, what it was made with, and what metrics.jsonl says, by update.
+    """One run: its name, choices and settings, and the rows of metrics.jsonl by update.
 
-    choices: the option of each configuration group, empty where origin.json does not say.
-    settings: config.yaml by dotted key, without the seed and what does not change results; `updates` are those that
-    were evaluated. Two runs are of one setting if these are equal.
+    choices: the option of each configuration group; empty if origin.json does not give them.
+    settings: config.yaml by dotted key, without the seed and keys that do not change results; `updates` is the last
+    evaluated update. Two runs have the same setting if these are equal.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Run:
     settings: Mapping[str, Any]
 
     def series(self, metric: str) -> list[tuple[int, float]]:
-        """(update, value) wherever the metric was written."""
+        """(update, value) for every row that has the metric."""
         return [(row["update"], row[metric]) for row in self.rows if isinstance(row.get(metric), int | float)]
 
     @property
@@ -54,12 +54,12 @@ def title_of(choices: Mapping[str, str | None]) -> str:
 
 
 def reward_of(choices: Mapping[str, str | None]) -> str | None:
-    """The reward that was chosen, or the row of a matrix, which says more."""
+    """The row of a matrix if there is one (it says more), else the reward."""
     return choices.get("experiment/row") or choices.get("reward")
 
 
 def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]]:
-    """The runs in these folders, and the folders that hold none with the reason, in one line."""
+    """The runs in these folders, and the folders without a run, each with a one-line reason."""
     runs, left_out = [], []
     for folder in folders:
         try:
@@ -70,9 +70,9 @@ def read_all(folders: Sequence[Path]) -> tuple[list[Run], list[tuple[Path, str]]
 
 
 def read(folder: Path) -> Run:
-    """One run. Raises OSError or ValueError for a folder that is not a run's, or that was not evaluated twice.
+    """Read one run. Raises OSError or ValueError if the folder is not a run's, or has fewer than two evaluations.
 
-    A folder that does not say what was chosen gives its own name to the run, without date and seed.
+    If the choices are not recorded, the run is named after its folder, without date and seed.
     """
     if not folder.is_dir():
         raise ValueError("there is no such folder")
@@ -90,9 +90,9 @@ def read(folder: Path) -> Run:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, each with its update and seconds. A last line that is only half written is left out.
+    """The rows of metrics.jsonl, each with its update and seconds. An incomplete last line is left out.
 
-    Raises OSError or ValueError, with the line's number, where it cannot be read.
+    Raises OSError or ValueError, with the line number, if it cannot be read.
     """
     if not path.exists():
         raise ValueError("there is no metrics.jsonl: this is not a run, or one that has not begun")
@@ -109,7 +109,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _choices(path: Path) -> dict[str, str | None]:
-    """The option of each group, from origin.json; empty where there is none."""
+    """The option of each group, from origin.json; empty if the file is missing."""
     if not path.exists():
         return {}
     origin = _parsed(json.loads, _text(path), path.name)
@@ -120,7 +120,7 @@ def _choices(path: Path) -> dict[str, str | None]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """config.yaml as a mapping; empty where there is none."""
+    """config.yaml as a mapping; empty if the file is missing."""
     asked = _parsed(yaml.safe_load, _text(path), path.name) if path.exists() else {}
     if not isinstance(asked, dict):
         raise ValueError(f"{path.name} is not a mapping")
@@ -146,7 +146,7 @@ def _parsed(parse: Callable[[str], Any], text: str, name: str) -> Any:
 
 
 def differing(runs: Sequence[Run]) -> dict[Path, str]:
-    """What tells each run's setting from the others of its name, as `key=value`; empty where all have one setting."""
+    """The settings in which runs of the same name differ, as `key=value` text per folder; empty if all agree."""
     alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         alike[run.name].append(run)

@@ -1,4 +1,4 @@
-"""The words of a command line: flags and overrides read, misspelt ones answered with what was probably meant."""
+"""Parse the words of a command line into flags and overrides, with suggestions for misspelt ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rewards.builder import ConfigurationError, elsewhere, nearest, one_line
 def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """The flags and the overrides, in any order. Raises ConfigurationError for an unknown flag.
 
-    `shows` says that Hydra is asked to print something (help, the configuration) instead of starting a run.
+    `shows` is true if Hydra should print something (help, the configuration) instead of starting a run.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
@@ -45,7 +45,7 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
 
 
 def parsed(parser: OverridesParser, word: str) -> Override:
-    """The word read as an override. Raises ConfigurationError, with the quoting that works where quotes are missing."""
+    """Parse the word as an override. Raises ConfigurationError, with the right quoting if quotes are missing."""
     try:
         return parser.parse_overrides([word])[0]
     except HydraException as error:
@@ -57,7 +57,7 @@ def parsed(parser: OverridesParser, word: str) -> Override:
 
 
 def quoted(parser: OverridesParser, word: str) -> str | None:
-    """The word as a shell takes it, its value quoted so that Hydra reads it as text; None where that does not help."""
+    """The word for a shell, its value quoted so that Hydra reads it as text; None if that does not help."""
     key, _, value = word.partition("=")
     if not value or "${" in value:  # quotes do not keep OmegaConf from replacing ${...}
         return None
@@ -94,4 +94,4 @@ def suggestion(key: str, known: Sequence[str]) -> str:
         return hint if not parent else hint.replace("mean ", f"mean {parent}.")
     if parent and siblings:
         return f"; {parent} has {', '.join(siblings)}"
-    return nearest(key, known) or "; python -m launch.train --help lists what there is"
+    return nearest(key, known) or "; python -m launch.train --help lists all keys"

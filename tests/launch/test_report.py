@@ -231,7 +231,7 @@ def test_a_run_that_does_not_say_what_was_chosen_is_named_and_left_out_of_the_ma
 ) -> None:
     write_run(tmp_path / "grpo_prm_arithmetic_seed1", [0.4, 0.5])
     assert report.main([str(tmp_path / "grpo_prm_arithmetic_seed1"), "--matrix"]) == 2
-    assert "seed1: it does not say which options were chosen" in capsys.readouterr().err
+    assert "seed1: its files do not say which options were chosen" in capsys.readouterr().err
 
 
 def test_kl_belongs_to_the_matrix() -> None:

@@ -68,7 +68,7 @@ def test_a_resumed_run_has_its_own_settings_and_goes_on_in_its_folder(stopped, l
     assert launch.train.main([f"resume={stopped}"]) == 0
     (settings,) = loop.seen
     assert settings.learner.learning_rate == 0.25 and settings.rollout.problems == 4
-    assert "goes on after update 10 of 20" in capfd.readouterr().out
+    assert "resuming after update 10 of 20" in capfd.readouterr().out
     updates = [json.loads(line)["update"] for line in (stopped / "metrics.jsonl").read_text().splitlines()]
     assert updates == [10, 1], "the line after the checkpoint is gone, the fake loop's line is there"
     assert json.loads((stopped / "status.json").read_text())["state"] == "finished"
