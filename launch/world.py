@@ -53,7 +53,7 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
-"""For what the libraries say beside it: bars for files that take no time, and that there is no GPU."""
+"""Silences progress bars and no-GPU warnings."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return build_and_measure(parse(words))
     except KeyboardInterrupt as error:
-        print(f"error: {told_by(error)}; the same command goes on after the last finished model", file=sys.stderr)
+        print(f"error: {told_by(error)}; run the same command to resume after the last finished model", file=sys.stderr)
         return exit_code(error)
 
 
@@ -91,7 +91,7 @@ def build_and_measure(options: argparse.Namespace) -> int:
     console.print(quality.as_table(found), markup=False)
     if not options.measure:
         write_provenance(options.folder, made, found)
-        console.print(f"models and provenance.json lie in {options.folder}")
+        console.print(f"models and provenance.json are in {options.folder}")
     return 0
 
 

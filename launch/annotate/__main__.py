@@ -6,9 +6,9 @@
     python -m launch.annotate folder=build/steps judge=pairjudge_tiny_knockout
 
 The folder holds prm.jsonl, orm.jsonl and judge.jsonl (`conversations`), annotated.jsonl (every problem with its
-solutions and the share of right continuations of each step), rejects.jsonl (bad rows) and report.json. The same command
-goes on where it stopped; `labels`, `remove` and `judge` may be changed afterwards, nothing is sampled again for them.
-Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+solutions and the share of right continuations of each step), rejects.jsonl (bad rows) and report.json. Run the same
+command to resume; `labels`, `remove` and `judge` may change without sampling again. Exit codes: 0 success, 1 it failed,
+2 it could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     python -m launch.evaluate folder=build/pairs kind=reward_bench input=pairs.jsonl rewards=[armorm]
 
 The folder holds report.md, report.tex, report.json, accuracy.png, the scores, the responses that were drawn, and the
-rows that could not be used (rejects.jsonl). The same command goes on where it stopped; rewards may be added to it.
-Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+rows that could not be used (rejects.jsonl). Run the same command to resume, with further rewards if you like.
+Exit codes: 0 success, 1 it failed, 2 it could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A policy's own samples as a best-of-N file: `prompt`, `answers`, `label` by the task's verifier, `answer`.
 
-Drawn `rollout.problems` problems at a time, each batch from a seed of its own, so that a file cut short is gone on with
-where its last whole batch ended. Where the task can verify steps, `step_labels` says which are right.
+`rollout.problems` problems are sampled at a time, each batch with its own seed, so that an incomplete file continues
+after its last complete batch. If the task can verify steps, `step_labels` says which are right.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Scores for an evaluation: each reward scores the clean rows into a file of its own, as launch.score does, and a file
-that was cut short is gone on with.
+"""Scores for an evaluation: each reward scores the valid rows into its own file, as launch.score does, and continues an
+incomplete file.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Entry:
         """The reward; no weights are loaded yet. Raises ConfigurationError where it cannot work."""
         reward = build(self.node, "reward", self.source)
         if not isinstance(reward, Reward):
-            raise ConfigurationError(f"rewards: {self.node['_target_']} makes no reward: it has no score")
+            raise ConfigurationError(f"rewards: {self.node['_target_']} is not a reward: it has no `score`")
         return reward
 
     def on_given_steps(self, protocol: Protocol) -> Entry:
@@ -82,7 +82,7 @@ def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
         found.append(Entry(label, node, f"configs/reward/{option}.yaml"))  # type: ignore[arg-type]
     twice = [label for label, count in Counter(file_name(entry.label) for entry in found).items() if count > 1]
     if twice:
-        raise ConfigurationError(f"rewards: {twice[0]} stands there twice: name one of them, 'other: {twice[0]}'")
+        raise ConfigurationError(f"rewards: {twice[0]} is listed twice: rename one of them, 'other: {twice[0]}'")
     return found
 
 

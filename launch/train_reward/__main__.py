@@ -91,7 +91,7 @@ class Job:
             summary = train(self.recipe, found, folder, self.settings, self.cluster, report)
         summary |= {"rows": found.used, "rejected": rejected}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        report(f"{found.used} rows learned from, {rejected} left out; the model lies in {folder / 'model'}")
+        report(f"trained on {found.used} rows ({rejected} left out); model saved to {folder / 'model'}")
 
 
 def train(

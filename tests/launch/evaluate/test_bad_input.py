@@ -24,7 +24,7 @@ def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
     [
         (["rewards=[omr]"], "did you mean orm"),
         (['rewards=["verifier timeout=3"]'], "did you mean reward.timeout_s"),
-        (["rewards=[verifier,verifier]"], "rewards: verifier stands there twice"),
+        (["rewards=[verifier,verifier]"], "rewards: verifier is listed twice"),
         (["rewards=[armorm]", "+x=1"], "unknown key x"),
         (["kind=best_of_m"], "did you mean best_of_n"),
         (["n=[0]"], "n must be sizes of at least 1"),
