@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -91,7 +92,8 @@ class Comparison:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and report. Returns the exit code."""
-    options = parse(words)
+    given = sys.argv[1:] if words is None else list(words)
+    options = parse(given)
     try:
         if not (TRL / "trl").is_dir():
             print(f"installing TRL into {TRL}", flush=True)
@@ -102,10 +104,11 @@ def main(words: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, ValueError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
-    text = markdown(found, machine())
+    where = {"command": shlex.join(["python", "-m", "launch.bench.loop", *given]), **machine()}
+    text = markdown(found, where)
     print(text)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(content(found), indent=1) + "\n", encoding="utf-8")
+    options.output.write_text(json.dumps(content(found, where), indent=1) + "\n", encoding="utf-8")
     if options.document:
         options.document.write_text(text, encoding="utf-8")
     return 0
@@ -161,7 +164,7 @@ def compare(options: argparse.Namespace, model: str, algorithm: str) -> Comparis
         searched = {}
         for size in candidates:
             say(f"{model} {algorithm}: TRL with micro-batches of {size}")
-            searched[size] = statistics.median(trl_seconds({**job, "updates": 2, "micro_batch": size}, folder))
+            searched[size] = statistics.median(trl_seconds({**job, "micro_batch": size}, folder))
         job["micro_batch"] = min(searched, key=searched.__getitem__)
         for turn in range(options.repetitions):
             for row, words in zip(rows, ours, strict=True):
@@ -253,7 +256,7 @@ def machine() -> dict[str, str]:
     made = origin()
     packages = {**made["packages"], "trl": next(TRL.glob("trl-*.dist-info")).name.split("-")[1].removesuffix(".dist")}
     return {
-        "measured": made["time"],
+        "date": made["time"],
         "machine": f"{made['machine']}, {os.cpu_count()} cores",
         "load average at the end (1, 5, 15 minutes)": ", ".join(f"{value:.1f}" for value in os.getloadavg()),
         "commit": f"{made['commit']}{' with changes' if made['dirty'] else ''}",
@@ -285,10 +288,10 @@ def markdown(found: Sequence[Comparison], where: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def content(found: Sequence[Comparison]) -> dict[str, Any]:
+def content(found: Sequence[Comparison], where: Mapping[str, str]) -> dict[str, Any]:
     """The figures as JSON."""
     return {
-        "machine": machine(),
+        "measured": dict(where),
         "comparisons": [
             {
                 "model": one.model,
