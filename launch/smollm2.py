@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if folder.exists():
             check(folder)
-            print(f"{folder} is there, and what it should be")
+            print(f"{folder} is already made, and its files are right")
             return 0
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="smollm2_") as name:

@@ -45,7 +45,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "kl": 0.05,
     },
     "smollm2": {
-        "words": ("policy=smollm2", "task=sums", "task.max_terms=3", "learner.micro_batch_tokens=1024"),
+        "words": ("policy=smollm2", "task=sums", "learner.micro_batch_tokens=1024"),
         "sizes": (8, 8, 32),
         "micro_batches": (8, 16, 32),
         "learning_rate": 2e-5,

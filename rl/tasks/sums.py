@@ -33,9 +33,9 @@ class SumsTask(Task):
     """
 
     min_terms: int = 3
-    max_terms: int = 4
+    max_terms: int = 3
     largest: int = 20
-    examples: int = 2
+    examples: int = 4
 
     grades_steps = True
 

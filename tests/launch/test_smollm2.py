@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_there_and_right_is_not_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert smollm2.main([f"--folder={folder}"]) == 0
-    assert f"{folder} is there" in capsys.readouterr().out
+    assert f"{folder} is already made" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", list(smollm2.DIGESTS))

@@ -68,11 +68,13 @@ def test_the_grade_is_the_verifiers_and_ignores_the_steps() -> None:
 
 
 def test_the_prompt_holds_worked_examples_and_ends_with_the_question() -> None:
-    problem = next(SumsTask(examples=3).train_problems(1))
+    problem = next(SumsTask(max_terms=4, examples=3).train_problems(1))
     assert [message["role"] for message in problem.messages] == ["user", "assistant"] * 3 + ["user"]
     assert problem.text == question(problem.metadata["numbers"])
     assert {len(message["content"].split("\n")) for message in problem.messages[1::2]} == {3, 4}, "of every length"
-    assert [message["content"] for message in next(SumsTask(examples=0).train_problems(1)).messages] == [problem.text]
+    assert [message["content"] for message in next(SumsTask(max_terms=4, examples=0).train_problems(1)).messages] == [
+        problem.text
+    ]
 
 
 def test_the_same_seed_gives_the_same_problems_and_another_seed_others() -> None:
@@ -103,7 +105,7 @@ def test_more_held_out_problems_than_there_are_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"min_terms": 1}, {"min_terms": 5}, {"max_terms": 10}, {"largest": 8}, {"largest": 1000}, {"examples": 9}]
+    "wrong", [{"min_terms": 1}, {"min_terms": 4}, {"max_terms": 10}, {"largest": 8}, {"largest": 1000}, {"examples": 9}]
 )
 def test_impossible_options_are_refused_by_name(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=f"^(min_terms|{next(iter(wrong))})"):
