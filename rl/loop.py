@@ -132,7 +132,8 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
     present = check_age(drawn.kept, update, max_age)
     groups = usable(drawn.kept, settings.loop.failed_scores)
     algorithm, learner = settings.algorithm, parts.learner
-    if algorithm.refresh_every and update > 1 and (update - 1) % algorithm.refresh_every == 0:
+    refresh = algorithm.refresh_every if algorithm.needs_reference else 0
+    if refresh and update > 1 and (update - 1) % refresh == 0:
         learner.refresh_reference()
     counted = {
         "reward/usable": float(sum(score.ok for group in groups for score in group.scores)),

@@ -114,6 +114,7 @@ class LearnerSettings:
     micro_batch_tokens: int = 4096  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
     minibatches: int = 1  # optimizer steps an epoch, each over as many rows give or take one; at most one a row
+    share_prompts: bool = True  # compute a prompt once for all its responses in a pass; False: once per response
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
     lora: LoraSettings | None = None  # None trains all weights
     ema_decay: float | None = None  # a moving average of the policy, each update decay * old + (1 - decay) * new

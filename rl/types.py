@@ -116,10 +116,14 @@ class TrainBatch:
 
 @dataclass
 class Preferences:
-    """Preference pairs for DPO: row i of `chosen` is preferred to row i of `rejected` for the same prompt."""
+    """P preference pairs for DPO: of the batch, row `chosen[i]` is preferred to row `rejected[i]`.
 
-    chosen: TrainBatch
-    rejected: TrainBatch
+    Both rows have the same prompt. A row may be in many pairs, or in none.
+    """
+
+    batch: TrainBatch
+    chosen: Tensor  # int64 (P,)
+    rejected: Tensor  # int64 (P,)
 
     def __len__(self) -> int:
         return len(self.chosen)

@@ -53,8 +53,8 @@ class DPO(Algorithm):
 
     @property
     def needs_reference(self) -> bool:
-        """The loss is relative to the reference."""
-        return True
+        """Only if it is not simply the policy before each update, which the learner has anyway."""
+        return self.refresh_every != 1
 
     @property
     def group_relative(self) -> bool:
@@ -91,8 +91,7 @@ class DPO(Algorithm):
             lengths = scored.batch.response_mask.sum(dim=1).float()
             metrics["chosen_tokens"] = float(lengths[pairs.chosen].mean())
             metrics["rejected_tokens"] = float(lengths[pairs.rejected].mean())
-        preferences = Preferences(scored.batch.select(pairs.chosen), scored.batch.select(pairs.rejected))
-        return Prepared(preferences, metrics)
+        return Prepared(Preferences(scored.batch, pairs.chosen, pairs.rejected), metrics)
 
     def _pairs(self, scores: list[list[Score]]) -> Pairs:
         if self.pairs == "judge":

@@ -20,9 +20,12 @@ from torch.nn.functional import pad
 from transformers import AutoConfig, AutoModel
 
 from rl.learner.batching import Step
+from rl.learner.forward import read_values, reads_packed_rows
 from rl.learner.losses import LossNotFinite
 from rl.learner.model import loading, rows_on, settle
+from rl.learner.packing import packed
 from rl.learner.setup import LearnerSetup
+from rl.learner.sharing import why_not_shared
 from rl.learner.trained_model import TrainedModel, gathered
 from rl.settings import CriticSettings, require
 from rl.types import TrainBatch
@@ -38,15 +41,35 @@ class Critic:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         self.engine = TrainedModel(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
         self.loss = ValueLoss(settings.value_clip)
+        self.shares_prompts = False
+        self.plain_because = self._share_prompts(setup)
 
     def values(self, rows: TrainBatch) -> Tensor:
         """Token-aligned values (b, l) float32, 0 outside the response."""
+        if self.shares_prompts:
+            together = packed(rows)
+            return together.spread(self.engine.deepspeed(packed_rows=together))
         values: Tensor = self.engine.deepspeed(
             rows.input_ids,
             action_mask=rows.response_mask[:, 1:],
             attention_mask=torch.ones_like(rows.input_ids),
         )
         return pad(values.float(), (1, 0))
+
+    @torch.no_grad()
+    def _share_prompts(self, setup: LearnerSetup) -> str | None:
+        """Read every prompt once for all its responses, if the model can; otherwise return why not."""
+        if not setup.settings.share_prompts:
+            return "learner.share_prompts is false"
+        self.engine.deepspeed.eval()
+
+        def read(rows: TrainBatch, shared: bool) -> Tensor:
+            self.shares_prompts = shared
+            return self.values(rows)
+
+        reason = why_not_shared(read, self.engine.module.config.vocab_size, setup)
+        self.shares_prompts = reason is None
+        return None if reason is None else f"the critic: {reason}"
 
     def step(self, batch: TrainBatch, step: Step) -> dict[str, float]:
         """One optimizer step over this rank's micro-batches; the batch has `values` and `returns`.
@@ -101,6 +124,7 @@ def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -
         draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
     model.config.use_cache = False
     settle(model, strategy)
+    reads_packed_rows(model, read_values)
     return model
 
 

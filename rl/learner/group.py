@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from rl.cluster import actor_options, call, check_placement, end
-from rl.learner.batching import Micro, Step, plan_pairs, plan_pass, plan_update
+from rl.learner.batching import Micro, Sizes, Step, plan_pairs, plan_pass, plan_update
 from rl.learner.losses import LossNotFinite, LossSettings, PreferenceLossSettings
 from rl.learner.rank import LearnerRank
 from rl.learner.setup import LearnerSetup, check_critic
@@ -70,7 +70,7 @@ class LearnerGroup:
 
     def wait(self) -> None:
         """Return once every rank has loaded its models. Raises RuntimeError in one line where one does not."""
-        self._finish(self._starting, "starting the learner")
+        self.plain_because = self._finish(self._starting, "starting the learner")[0]
 
     def with_logprobs(self, batch: TrainBatch) -> TrainBatch:
         """The batch with what the models say of its tokens before an update, each (B, L) float32, 0 outside responses.
@@ -78,9 +78,10 @@ class LearnerGroup:
         `old_logprobs` are the policy's log-probabilities; `reference_logprobs` and `values` (the critic's, on the same
         positions) are there if the learner has a reference and a critic, otherwise None.
         """
+        self.wait()
         settings = self.setup.settings
-        lengths = batch.attention_mask.sum(dim=1)
-        plan = plan_pass(lengths, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
+        sizes = Sizes.of(batch, shared=self.plain_because is None)
+        plan = plan_pass(sizes, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
         shared = ray.put(batch)
         parts = self._shares("log-probabilities", lambda rank, micros: rank.logprobs.remote(shared, micros), plan)
         reference, values = None, None
@@ -182,12 +183,15 @@ class LearnerGroup:
             isinstance(data, Preferences) == pairs,
             f"the loss is over {'pairs' if pairs else 'tokens'}, but the algorithm prepared {type(data).__name__}",
         )
+        self.wait()
+        shared = self.plain_because is None
         if isinstance(data, Preferences):
-            return data, plan_pairs(data, settings, seed), {}
+            return data, plan_pairs(data, settings, seed, shared=shared), {}
         self._check(data)
-        plan = plan_update(data.attention_mask.sum(dim=1), data.response_mask.sum(dim=1), settings, seed)
+        plan = plan_update(data, settings, seed, shared=shared)
         if data.old_logprobs is None and len(plan) > 1:
-            data = replace(data, old_logprobs=self.with_logprobs(data).old_logprobs)
+            before = self.with_logprobs(data)
+            data = replace(data, old_logprobs=before.old_logprobs, reference_logprobs=before.reference_logprobs)
         return data, plan, {"policy_learns": critic is None or self.updates >= critic.warmup_updates}
 
     def _layout(self) -> dict[str, Any]:
@@ -207,10 +211,6 @@ class LearnerGroup:
     def _check(self, batch: TrainBatch) -> None:
         require(len(batch) > 0, "the batch has no rows")
         require(batch.advantages is not None, "the batch has no advantages")
-        require(
-            getattr(self.setup.loss, "kl", 0) == 0 or batch.reference_logprobs is not None,
-            "loss.kl is above 0, but the batch has no reference log-probabilities",
-        )
         require(
             self.setup.critic is None or (batch.values is not None and batch.returns is not None),
             "there is a critic, but the batch has no values or no returns for it",

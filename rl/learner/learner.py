@@ -22,6 +22,7 @@ from rl.learner.adapters import REFERENCE, TRAINED, adapter_parameters, as_refer
 from rl.learner.batching import Micro
 from rl.learner.model import load_actor, rows_on, token_logprobs
 from rl.learner.setup import LearnerSetup
+from rl.learner.sharing import why_not_shared
 from rl.learner.trained_model import TrainedModel, elements, gathered
 from rl.learner.whole import MovingAverage, whole_weights, write_model
 from rl.types import TrainBatch
@@ -50,6 +51,7 @@ class Learner:
         self.reference_moved = False
         self.average = None if settings.ema_decay is None else MovingAverage(settings.ema_decay)
         self.add_to_average()
+        self.plain_because = self._share_prompts()
 
     @torch.no_grad()
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[LogProbRows]:
@@ -126,6 +128,23 @@ class Learner:
         for named in whole_weights(self.engine.module):
             if self.strategy.is_rank_0():
                 self.average.add(named)
+
+    @torch.no_grad()
+    def _share_prompts(self) -> str | None:
+        """Read every prompt once for all its responses, if the model can; otherwise return why not."""
+        if not self.setup.settings.share_prompts:
+            return "learner.share_prompts is false"
+        self.engine.deepspeed.eval()
+
+        def read(rows: TrainBatch, shared: bool) -> Tensor:
+            self.actor.shares_prompts = shared
+            return token_logprobs(self.actor, rows, 1.0)
+
+        reason = why_not_shared(read, self.engine.module.config.vocab_size, self.setup)
+        self.actor.shares_prompts = reason is None
+        if self.reference is not None:
+            self.reference.shares_prompts = reason is None
+        return reason
 
     def _load_reference(self) -> Actor:
         """A second model: partitioned under ZeRO-3 like the policy, else whole in every rank."""

@@ -19,7 +19,10 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.utils import is_flash_attn_2_available
 
+from rl.learner.attention import SHARED_PROMPTS
 from rl.learner.batching import Micro
+from rl.learner.forward import read_logprobs, reads_packed_rows
+from rl.learner.packing import packed
 from rl.settings import PolicySettings
 from rl.types import TrainBatch
 
@@ -32,6 +35,7 @@ def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
     with loading(policy, strategy) as options:
         model = AutoModelForCausalLM.from_pretrained(policy.path, **options)
     settle(model, strategy)
+    reads_packed_rows(model, read_logprobs)
     return as_actor(model)
 
 
@@ -40,6 +44,7 @@ def as_actor(model: nn.Module) -> Actor:
     actor = Actor(model)
     actor.packing_samples = False
     actor.is_vlm = False
+    actor.shares_prompts = False
     return actor
 
 
@@ -54,7 +59,7 @@ def loading(policy: PolicySettings, strategy: DeviceStrategy) -> Iterator[dict[s
     flash = strategy.device == "cuda" and policy.dtype == "bf16" and is_flash_attn_2_available()
     yield {
         "dtype": torch.float32 if policy.dtype == "fp32" else torch.bfloat16,
-        "attn_implementation": "flash_attention_2" if flash else "sdpa",
+        "attn_implementation": "flash_attention_2" if flash else SHARED_PROMPTS,
     }
     del held
 
@@ -69,10 +74,13 @@ def settle(model: nn.Module, strategy: DeviceStrategy) -> None:
 def token_logprobs(actor: Actor, rows: TrainBatch, temperature: float) -> Tensor:
     """Token-aligned log-probabilities (b, l) at this temperature, float32, 0 outside the response.
 
-    Rows are right-padded and attention is causal, so padding never reaches a real token: no attention mask is needed
-    and the fast attention kernels stay in use. Actor returns column t for token t + 1; one column of zeros in front
-    aligns them with the tokens themselves.
+    An actor that shares prompts reads packed rows. Otherwise rows are right-padded and attention is causal, so padding
+    never reaches a real token: no attention mask is needed and the fast attention kernels stay in use. Actor returns
+    column t for token t + 1; one column of zeros in front aligns them with the tokens themselves.
     """
+    if actor.shares_prompts:
+        together = packed(rows)
+        return together.spread(actor.model(packed_rows=together, temperature=temperature))
     actor.temperature = temperature
     values = actor(
         rows.input_ids,

@@ -34,6 +34,8 @@ class PolicyLearner(Learner):
         self.loss = setup.loss
         self.loss_terms = policy_loss(setup.loss)
         self.critic = None if setup.critic is None else Critic(setup, setup.critic, strategy)
+        if self.critic is not None:
+            self.plain_because = self.plain_because or self.critic.plain_because
 
     @torch.no_grad()
     def values(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Tensor]]:
@@ -58,6 +60,7 @@ class PolicyLearner(Learner):
             reports.append(self._step(batch, step, policy_learns) | valued)
         means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
         means["ratio_max"] = max(report["ratio_max"] for report in reports)
+        means |= {name: reports[0][name] for name in ("gap_mean", "gap_max")}  # later steps have moved on
         if self.critic is not None:
             means["explained_variance"] = explained_variance(batch)
         if policy_learns:
@@ -85,14 +88,14 @@ class PolicyLearner(Learner):
         """One optimizer step over this rank's micro-batches."""
         self.engine.deepspeed.train(learns)
         micros = step.micros[self.strategy.get_rank()]
-        totals = dict.fromkeys(("policy_loss", "kl_loss", "kl", "clipped", "surprise", "moved"), 0.0)
-        ratio_max = 0.0
+        totals = dict.fromkeys(("policy_loss", "kl_loss", "kl", "clipped", "surprise", "moved", "gap"), 0.0)
+        largest = {"ratio_max": 0.0, "gap_max": 0.0}
         for index, rows in enumerate(micros):
             with torch.set_grad_enabled(learns):
-                loss, sums, ratio = self._micro_loss(rows_on(self.strategy.device, batch, rows), step)
+                loss, sums, maxima = self._micro_loss(rows_on(self.strategy.device, batch, rows), step)
             if learns:
                 self.engine.backward(loss, last=index == len(micros) - 1)
-            ratio_max = max(ratio_max, ratio)
+            largest = {name: max(value, maxima[name]) for name, value in largest.items()}
             for name, value in sums.items():
                 totals[name] += value
         summed = dict(zip(totals, self.strategy.sum_over_ranks(list(totals.values())), strict=True))
@@ -108,13 +111,15 @@ class PolicyLearner(Learner):
             "clip_fraction": summed["clipped"] / tokens,
             "entropy": summed["surprise"] / tokens,
             "kl_old": summed["moved"] / tokens,
-            "ratio_max": self.strategy.max_over_ranks(ratio_max),
+            "gap_mean": summed["gap"] / tokens,
+            **{name: self.strategy.max_over_ranks(value) for name, value in largest.items()},
             "grad_norm": norm,
         }
 
-    def _micro_loss(self, rows: TrainBatch, step: Step) -> tuple[Tensor, dict[str, float], float]:
-        """This micro-batch's share of the minibatch's loss, its sums for the metrics, and its largest ratio."""
+    def _micro_loss(self, rows: TrainBatch, step: Step) -> tuple[Tensor, dict[str, float], dict[str, float]]:
+        """This micro-batch's share of the minibatch's loss, and its sums and maxima for the metrics."""
         settings, mask = self.loss, rows.response_mask.float()
+        reference = self._reference_of(rows)
         current = token_logprobs(self.actor, rows, self.setup.temperature)
         old = current.detach() if rows.old_logprobs is None else rows.old_logprobs
         counts: dict[str, Any] = {
@@ -130,15 +135,16 @@ class PolicyLearner(Learner):
             advantages = advantages * correction_weights(old, rows.behaviour_logprobs, mask, settings)
         policy, clipped, *_ = self.loss_terms(current, old, advantages, mask, rows.behaviour_logprobs, **counts)
         loss, kl_loss, kl = policy, torch.zeros(()), torch.zeros(())
-        if rows.reference_logprobs is not None:
-            kl = (compute_approx_kl(current.detach(), rows.reference_logprobs, kl_estimator="k3") * mask).sum()
+        if reference is not None:
+            kl = (compute_approx_kl(current.detach(), reference, kl_estimator="k3") * mask).sum()
         if settings.kl > 0:
-            divergence = compute_approx_kl(current, rows.reference_logprobs, kl_estimator=settings.kl_estimator)
+            divergence = compute_approx_kl(current, reference, kl_estimator=settings.kl_estimator)
             by_token = settings.aggregation != "sequence"
             kl_loss = settings.kl * aggregate_loss(divergence, mask, token_level_loss=by_token, **counts)
             loss = policy + kl_loss
         present = float(mask.sum())
         moved = (old - current.detach()) * mask
+        gap = (rows.behaviour_logprobs - current.detach()).abs() * mask
         sums = {
             "policy_loss": float(policy.detach()),
             "kl_loss": float(kl_loss.detach()),
@@ -146,8 +152,17 @@ class PolicyLearner(Learner):
             "clipped": float(clipped) * present if present else 0.0,
             "surprise": -float(current.detach().sum()),
             "moved": float(moved.sum()),
+            "gap": float(gap.sum()),
         }
-        return loss, sums, float((-moved).max().exp()) if present else 0.0
+        maxima = {"ratio_max": float((-moved).max().exp()) if present else 0.0, "gap_max": float(gap.max())}
+        return loss, sums, maxima
+
+    def _reference_of(self, rows: TrainBatch) -> Tensor | None:
+        """The reference's log-probabilities of these rows: those of the batch, or else computed on the way."""
+        if rows.reference_logprobs is not None or not self.setup.with_reference:
+            return rows.reference_logprobs
+        with torch.no_grad():
+            return self.reference_logprobs(rows, self.setup.temperature)
 
 
 def correction_weights(old: Tensor, behaviour: Tensor, mask: Tensor, settings: PolicyLossSettings) -> Tensor:

@@ -1,15 +1,16 @@
 """Direct preference optimisation: pairs of responses in, optimizer steps of the policy out (DPO, arXiv:2305.18290).
 
 The maths of a pair is OpenRLHF's `DPOLoss`; the loss is a mean over the minibatch's pairs, however they were cut into
-micro-batches and ranks. The reference's log-probabilities are taken once, before the first step. Without a reference
-model the policy as it stands before the update is the reference: the iterative recipe (RLHFlow, arXiv:2405.07863), in
-which every iteration starts from its own reference, at no cost in memory.
+micro-batches and ranks. A response is read once in a pass, however many pairs it is in. Without a reference model the
+policy before the update is the reference: the iterative recipe (RLHFlow, arXiv:2405.07863), in which every iteration
+starts from its own reference, at no cost in memory; a single step then needs no second pass either.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 from rl.learner.strategy import DeviceStrategy  # isort: skip  # imports OpenRLHF in the right order
 
@@ -17,9 +18,8 @@ import torch
 from openrlhf.models import DPOLoss
 from openrlhf.models.utils import compute_approx_kl
 from torch import Tensor
-from torch.nn.functional import pad
 
-from rl.learner.batching import Micro, Step
+from rl.learner.batching import Micro, Step, rows_of
 from rl.learner.learner import Learner
 from rl.learner.losses import LossNotFinite, PreferenceLossSettings
 from rl.learner.model import rows_on, token_logprobs
@@ -47,42 +47,46 @@ class PreferenceLearner(Learner):
         Raises LossNotFinite where a loss or a gradient norm is not a number.
         """
         started = time.perf_counter()
-        both = stacked(pairs)
-        first_epoch = steps[: len(steps) // self.setup.settings.epochs]
-        rank = self.strategy.get_rank()
-        both.reference_logprobs = self._reference(both, [rows for step in first_epoch for rows in step.micros[rank]])
+        if len(steps) > 1:
+            pairs = self._with_reference(pairs, steps[: len(steps) // self.setup.settings.epochs])
         self.engine.deepspeed.train()
-        reports = [self._step(both, step) for step in steps]
+        reports = [self._step(pairs, step) for step in steps]
         self.add_to_average()
         return {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]} | {
             "learning_rate": self.engine.learning_rate,
-            "pairs": float(len(pairs.chosen)),
+            "pairs": float(len(pairs)),
             "tokens": float(sum(step.tokens for step in steps)),
             "steps": float(len(steps)),
             "seconds": time.perf_counter() - started,
         }
 
     @torch.no_grad()
-    def _reference(self, both: TrainBatch, micros: list[Micro]) -> Tensor:
-        """The reference's log-probabilities (2P, L) of all pairs, each rank asking for its share of them."""
+    def _with_reference(self, pairs: Preferences, epoch: list[Step]) -> Preferences:
+        """The pairs with the reference's log-probabilities of all their rows; each rank asks for its share of them."""
         self.engine.deepspeed.eval()
-        whole = torch.zeros(both.input_ids.shape)
-        for rows in micros:
-            part = rows_on(self.strategy.device, both, _pair_rows(both, rows))
-            if self.setup.with_reference:
-                values = self.reference_logprobs(part, TEMPERATURE)
-            else:
-                values = token_logprobs(self.actor, part, TEMPERATURE)
+        batch, rank = pairs.batch, self.strategy.get_rank()
+        whole, visits = torch.zeros(batch.input_ids.shape), torch.zeros(len(batch), 1)
+        for micro in [micro for step in epoch for micro in step.micros[rank]]:
+            rows = rows_of(pairs, micro)
+            values = self._reference(rows_on(self.strategy.device, batch, rows))
             if rows:
-                whole[_pair_rows(both, rows), : values.shape[1]] = values.cpu()
-        return self.strategy.sum_tensor(whole)
+                whole[rows, : values.shape[1]] += values.cpu()
+                visits[rows] += 1
+        found = self.strategy.sum_tensor(whole) / self.strategy.sum_tensor(visits).clamp(min=1)
+        return replace(pairs, batch=replace(batch, reference_logprobs=found))
 
-    def _step(self, both: TrainBatch, step: Step) -> dict[str, float]:
+    def _reference(self, rows: TrainBatch) -> Tensor:
+        """The frozen reference's log-probabilities (b, l), or those of the policy as it is."""
+        if self.setup.with_reference:
+            return self.reference_logprobs(rows, TEMPERATURE)
+        return token_logprobs(self.actor, rows, TEMPERATURE)
+
+    def _step(self, pairs: Preferences, step: Step) -> dict[str, float]:
         """One optimizer step over this rank's micro-batches of pairs."""
         micros = step.micros[self.strategy.get_rank()]
         totals = dict.fromkeys(_SUMS, 0.0)
-        for index, rows in enumerate(micros):
-            loss, sums = self._micro_loss(both, rows)
+        for index, micro in enumerate(micros):
+            loss, sums = self._micro_loss(pairs, micro)
             self.engine.backward(loss * self.strategy.world_size / step.rows, last=index == len(micros) - 1)
             for name, value in sums.items():
                 totals[name] += value
@@ -93,23 +97,32 @@ class PreferenceLearner(Learner):
         means["kl"] = summed["kl"] / max(1, step.tokens)
         return means | {"margin": means["chosen_reward"] - means["rejected_reward"], "grad_norm": self.engine.step()}
 
-    def _micro_loss(self, both: TrainBatch, rows: Micro) -> tuple[Tensor, dict[str, float]]:
+    def _micro_loss(self, pairs: Preferences, micro: Micro) -> tuple[Tensor, dict[str, float]]:
         """The sum of these pairs' losses, and the sums for the metrics."""
-        part = rows_on(self.strategy.device, both, _pair_rows(both, rows))
+        rows = rows_of(pairs, micro)
+        part = rows_on(self.strategy.device, pairs.batch, rows)
+        reference = part.reference_logprobs
+        if reference is None and self.setup.with_reference:
+            with torch.no_grad():
+                reference = self.reference_logprobs(part, TEMPERATURE)
         current = token_logprobs(self.actor, part, TEMPERATURE)
-        if not rows:  # nothing to learn, but all ranks go backward together
+        if not micro:  # nothing to learn, but all ranks go backward together
             return current.sum() * 0, {}
-        count, mask = len(rows), part.response_mask
-        assert part.reference_logprobs is not None
-        chosen, rejected = current.sum(dim=1).split(count)
-        pair, chosen_reward, rejected_reward = self.pair_loss(
-            chosen, rejected, *part.reference_logprobs.sum(dim=1).split(count)
+        if reference is None:  # a single step: the policy before it is the reference
+            reference = current.detach()
+        places = {row: place for place, row in enumerate(rows)}
+        better, worse = (
+            torch.tensor([places[row] for row in side[micro].tolist()], device=current.device)
+            for side in (pairs.chosen, pairs.rejected)
         )
-        surprise = -(chosen / mask[:count].sum(dim=1).clamp(min=1)).sum()
+        now, then, lengths = current.sum(dim=1), reference.sum(dim=1), part.response_mask.sum(dim=1)
+        pair, chosen_reward, rejected_reward = self.pair_loss(now[better], now[worse], then[better], then[worse])
+        count = len(micro)
+        surprise = -(now[better] / lengths[better].clamp(min=1)).sum()
         loss = pair * count
         if self.loss.nll_coefficient:
             loss = loss + self.loss.nll_coefficient * surprise
-        divergence = compute_approx_kl(current.detach(), part.reference_logprobs, kl_estimator="k3")
+        kl = (compute_approx_kl(current.detach(), reference, kl_estimator="k3") * part.response_mask).sum(dim=1)
         sums = {
             "loss": loss,
             "preference_loss": pair * count,
@@ -117,23 +130,6 @@ class PreferenceLearner(Learner):
             "accuracy": (chosen_reward > rejected_reward).sum(),
             "chosen_reward": chosen_reward.sum(),
             "rejected_reward": rejected_reward.sum(),
-            "kl": (divergence * mask).sum(),
+            "kl": kl[better].sum() + kl[worse].sum(),
         }
         return loss, {name: float(value.detach()) for name, value in sums.items()}
-
-
-def stacked(pairs: Preferences) -> TrainBatch:
-    """All chosen rows, then all rejected ones, (2P, L), with nothing but their tokens and masks."""
-    length = max(side.input_ids.shape[1] for side in (pairs.chosen, pairs.rejected))
-
-    def together(name: str) -> Tensor:
-        sides = [getattr(side, name) for side in (pairs.chosen, pairs.rejected)]
-        return torch.cat([pad(side, (0, length - side.shape[1])) for side in sides])
-
-    names = ("input_ids", "attention_mask", "response_mask", "behaviour_logprobs")
-    return TrainBatch(**{name: together(name) for name in names})
-
-
-def _pair_rows(both: TrainBatch, pairs: Micro) -> list[int]:
-    """The rows of these pairs in the stacked batch, the chosen ones first."""
-    return [*pairs, *(pair + len(both) // 2 for pair in pairs)]

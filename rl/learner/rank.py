@@ -29,8 +29,11 @@ class LearnerRank:
         """Where the ranks can meet on this node."""
         return free_address()
 
-    def start(self, address: tuple[str, int], setup: LearnerSetup) -> None:
-        """Join the other ranks, if not done before, and load the models."""
+    def start(self, address: tuple[str, int], setup: LearnerSetup) -> str | None:
+        """Join the other ranks, if not done before, and load the models.
+
+        Returns why prompts cannot be shared between their responses, None if they can.
+        """
         host, port = address
         os.environ |= {
             "MASTER_ADDR": host,
@@ -47,6 +50,7 @@ class LearnerRank:
         strategy.setup_distributed()
         kind = PreferenceLearner if isinstance(setup.loss, PreferenceLossSettings) else PolicyLearner
         self.learner = kind(setup, strategy)
+        return self.learner.plain_because
 
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Any, Any]]:
         """See Learner.logprobs; arrays instead of tensors, which travel without a copy."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rl.learner.batching import Micro, Step, plan_pass
+from rl.learner.batching import Micro, Sizes, Step, plan_pass
 from rl.reward_training.settings import Layout, TrainingSettings
 
 
@@ -36,8 +36,8 @@ def plan_micros(lengths: Sequence[int], rows: list[int], ranks: int, budget: int
     `balanced`: rows of like length, rows x longest at most `budget`. `packed`: any rows, their sum at most `budget`.
     """
     if layout == "balanced":
-        plan = plan_pass(torch.tensor([lengths[row] for row in rows]), list(range(len(rows))), ranks, budget)
-        return [[[rows[index] for index in micro] for micro in micros] for micros in plan]
+        alone = Sizes([0] * len(lengths), list(lengths), list(range(len(lengths))), shared=False)
+        return plan_pass(alone, rows, ranks, budget)
     loads: list[int] = []
     blocks: list[Micro] = []
     for row in sorted(rows, key=lambda row: -lengths[row]):

@@ -36,17 +36,27 @@ def batch() -> TrainBatch:
 
 
 def random_batch(rows: int, seed: int, longest: int = 40) -> TrainBatch:
-    """Random tokens with random lengths and advantages; row 1 has an empty response."""
+    """Random tokens with random lengths and advantages; row 1 has an empty response.
+
+    Rows 2 to 4 have the same prompt, and so have rows 6 to 8, where there are so many.
+    """
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(12, longest + 1, (rows,), generator=generator)
     lengths[0] = longest
     prompts = torch.randint(3, 10, (rows,), generator=generator)
     prompts[1] = lengths[1]
+    ids = torch.randint(10, 300, (rows, longest), generator=generator)
+    for first, last in ((2, 5), (6, 9)):
+        if first >= rows:
+            break
+        prompts[first:last] = prompts[first : first + 1]
+        shared = torch.arange(longest) < prompts[first : first + 1]
+        ids[first:last] = torch.where(shared, ids[first : first + 1], ids[first:last])
     places = torch.arange(longest)
     attention = places < lengths[:, None]
     response = attention & (places >= prompts[:, None])
     return TrainBatch(
-        input_ids=torch.randint(10, 300, (rows, longest), generator=generator),
+        input_ids=ids,
         attention_mask=attention,
         response_mask=response,
         behaviour_logprobs=torch.zeros(rows, longest),

@@ -14,7 +14,7 @@ def of(*values: float | None) -> list[Score]:
 def pairs_of(algorithm: DPO, scores: list[list[Score]]) -> list[tuple[int, int]]:
     """(chosen row, rejected row) of each pair."""
     data = algorithm.prepare(scored_batch(scores)).data
-    return list(zip(data.chosen.input_ids[:, 1].tolist(), data.rejected.input_ids[:, 1].tolist(), strict=True))
+    return list(zip(data.chosen.tolist(), data.rejected.tolist(), strict=True))
 
 
 def test_the_best_stands_against_the_worst_of_its_own_group() -> None:

@@ -109,7 +109,7 @@ def train(
     for seed in seeds:
         with torch.no_grad():
             before = token_logprobs(model, batch, temperature)
-        for step in plan_update(batch.attention_mask.sum(1), batch.response_mask.sum(1), settings, seed):
+        for step in plan_update(batch, settings, seed, shared=True):
             rows = rows_of(step)
             part = batch.select(rows)
             current = token_logprobs(model, part, temperature)
@@ -138,7 +138,7 @@ def train_values(
 ) -> Trained:
     """One update of the critic towards `returns`, values kept within `clip` of the old ones."""
     trainer = Trainer(model, settings, rate)
-    for step in plan_update(batch.attention_mask.sum(1), batch.response_mask.sum(1), settings, seed):
+    for step in plan_update(batch, settings, seed, shared=True):
         part = batch.select(rows_of(step))
         assert part.values is not None and part.returns is not None
         values = model(part)
@@ -156,10 +156,10 @@ def train_pairs(
     """One update on preference pairs, the policy before it being the reference."""
     model = load(folder)
     trainer = Trainer(model, settings, settings.learning_rate)
-    sides = (pairs.chosen, pairs.rejected)
+    sides = [pairs.batch.select(side) for side in (pairs.chosen, pairs.rejected)]
     with torch.no_grad():
         frozen = [token_logprobs(model, side, 1.0).sum(dim=1) for side in sides]
-    for step in plan_pairs(pairs, settings, seed):
+    for step in plan_pairs(pairs, settings, seed, shared=True):
         rows = rows_of(step)
         now = [token_logprobs(model, side.select(rows), 1.0).sum(dim=1) for side in sides]
         logits = (now[0] - frozen[0][rows]) - (now[1] - frozen[1][rows])
@@ -168,7 +168,7 @@ def train_pairs(
         else:
             right, wrong = logsigmoid(loss.beta * logits), logsigmoid(-loss.beta * logits)
             each = -(1 - loss.label_smoothing) * right - loss.label_smoothing * wrong
-        lengths = pairs.chosen.response_mask[rows].sum(dim=1).clamp(min=1)
+        lengths = sides[0].response_mask[rows].sum(dim=1).clamp(min=1)
         trainer.step((each - loss.nll_coefficient * now[0] / lengths).mean())
     return trainer.finish()
 

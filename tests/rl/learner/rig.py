@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rl.cluster import actor_options, call
-from rl.learner.batching import plan_pairs, plan_pass, plan_update
+from rl.learner.batching import Sizes, plan_pairs, plan_pass, plan_update
 from rl.learner.losses import LossSettings
 from rl.learner.rank import LearnerRank
 from rl.learner.setup import LearnerSetup
@@ -52,7 +52,7 @@ class Ranks:
     ) -> None:
         policy = PolicySettings(str(self.folder), dtype)
         setup = LearnerSetup(policy, settings, loss, "cpu", TEMPERATURE, with_reference, updates, 0, critic)
-        self.all("start", self.address, setup)
+        (self.plain_because, *_) = self.all("start", self.address, setup)
 
     def logprobs(self, batch: TrainBatch, budget: int) -> tuple[Tensor, Tensor]:
         """The policy's and the reference's."""
@@ -63,7 +63,8 @@ class Ranks:
         return _whole(batch, self._shares("values", batch, budget))
 
     def _shares(self, method: str, batch: TrainBatch, budget: int) -> list[Any]:
-        plan = plan_pass(batch.attention_mask.sum(1), list(range(len(batch))), len(self.actors), budget)
+        sizes = Sizes.of(batch, shared=self.plain_because is None)
+        plan = plan_pass(sizes, list(range(len(batch))), len(self.actors), budget)
         shared = ray.put(batch)
         calls = zip(self.actors, plan, strict=True)
         refs = [getattr(actor, method).remote(shared, micros) for actor, micros in calls]
@@ -72,10 +73,8 @@ class Ranks:
     def update(
         self, data: TrainBatch | Preferences, settings: LearnerSettings, seed: int, **options: Any
     ) -> dict[str, float]:
-        if isinstance(data, Preferences):
-            plan = plan_pairs(data, settings, seed)
-        else:
-            plan = plan_update(data.attention_mask.sum(1), data.response_mask.sum(1), settings, seed)
+        plan: Any = plan_pairs if isinstance(data, Preferences) else plan_update
+        plan = plan(data, settings, seed, shared=self.plain_because is None)
         return self.all("update", data, plan, seed, **options)[0]
 
     def weights(self) -> dict[str, Tensor]:

@@ -7,34 +7,67 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.learner.batching import plan_pass, plan_update
+from rl.learner.batching import Sizes, plan_pass, plan_update
 from rl.settings import LearnerSettings
+from rl.types import TrainBatch
 
-LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=40)
+ROWS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 30)), min_size=1, max_size=40)
 
 
-@given(LENGTHS, st.integers(1, 4), st.integers(30, 100))
+def sizes_of(rows: list[tuple[int, int]], shared: bool) -> Sizes:
+    """Rows as (prompt number, response tokens); prompt p has p + 1 tokens."""
+    numbers = [prompt for prompt, _ in rows] if shared else list(range(len(rows)))
+    return Sizes([prompt + 1 for prompt, _ in rows], [tokens for _, tokens in rows], numbers, shared)
+
+
+@given(ROWS, st.integers(1, 4), st.integers(40, 100), st.booleans())
 def test_every_row_is_visited_once_within_the_budget_and_ranks_keep_step(
-    lengths: list[int], ranks: int, budget: int
+    rows: list[tuple[int, int]], ranks: int, budget: int, shared: bool
 ) -> None:
-    plan = plan_pass(torch.tensor(lengths), list(range(len(lengths))), ranks, budget)
-    rows = [row for micros in plan for micro in micros for row in micro]
-    assert sorted(rows) == list(range(len(lengths)))
+    sizes = sizes_of(rows, shared)
+    plan = plan_pass(sizes, list(range(len(rows))), ranks, budget)
+    assert sorted(row for micros in plan for micro in micros for row in micro) == list(range(len(rows)))
     assert len({len(micros) for micros in plan}) == 1
-    for micros in plan:
-        for micro in micros:
-            assert len(micro) * max((lengths[row] for row in micro), default=0) <= budget
+    assert all(sizes.tokens(micro) <= budget for micros in plan for micro in micros)
 
 
-@given(LENGTHS, st.integers(1, 4))
-def test_ranks_differ_by_at_most_one_row_in_tokens(lengths: list[int], ranks: int) -> None:
-    plan = plan_pass(torch.tensor(lengths), list(range(len(lengths))), ranks, 10_000)
+@given(ROWS, st.integers(1, 4))
+def test_rows_of_one_prompt_go_to_one_rank_and_share_a_micro_batch_if_they_fit(
+    rows: list[tuple[int, int]], ranks: int
+) -> None:
+    plan = plan_pass(sizes_of(rows, shared=True), list(range(len(rows))), ranks, 10_000)
+    homes: dict[int, set[tuple[int, int]]] = {}
+    for rank, micros in enumerate(plan):
+        for place, micro in enumerate(micros):
+            for row in micro:
+                homes.setdefault(rows[row][0], set()).add((rank, place))
+    assert all(len(places) == 1 for places in homes.values())
+
+
+@given(ROWS, st.integers(1, 4))
+def test_ranks_differ_by_at_most_one_row_in_tokens(rows: list[tuple[int, int]], ranks: int) -> None:
+    lengths = [prompt + 1 + tokens for prompt, tokens in rows]
+    plan = plan_pass(sizes_of(rows, shared=False), list(range(len(rows))), ranks, 10_000)
     loads = [sum(lengths[row] for micro in micros for row in micro) for micros in plan]
     assert max(loads) - min(loads) <= max(lengths)
 
 
+def test_a_prompt_costs_its_tokens_once_and_nothing_is_padded() -> None:
+    rows = [(4, 10), (4, 3), (2, 7)]
+    assert sizes_of(rows, shared=True).tokens([0, 1, 2]) == 5 + 10 + 3 + 3 + 7
+    assert sizes_of(rows, shared=False).tokens([0, 1, 2]) == 3 * 15
+
+
 def settings(**keys: int) -> LearnerSettings:
     return LearnerSettings(**keys)  # type: ignore[arg-type]
+
+
+def rows_with(responses: list[int]) -> TrainBatch:
+    """Rows of five tokens with so many response tokens at the end."""
+    places = torch.arange(5)
+    response = torch.tensor(responses, dtype=torch.int64)[:, None] > 4 - places
+    ids = torch.zeros(len(responses), 5, dtype=torch.int64)
+    return TrainBatch(ids, torch.ones_like(ids, dtype=torch.bool), response, torch.zeros(ids.shape))
 
 
 def rows_of(step: object) -> list[int]:
@@ -42,7 +75,7 @@ def rows_of(step: object) -> list[int]:
 
 
 def test_each_epoch_visits_every_row_in_new_minibatches() -> None:
-    steps = plan_update(torch.full((10,), 5), torch.full((10,), 2), settings(epochs=2, minibatches=3), seed=0)
+    steps = plan_update(rows_with([2] * 10), settings(epochs=2, minibatches=3), seed=0, shared=True)
     assert len(steps) == 6
     assert sorted(row for step in steps[:3] for row in rows_of(step)) == list(range(10))
     assert [rows_of(step) for step in steps[:3]] != [rows_of(step) for step in steps[3:]]
@@ -50,7 +83,7 @@ def test_each_epoch_visits_every_row_in_new_minibatches() -> None:
 
 def test_the_seed_draws_the_minibatches() -> None:
     def draw(seed: int) -> list[list[int]]:
-        steps = plan_update(torch.full((10,), 5), torch.full((10,), 2), settings(minibatches=2), seed)
+        steps = plan_update(rows_with([2] * 10), settings(minibatches=2), seed, shared=True)
         return [rows_of(step) for step in steps]
 
     assert draw(1) == draw(1)
@@ -58,23 +91,21 @@ def test_the_seed_draws_the_minibatches() -> None:
 
 
 def test_counts_cover_the_minibatch_and_leave_empty_responses_out() -> None:
-    (step,) = plan_update(torch.tensor([5, 5, 5]), torch.tensor([2, 0, 3]), settings(ranks=2), seed=0)
+    (step,) = plan_update(rows_with([2, 0, 3]), settings(ranks=2), seed=0, shared=True)
     assert (step.tokens, step.sequences) == (5, 2)
 
 
 def test_there_are_at_most_as_many_minibatches_as_rows() -> None:
-    steps = plan_update(torch.tensor([5, 5, 5]), torch.tensor([2, 2, 2]), settings(minibatches=4, epochs=2), seed=0)
+    steps = plan_update(rows_with([2, 2, 2]), settings(minibatches=4, epochs=2), seed=0, shared=True)
     assert [len(rows_of(step)) for step in steps] == [1] * 6
     assert sorted(row for step in steps[:3] for row in rows_of(step)) == [0, 1, 2]
     with pytest.raises(ValueError, match="no responses to learn from"):
-        plan_update(torch.tensor([]), torch.tensor([]), settings(), seed=0)
+        plan_update(rows_with([]), settings(), seed=0, shared=True)
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 3))
 def test_rows_that_do_not_divide_give_minibatches_that_differ_by_one_row(rows: int, minibatches: int, ranks: int):
-    plan = plan_update(
-        torch.full((rows,), 5), torch.full((rows,), 2), settings(minibatches=minibatches, ranks=ranks), seed=0
-    )
+    plan = plan_update(rows_with([2] * rows), settings(minibatches=minibatches, ranks=ranks), seed=0, shared=True)
     sizes = [len(rows_of(step)) for step in plan]
     assert sum(sizes) == rows and max(sizes) - min(sizes) <= 1
     assert [step.tokens for step in plan] == [2 * size for size in sizes], "each loss is a mean over its own tokens"
@@ -83,4 +114,4 @@ def test_rows_that_do_not_divide_give_minibatches_that_differ_by_one_row(rows: i
 
 def test_a_sequence_longer_than_a_micro_batch_is_refused() -> None:
     with pytest.raises(ValueError, match=r"learner\.micro_batch_tokens is 4, but a sequence has 5"):
-        plan_update(torch.tensor([5]), torch.tensor([2]), settings(micro_batch_tokens=4), seed=0)
+        plan_update(rows_with([2]), settings(micro_batch_tokens=4), seed=0, shared=True)

@@ -116,7 +116,7 @@ def test_a_resumed_run_goes_on_bit_for_bit_with_all_its_parts(
 @pytest.mark.e2e
 def test_pairs_are_refused_by_a_loss_over_tokens(learner: LearnerGroup, batch: TrainBatch) -> None:
     with pytest.raises(ValueError, match="the loss is over tokens, but the algorithm prepared Preferences"):
-        learner.update(Preferences(batch, batch), seed=0)
+        learner.update(Preferences(batch, torch.tensor([0]), torch.tensor([1])), seed=0)
 
 
 def setup(loss: LossSettings, **keys: Any) -> LearnerSetup:

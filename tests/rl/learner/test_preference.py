@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from rl.learner.batching import plan_pairs
+from rl.learner.batching import Sizes, plan_pairs, rows_of
 from rl.learner.losses import PreferenceLossSettings
-from rl.types import Preferences, TrainBatch
+from rl.types import Preferences
 from tests.rl.conftest import random_batch
 from tests.rl.learner import reference
 from tests.rl.learner.rig import Ranks, Stage, settings_for
@@ -20,8 +20,9 @@ BUDGET = 160  # micro_batch_tokens: two pairs of the longest sequences
 
 @pytest.fixture
 def pairs() -> Preferences:
-    """Seven pairs of unequal lengths; one chosen response is empty, and the sides are padded differently."""
-    return Preferences(random_batch(7, seed=5), random_batch(7, seed=6, longest=33))
+    """Seven pairs of nine rows, three of them of one prompt; one chosen response is empty, one row is in no pair."""
+    chosen, rejected = [2, 2, 3, 1, 6, 6, 7], [3, 4, 4, 0, 7, 8, 8]
+    return Preferences(random_batch(9, seed=5), torch.tensor(chosen), torch.tensor(rejected))
 
 
 def sigmoid(value: float) -> float:
@@ -110,25 +111,28 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(ranks: dict[int, Ranks]
 
 
 def test_pairs_beyond_a_micro_batch_or_none_at_all_are_refused(pairs: Preferences) -> None:
-    with pytest.raises(ValueError, match=r"learner\.micro_batch_tokens is 79, but a pair of sequences has 80"):
-        plan_pairs(pairs, settings_for(1, 0, micro_batch_tokens=79), seed=0)
-    nothing = Preferences(pairs.chosen.select([]), pairs.rejected.select([]))
+    with pytest.raises(ValueError, match=r"learner\.micro_batch_tokens is 30, but a pair of sequences has \d+"):
+        plan_pairs(pairs, settings_for(1, 0, micro_batch_tokens=30), seed=0, shared=True)
+    nothing = Preferences(pairs.batch, pairs.chosen[:0], pairs.rejected[:0])
     with pytest.raises(ValueError, match="no preference pairs"):
-        plan_pairs(nothing, settings_for(1, 0), seed=0)
-    with pytest.raises(ValueError, match="7 chosen responses stand beside 6"):
-        plan_pairs(Preferences(pairs.chosen, pairs.rejected.select([0, 1, 2, 3, 4, 5])), settings_for(1, 0), seed=0)
+        plan_pairs(nothing, settings_for(1, 0), seed=0, shared=True)
+    with pytest.raises(ValueError, match="7 chosen responses do not match 6"):
+        plan_pairs(Preferences(pairs.batch, pairs.chosen, pairs.rejected[:6]), settings_for(1, 0), seed=0, shared=True)
 
 
-def test_stacked_pairs_keep_their_tokens_and_masks(pairs: Preferences) -> None:
-    from rl.learner.preference import stacked
-
-    both = stacked(pairs)
-    assert len(both) == 14
-    for side, rows in ((pairs.chosen, range(7)), (pairs.rejected, range(7, 14))):
-        again: TrainBatch = both.select(list(rows))
-        width = again.input_ids.shape[1]
-        assert torch.equal(again.attention_mask, side.attention_mask[:, :width])
-        assert torch.equal(again.input_ids[again.attention_mask], side.input_ids[side.attention_mask])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_every_pair_is_in_one_micro_batch_and_a_response_is_read_once_in_it(
+    pairs: Preferences, count: int, shared: bool
+) -> None:
+    settings = settings_for(count, 0, micro_batch_tokens=BUDGET)
+    (step,) = plan_pairs(pairs, settings, seed=0, shared=shared)
+    sizes = Sizes.of(pairs.batch, shared=shared)
+    assert sorted(pair for micros in step.micros for micro in micros for pair in micro) == list(range(len(pairs)))
+    for micro in (micro for micros in step.micros for micro in micros):
+        rows = rows_of(pairs, micro)
+        assert len(rows) == len(set(rows)) and sizes.tokens(rows) <= BUDGET
+    assert step.tokens == int(pairs.batch.response_mask.sum(dim=1)[torch.cat([pairs.chosen, pairs.rejected])].sum())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""Attention over packed rows, in which the responses to one prompt share its keys and values.
+
+Registered with transformers under a name of its own, so that any of its models whose attention goes through the common
+interface can use it. Without packed rows it is transformers' own SDPA attention. Responses see their prompt as a prefix
+(the idea is that of cascade and prefix-shared attention, arXiv:2402.05099), and gradients flow back into it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from rl.learner.packing import Packed
+
+SHARED_PROMPTS = "shared_prompts"
+
+
+def shared_prompt_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packed_rows: Packed | None = None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """What transformers asks of an attention function: query (1, H, T, D), key and value (1, K, T, D) -> (1, T, H, D).
+
+    `packed_rows` comes from the model's own keyword arguments. Raises ValueError for a sliding window that is shorter
+    than a row, and for anything else that would change what a token may attend to.
+    """
+    if packed_rows is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+        )
+    window = options.get("sliding_window")
+    if window is not None and int(packed_rows.position_ids.max()) >= window:
+        raise ValueError(f"a sliding window of {window} tokens is shorter than a row")
+    output = attend(query[0], key[0], value[0], packed_rows, dropout=dropout, scaling=scaling)
+    return output[None], None
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, rows: Packed, *, dropout: float = 0.0, scaling: float | None = None
+) -> Tensor:
+    """Query (H, T, D), key and value (K, T, D) with H a multiple of K -> (T, H, D)."""
+    heads = query.shape[0]
+    options = {"dropout_p": dropout, "scale": scaling}
+    queries, keys, values = (_by_token(tensor, heads) for tensor in (query, key, value))
+    of_prompts = [_take(tensor, rows.prompts, heads) for tensor in (queries, keys, values)]
+    parts = [_flat(scaled_dot_product_attention(*of_prompts, is_causal=True, **options))]
+    if rows.responses.shape[1]:
+        asked, own_keys, own_values = (_take(tensor, rows.responses, heads) for tensor in (queries, keys, values))
+        seen = [
+            torch.cat([of_prompt.index_select(0, rows.prompt_of), own], dim=2)
+            for of_prompt, own in ((of_prompts[1], own_keys), (of_prompts[2], own_values))
+        ]
+        parts.append(_flat(scaled_dot_product_attention(asked, *seen, attn_mask=rows.visible, **options)))
+    return torch.cat(parts).index_select(0, rows.order)
+
+
+def _by_token(tensor: Tensor, heads: int) -> Tensor:
+    """(K, T, D) -> (T, H * D), keys and values repeated for the query heads that share them."""
+    if tensor.shape[0] < heads:
+        tensor = tensor.repeat_interleave(heads // tensor.shape[0], dim=0)
+    return tensor.transpose(0, 1).reshape(tensor.shape[1], -1)
+
+
+def _take(tensor: Tensor, places: Tensor, heads: int) -> Tensor:
+    """(T, H * D) at (A, S) places -> (A, H, S, D). An embedding, whose backward pass is the fastest of its kind."""
+    return embedding(places, tensor).view(*places.shape, heads, -1).transpose(1, 2)
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """(A, H, S, D) -> (A * S, H, D)."""
+    return tensor.transpose(1, 2).flatten(0, 1)
+
+
+AttentionInterface.register(SHARED_PROMPTS, shared_prompt_attention)
+AttentionMaskInterface.register(SHARED_PROMPTS, sdpa_mask)

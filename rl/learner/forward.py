@@ -1,0 +1,73 @@
+"""One pass of a model over rows of a batch: log-probabilities or values of the response tokens, and nothing else.
+
+A model's `forward` is extended by two keyword arguments, so that every call still goes through DeepSpeed's engine, peft
+and transformers' hooks. With `packed_rows` the decoder reads the packed tokens once, and the head only the places that
+predict a response token, in chunks: the logits of a large vocabulary never exist all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from rl.learner.packing import Packed
+
+LOGIT_BYTES = 256 * 2**20
+"""Most bytes of float32 logits at a time. Beyond it they are computed in chunks, and again in the backward pass."""
+
+
+def reads_packed_rows(model: nn.Module, read: Callable[[nn.Module, Tensor, Packed, float], Tensor]) -> None:
+    """Let the model's `forward` take `packed_rows` and `temperature`, and return what `read` makes of hidden states.
+
+    `read(model, states, rows, temperature)` gets the decoder's last hidden states (T, W) and returns (N,) values. A
+    call without `packed_rows` is the model's own.
+    """
+    own = model.forward
+
+    def forward(
+        self: nn.Module, *arguments: Any, packed_rows: Packed | None = None, temperature: float = 1.0, **options: Any
+    ) -> Any:
+        if packed_rows is None:
+            return own(*arguments, **options)
+        decoder = getattr(self, self.base_model_prefix)
+        output = decoder(
+            input_ids=packed_rows.input_ids,
+            position_ids=packed_rows.position_ids,
+            # A mask of four dimensions is taken as it is, and the attention over packed rows has its own.
+            attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed_rows.input_ids.device),
+            use_cache=False,
+            packed_rows=packed_rows,
+        )
+        return read(self, output.last_hidden_state[0], packed_rows, temperature)
+
+    model.forward = MethodType(forward, model)
+
+
+def read_logprobs(model: nn.Module, states: Tensor, rows: Packed, temperature: float) -> Tensor:
+    """Natural logarithms (N,) float32 of the probability of each predicted token, at this temperature."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+
+    def chunk(hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = head(hidden).float()
+        return -cross_entropy(logits / temperature if temperature != 1.0 else logits, targets, reduction="none")
+
+    hidden = states.index_select(0, rows.predicts)
+    size = max(1, LOGIT_BYTES // (4 * model.config.vocab_size))  # type: ignore[union-attr]
+    if len(hidden) <= size:
+        return chunk(hidden, rows.targets)
+    parts = zip(hidden.split(size), rows.targets.split(size), strict=True)
+    if not torch.is_grad_enabled():
+        return torch.cat([chunk(*part) for part in parts])
+    return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
+
+
+def read_values(model: nn.Module, states: Tensor, rows: Packed, temperature: float) -> Tensor:
+    """Values (N,) float32 of what was read before each predicted token, by OpenRLHF's value head."""
+    head = getattr(model, model.value_head_prefix)  # type: ignore[arg-type]
+    return head(states.index_select(0, rows.predicts)).squeeze(-1).float()

@@ -1,0 +1,119 @@
+"""Rows of a batch as one sequence of tokens: no padding, and every prompt once, however many responses it has.
+
+The tokens of a prompt are followed by those of its responses. Each response attends to its prompt and to itself
+(`rl.learner.attention`), so linear layers, norms and the output head read every token exactly once. Pure indexing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rl.types import TrainBatch
+
+
+@dataclass(frozen=True)
+class Packed:
+    """T tokens of B rows with G different prompts, N of the tokens to be predicted.
+
+    `prompts` (G, P) and `responses` (B, R) say where in the sequence the tokens of each prompt and response are;
+    padding points at token 0. What they compute at those places is brought back into the sequence by `order`.
+    `predicts` is the place that predicts each of the N tokens; the last token of a prompt predicts the first token of
+    all its responses.
+    """
+
+    input_ids: Tensor  # int64 (1, T)
+    position_ids: Tensor  # int64 (1, T)
+    prompts: Tensor  # int64 (G, P)
+    responses: Tensor  # int64 (B, R)
+    prompt_of: Tensor  # int64 (B,), the prompt of each row
+    visible: Tensor  # bool (B, 1, R, P + R), what a token of a response attends to: its prompt, then its own past
+    order: Tensor  # int64 (T,), the place of each token in prompts and responses, both flattened, one after the other
+    predicts: Tensor  # int64 (N,), places in the sequence
+    targets: Tensor  # int64 (N,), token ids
+    cells: Tensor  # int64 (N,), where in a flattened (B, L) tensor each predicted token is
+    shape: tuple[int, int]  # (B, L)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """(N,) values on the predicted tokens, as a token-aligned (B, L) tensor, 0 elsewhere."""
+        flat = values.new_zeros(self.shape[0] * self.shape[1])
+        return flat.index_put((self.cells,), values).view(self.shape)
+
+
+def prompt_lengths(batch: TrainBatch) -> Tensor:
+    """Tokens (B,) before the first response token of each row; the whole row where it has no response token."""
+    first = batch.response_mask.int().argmax(dim=1)
+    return torch.where(batch.response_mask.any(dim=1), first, batch.attention_mask.sum(dim=1))
+
+
+def prompt_groups(batch: TrainBatch) -> Tensor:
+    """A number (B,) for the prompt of each row: equal exactly where the prompts have the same tokens."""
+    starts = prompt_lengths(batch).tolist()
+    numbers: dict[bytes, int] = {}
+    rows = batch.input_ids.cpu().numpy()
+    found = [numbers.setdefault(row[:start].tobytes(), len(numbers)) for row, start in zip(rows, starts, strict=True)]
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def packed(batch: TrainBatch) -> Packed:
+    """All rows of the batch, on its device. Every row needs at least one token before its first response token."""
+    device = batch.input_ids.device
+    starts, ends = prompt_lengths(batch).tolist(), batch.attention_mask.sum(dim=1).tolist()
+    prompt_of = prompt_groups(batch)
+    members: list[list[int]] = [[] for _ in range(int(prompt_of.max()) + 1)]
+    for row, prompt in enumerate(prompt_of.tolist()):
+        members[prompt].append(row)
+    sources: list[Tensor] = []  # of each segment, its cells in the batch
+    prompt_at: list[Tensor] = []
+    response_at: list[Tensor] = [torch.empty(0, dtype=torch.int64)] * len(starts)
+    width, place = batch.input_ids.shape[1], 0
+    for rows in members:
+        start = starts[rows[0]]
+        prompt_at.append(torch.arange(place, place + start))
+        sources.append(rows[0] * width + torch.arange(start))
+        place += start
+        for row in rows:
+            length = ends[row] - start
+            response_at[row] = torch.arange(place, place + length)
+            sources.append(row * width + torch.arange(start, ends[row]))
+            place += length
+    prompts, responses = (pad_sequence(at, batch_first=True) for at in (prompt_at, response_at))
+    order = torch.empty(place, dtype=torch.int64)
+    for index, at in enumerate(prompt_at):
+        order[at] = index * prompts.shape[1] + torch.arange(len(at))
+    for row, at in enumerate(response_at):
+        order[at] = prompts.numel() + row * responses.shape[1] + torch.arange(len(at))
+    # A predicted token in column c of a row is predicted by the token before it: of the response, or the prompt's last.
+    predicted = batch.response_mask.cpu().nonzero()
+    row, before = predicted[:, 0], predicted[:, 1] - 1
+    start = torch.tensor(starts)[row]
+    ahead = before - start
+    last = prompts[prompt_of[row], start - 1]
+    predicts = last if responses.shape[1] == 0 else torch.where(ahead < 0, last, responses[row, ahead.clamp(min=0)])
+    cells = row * width + predicted[:, 1]
+    source = torch.cat(sources)
+    ids = batch.input_ids.flatten().cpu()
+    return Packed(
+        input_ids=ids[source][None].to(device),
+        position_ids=(source % width)[None].to(device),
+        prompts=prompts.to(device),
+        responses=responses.to(device),
+        prompt_of=prompt_of.to(device),
+        visible=_visible(torch.tensor(starts), prompts.shape[1], responses.shape[1]).to(device),
+        order=order.to(device),
+        predicts=predicts.to(device),
+        targets=ids[cells].to(device),
+        cells=cells.to(device),
+        shape=(batch.input_ids.shape[0], width),
+    )
+
+
+def _visible(starts: Tensor, prompt: int, response: int) -> Tensor:
+    """(B, 1, R, P + R): the row's whole prompt, and the response up to the token itself."""
+    rows = len(starts)
+    of_prompt = (torch.arange(prompt) < starts[:, None])[:, None, :].expand(rows, response, prompt)
+    of_response = torch.ones(response, response, dtype=torch.bool).tril().expand(rows, response, response)
+    return torch.cat([of_prompt, of_response], dim=2)[:, None]
