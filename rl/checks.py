@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from rewards.builder import nearest
 from rewards.types import Reward
 from rl.algorithms import Algorithm
-from rl.learner.losses import PolicyLossSettings, PreferenceLossSettings
-from rl.planning.hours import learned_rows
+from rl.learner.losses import PolicyLossSettings
 from rl.run_settings import RunSettings
 from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings
 
@@ -48,8 +47,8 @@ def warnings(settings: RunSettings) -> list[str]:
 
 def most_pairs(settings: RunSettings) -> int | None:
     """How many preference pairs an update can have at most; None where the learner trains on responses."""
-    pairs = isinstance(settings.algorithm.loss(), PreferenceLossSettings)
-    return learned_rows(settings) // 2 if pairs else None
+    pairs = settings.algorithm.pairs_per_group(settings.rollout.responses)
+    return None if pairs is None else pairs * settings.rollout.problems
 
 
 def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: int | None = None) -> list[str]:

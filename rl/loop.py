@@ -23,7 +23,7 @@ from rl.run.folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable
 from rl.source import Source, check_age, source_for
-from rl.sync import check_gap, gap, sync
+from rl.sync import check_gap, sync
 from rl.trust import report_trust
 from rl.types import Preferences, Scored
 
@@ -142,15 +142,13 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
     if not counted["reward/usable"]:
         display.event(f"update {update} is skipped: none of its scores can be used")
         return counted
-    batch = learner.with_logprobs(pad_rollout(groups, pad_id=0))
-    measured = gap(batch)
-    if present:
-        check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
+    batch = pad_rollout(groups, pad_id=0)
+    if algorithm.needs_old_logprobs:
+        batch = learner.with_logprobs(batch)
     steps = place_steps(groups, parts.sampler.tokenizer) if algorithm.needs_steps else None
     prepared = algorithm.prepare(Scored(groups, batch, steps))
     rows = len(prepared.data)
     metrics = counted | {
-        **{f"{'sync' if present else 'rollout'}/gap_{name}": value for name, value in measured.items()},
         "learner/rows": float(rows),
         **{f"credit/{name}": value for name, value in prepared.metrics.items()},
     }
@@ -163,6 +161,10 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
         display.event(f"update {update} has {rows} {what} to learn from: {rows} minibatches, not {asked}")
     metrics |= {"learner/skipped": 0.0, "learner/minibatches_left_out": float(max(0, asked - rows))}
     report = learner.update(prepared.data, seed=settings.loop.seed * 1_000_003 + update)
+    gap = {name: report.pop(f"gap_{name}") for name in ("mean", "max") if f"gap_{name}" in report}
+    metrics |= {f"{'sync' if present else 'rollout'}/gap_{name}": value for name, value in gap.items()}
+    if present and gap:
+        check_gap(gap, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     learned = {f"learner/{name}": value for name, value in report.items()}
     if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number
         learned["learner/kl_of_iteration"] = learned.pop("learner/kl")

@@ -60,6 +60,15 @@ class Algorithm(ABC):
         """How many sequences the learner trains on for a group of as many responses, at most."""
         return responses
 
+    def pairs_per_group(self, responses: int) -> int | None:
+        """How many preference pairs a group of as many responses can give at most; None if it trains on responses."""
+        return None
+
+    @property
+    def needs_old_logprobs(self) -> bool:
+        """Whether `prepare` reads log-probabilities: those of the policy before the update, or of the reference."""
+        return False
+
     @property
     def corrects_age(self) -> bool:
         """Whether its loss weighs samples of older weights by what the learner makes of them (importance sampling)."""

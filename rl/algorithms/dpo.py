@@ -62,8 +62,12 @@ class DPO(Algorithm):
         return True
 
     def rows_per_group(self, responses: int) -> int:
-        """Both sides of every pair."""
-        return 2 if self.pairs == "best_worst" else responses * (responses - 1)
+        """A response is read once, however many pairs it is in."""
+        return 2 if self.pairs == "best_worst" else responses
+
+    def pairs_per_group(self, responses: int) -> int:
+        """One, or any two of the group."""
+        return 1 if self.pairs == "best_worst" else responses * (responses - 1) // 2
 
     @property
     def needs_steps(self) -> bool:

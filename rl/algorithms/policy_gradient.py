@@ -71,6 +71,11 @@ class PolicyGradient(Algorithm):
         return self.kl > 0
 
     @property
+    def needs_old_logprobs(self) -> bool:
+        """Only for a KL in the reward, which is paid before the update."""
+        return self.kl > 0 and self.kl_in == "reward"
+
+    @property
     def corrects_age(self) -> bool:
         """Only with an importance weight."""
         return self.correction != "off"

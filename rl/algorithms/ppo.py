@@ -66,6 +66,11 @@ class PPO(PolicyGradient):
         """Only where credit goes to steps."""
         return self.credit == "steps"
 
+    @property
+    def needs_old_logprobs(self) -> bool:
+        """The critic's values come with them."""
+        return True
+
     def prepare(self, scored: Scored) -> Prepared:
         """The scored rows, with advantages and returns on each of their tokens."""
         batch, rows = scored.batch, scored_rows(scored.scores)

@@ -29,7 +29,7 @@ from rl.types import Preferences, TrainBatch
 TEMPERATURE = 1.0
 """DPO is about the policy itself, whatever temperature its responses were drawn at."""
 
-_SUMS = ("loss", "preference_loss", "nll", "accuracy", "chosen_reward", "rejected_reward", "kl")
+_SUMS = ("loss", "preference_loss", "nll", "accuracy", "chosen_reward", "rejected_reward", "kl", "gap", "gap_tokens")
 
 
 class PreferenceLearner(Learner):
@@ -52,7 +52,11 @@ class PreferenceLearner(Learner):
         self.engine.deepspeed.train()
         reports = [self._step(pairs, step) for step in steps]
         self.add_to_average()
-        return {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]} | {
+        means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
+        gap = {name: means.pop(name) for name in ("gap_mean", "gap_max")}
+        if self.setup.temperature == TEMPERATURE:  # later steps have moved on, and other temperatures do not compare
+            means |= {name: reports[0][name] for name in gap}
+        return means | {
             "learning_rate": self.engine.learning_rate,
             "pairs": float(len(pairs)),
             "tokens": float(sum(step.tokens for step in steps)),
@@ -84,9 +88,10 @@ class PreferenceLearner(Learner):
     def _step(self, pairs: Preferences, step: Step) -> dict[str, float]:
         """One optimizer step over this rank's micro-batches of pairs."""
         micros = step.micros[self.strategy.get_rank()]
-        totals = dict.fromkeys(_SUMS, 0.0)
+        totals, gap_max = dict.fromkeys(_SUMS, 0.0), 0.0
         for index, micro in enumerate(micros):
             loss, sums = self._micro_loss(pairs, micro)
+            gap_max = max(gap_max, sums.pop("gap_max", 0.0))
             self.engine.backward(loss * self.strategy.world_size / step.rows, last=index == len(micros) - 1)
             for name, value in sums.items():
                 totals[name] += value
@@ -95,6 +100,9 @@ class PreferenceLearner(Learner):
         if not math.isfinite(means["loss"]):
             raise LossNotFinite(f"the loss is not finite ({means['loss']}); the step was not taken")
         means["kl"] = summed["kl"] / max(1, step.tokens)
+        del means["gap"], means["gap_tokens"]
+        means["gap_mean"] = summed["gap"] / max(1.0, summed["gap_tokens"])
+        means["gap_max"] = self.strategy.max_over_ranks(gap_max)
         return means | {"margin": means["chosen_reward"] - means["rejected_reward"], "grad_norm": self.engine.step()}
 
     def _micro_loss(self, pairs: Preferences, micro: Micro) -> tuple[Tensor, dict[str, float]]:
@@ -123,6 +131,7 @@ class PreferenceLearner(Learner):
         if self.loss.nll_coefficient:
             loss = loss + self.loss.nll_coefficient * surprise
         kl = (compute_approx_kl(current.detach(), reference, kl_estimator="k3") * part.response_mask).sum(dim=1)
+        gap = (part.behaviour_logprobs - current.detach()).abs() * part.response_mask
         sums = {
             "loss": loss,
             "preference_loss": pair * count,
@@ -131,5 +140,8 @@ class PreferenceLearner(Learner):
             "chosen_reward": chosen_reward.sum(),
             "rejected_reward": rejected_reward.sum(),
             "kl": kl[better].sum() + kl[worse].sum(),
+            "gap": gap.sum(),
+            "gap_tokens": lengths.sum(),
+            "gap_max": gap.max(),
         }
         return loss, {name: float(value.detach()) for name, value in sums.items()}

@@ -54,7 +54,7 @@ def rows_of(settings: RunSettings) -> int:
 
 
 def learned_rows(settings: RunSettings) -> int:
-    """Sequences that the learner trains on in an update, at most: all, or both sides of the pairs."""
+    """Sequences that the learner trains on in an update, at most: all, or those in a preference pair."""
     return settings.rollout.problems * settings.algorithm.rows_per_group(settings.rollout.responses)
 
 
@@ -138,8 +138,9 @@ def _learn(settings: RunSettings, speed: Speed) -> Stage:
     facts = facts_of(settings.policy.path)
     if facts is None:
         return Stage("learn", work, None)
-    read = rows_of(settings) * length  # log-probabilities of all that was drawn, by the policy and by the reference
-    seconds = forward_seconds(facts, read * (2 if algorithm.needs_reference else 1), speed)
+    read = rows_of(settings) * length
+    before = algorithm.needs_old_logprobs or learner.epochs * learner.minibatches > 1
+    seconds = forward_seconds(facts, read * (int(before) + int(algorithm.needs_reference)), speed)
     trained = rows * length * learner.epochs
     seconds += training_seconds(facts, trained, speed, recomputing=learner.gradient_checkpointing)
     if algorithm.critic is not None:
