@@ -7,6 +7,7 @@ interface can use it. Without packed rows it is transformers' own SDPA attention
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,17 +55,17 @@ def attend(
 ) -> Tensor:
     """Query (H, T, D), key and value (K, T, D) with H a multiple of K -> (T, H, D)."""
     heads = query.shape[0]
-    options = {"dropout_p": dropout, "scale": scaling}
+    attention = partial(scaled_dot_product_attention, dropout_p=dropout, scale=scaling)
     queries, keys, values = (_by_token(tensor, heads) for tensor in (query, key, value))
-    of_prompts = [_take(tensor, rows.prompts, heads) for tensor in (queries, keys, values)]
-    parts = [_flat(scaled_dot_product_attention(*of_prompts, is_causal=True, **options))]
+    asked, prompt_keys, prompt_values = (_take(tensor, rows.prompts, heads) for tensor in (queries, keys, values))
+    parts = [_flat(attention(asked, prompt_keys, prompt_values, is_causal=True))]
     if rows.responses.shape[1]:
         asked, own_keys, own_values = (_take(tensor, rows.responses, heads) for tensor in (queries, keys, values))
-        seen = [
+        seen_keys, seen_values = (
             torch.cat([of_prompt.index_select(0, rows.prompt_of), own], dim=2)
-            for of_prompt, own in ((of_prompts[1], own_keys), (of_prompts[2], own_values))
-        ]
-        parts.append(_flat(scaled_dot_product_attention(asked, *seen, attn_mask=rows.visible, **options)))
+            for of_prompt, own in ((prompt_keys, own_keys), (prompt_values, own_values))
+        )
+        parts.append(_flat(attention(asked, seen_keys, seen_values, attn_mask=rows.visible)))
     return torch.cat(parts).index_select(0, rows.order)
 
 

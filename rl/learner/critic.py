@@ -67,7 +67,7 @@ class Critic:
             self.shares_prompts = shared
             return self.values(rows)
 
-        reason = why_not_shared(read, self.engine.module.config.vocab_size, setup)
+        reason = why_not_shared(read, self.engine.vocabulary, setup)
         self.shares_prompts = reason is None
         return None if reason is None else f"the critic: {reason}"
 

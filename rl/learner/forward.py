@@ -12,7 +12,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
@@ -22,7 +22,7 @@ LOGIT_BYTES = 256 * 2**20
 """Most bytes of float32 logits at a time. Beyond it they are computed in chunks, and again in the backward pass."""
 
 
-def reads_packed_rows(model: nn.Module, read: Callable[[nn.Module, Tensor, Packed, float], Tensor]) -> None:
+def reads_packed_rows(model: Any, read: Callable[[Any, Tensor, Packed, float], Tensor]) -> None:
     """Let the model's `forward` take `packed_rows` and `temperature`, and return what `read` makes of hidden states.
 
     `read(model, states, rows, temperature)` gets the decoder's last hidden states (T, W) and returns (N,) values. A
@@ -31,7 +31,7 @@ def reads_packed_rows(model: nn.Module, read: Callable[[nn.Module, Tensor, Packe
     own = model.forward
 
     def forward(
-        self: nn.Module, *arguments: Any, packed_rows: Packed | None = None, temperature: float = 1.0, **options: Any
+        self: Any, *arguments: Any, packed_rows: Packed | None = None, temperature: float = 1.0, **options: Any
     ) -> Any:
         if packed_rows is None:
             return own(*arguments, **options)
@@ -49,16 +49,16 @@ def reads_packed_rows(model: nn.Module, read: Callable[[nn.Module, Tensor, Packe
     model.forward = MethodType(forward, model)
 
 
-def read_logprobs(model: nn.Module, states: Tensor, rows: Packed, temperature: float) -> Tensor:
+def read_logprobs(model: Any, states: Tensor, rows: Packed, temperature: float) -> Tensor:
     """Natural logarithms (N,) float32 of the probability of each predicted token, at this temperature."""
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()
 
     def chunk(hidden: Tensor, targets: Tensor) -> Tensor:
         logits = head(hidden).float()
         return -cross_entropy(logits / temperature if temperature != 1.0 else logits, targets, reduction="none")
 
     hidden = states.index_select(0, rows.predicts)
-    size = max(1, LOGIT_BYTES // (4 * model.config.vocab_size))  # type: ignore[union-attr]
+    size = max(1, LOGIT_BYTES // (4 * model.config.vocab_size))
     if len(hidden) <= size:
         return chunk(hidden, rows.targets)
     parts = zip(hidden.split(size), rows.targets.split(size), strict=True)
@@ -67,7 +67,7 @@ def read_logprobs(model: nn.Module, states: Tensor, rows: Packed, temperature: f
     return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
 
 
-def read_values(model: nn.Module, states: Tensor, rows: Packed, temperature: float) -> Tensor:
+def read_values(model: Any, states: Tensor, rows: Packed, temperature: float) -> Tensor:
     """Values (N,) float32 of what was read before each predicted token, by OpenRLHF's value head."""
-    head = getattr(model, model.value_head_prefix)  # type: ignore[arg-type]
+    head = getattr(model, model.value_head_prefix)
     return head(states.index_select(0, rows.predicts)).squeeze(-1).float()

@@ -140,7 +140,7 @@ class Learner:
             self.actor.shares_prompts = shared
             return token_logprobs(self.actor, rows, 1.0)
 
-        reason = why_not_shared(read, self.engine.module.config.vocab_size, self.setup)
+        reason = why_not_shared(read, self.engine.vocabulary, self.setup)
         self.actor.shares_prompts = reason is None
         if self.reference is not None:
             self.reference.shares_prompts = reason is None

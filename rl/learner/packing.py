@@ -89,9 +89,9 @@ def packed(batch: TrainBatch) -> Packed:
     # A predicted token in column c of a row is predicted by the token before it: of the response, or the prompt's last.
     predicted = batch.response_mask.cpu().nonzero()
     row, before = predicted[:, 0], predicted[:, 1] - 1
-    start = torch.tensor(starts)[row]
-    ahead = before - start
-    last = prompts[prompt_of[row], start - 1]
+    of_row = torch.tensor(starts)[row]
+    ahead = before - of_row
+    last = prompts[prompt_of[row], of_row - 1]
     predicts = last if responses.shape[1] == 0 else torch.where(ahead < 0, last, responses[row, ahead.clamp(min=0)])
     cells = row * width + predicted[:, 1]
     source = torch.cat(sources)

@@ -40,6 +40,12 @@ class TrainedModel:
         return self.deepspeed.module
 
     @property
+    def vocabulary(self) -> int:
+        """Tokens that the model knows."""
+        config: Any = self.module.config
+        return int(config.vocab_size)
+
+    @property
     def learning_rate(self) -> float:
         """The rate of the last step taken."""
         return float(self.scheduler.get_last_lr()[0])
