@@ -88,12 +88,12 @@ def packed(batch: TrainBatch) -> Packed:
         order[at] = prompts.numel() + row * responses.shape[1] + torch.arange(len(at))
     # A predicted token in column c of a row is predicted by the token before it: of the response, or the prompt's last.
     predicted = batch.response_mask.cpu().nonzero()
-    row, before = predicted[:, 0], predicted[:, 1] - 1
-    of_row = torch.tensor(starts)[row]
+    home, before = predicted[:, 0], predicted[:, 1] - 1
+    of_row = torch.tensor(starts)[home]
     ahead = before - of_row
-    last = prompts[prompt_of[row], of_row - 1]
-    predicts = last if responses.shape[1] == 0 else torch.where(ahead < 0, last, responses[row, ahead.clamp(min=0)])
-    cells = row * width + predicted[:, 1]
+    last = prompts[prompt_of[home], of_row - 1]
+    predicts = last if responses.shape[1] == 0 else torch.where(ahead < 0, last, responses[home, ahead.clamp(min=0)])
+    cells = home * width + predicted[:, 1]
     source = torch.cat(sources)
     ids = batch.input_ids.flatten().cpu()
     return Packed(
