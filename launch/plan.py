@@ -141,7 +141,7 @@ def _table(title: str, *columns: str) -> Table:
 
 def _device(settings: RunSettings, one: Actors) -> str:
     cluster = settings.cluster
-    return f"CPU, {cluster.threads} thread(s)" if cluster.device == "cpu" else f"{one.gpus:g} GPU"
+    return f"CPU, {cluster.threads_of(one.count)} thread(s)" if cluster.device == "cpu" else f"{one.gpus:g} GPU"
 
 
 def _gib(gib: float) -> str:

@@ -265,8 +265,8 @@ def _replicas(config: Mapping[str, Any], cluster: ClusterSettings, output: Path,
     return RewardGroup(
         config["reward"],
         replicas=config["replicas"],
-        ray_options=actor_options(cluster, "reward"),
-        threads=cluster.threads if cluster.device == "cpu" else None,
+        ray_options=actor_options(cluster, "reward", actors=config["replicas"]),
+        threads=cluster.threads_of(config["replicas"]) if cluster.device == "cpu" else None,
         timeout_s=cluster.timeout_s,
         event=lambda text: console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True),
     )

@@ -67,28 +67,31 @@ def stop_cluster() -> None:
 
 
 def actor_options(
-    settings: ClusterSettings, role: Role, *, kv_cache_gib: int = 1, model_path: str = ""
+    settings: ClusterSettings, role: Role, *, actors: int, kv_cache_gib: int = 1, model_path: str = ""
 ) -> dict[str, Any]:
-    """What `Actor.options(**...)` needs for an actor of this role: CPUs, GPUs and environment variables.
+    """What `Actor.options(**...)` needs for one of so many actors of this role: CPUs, GPUs, environment variables.
 
-    On CPU the environment keeps each actor to `settings.threads` threads that sleep while they wait, and keeps torch
-    from compiling (40 s for vLLM's sampler alone).
+    On CPU the environment keeps each actor to its threads, which sleep while they wait, and keeps torch from compiling
+    (40 s for vLLM's sampler alone).
     """
     gpus = {
         "learner": settings.gpus_per_learner,
         "engine": settings.gpus_per_engine,
         "reward": settings.gpus_per_reward,
     }
+    variables = environment(settings, actors=actors, kv_cache_gib=kv_cache_gib, model_path=model_path)
     return {
         "num_cpus": CPU_SHARE,
         "num_gpus": gpus[role] if settings.device == "cuda" else 0,
         "max_restarts": 0,
-        "runtime_env": {"env_vars": environment(settings, kv_cache_gib=kv_cache_gib, model_path=model_path)},
+        "runtime_env": {"env_vars": variables},
     }
 
 
-def environment(settings: ClusterSettings, *, kv_cache_gib: int = 1, model_path: str = "") -> dict[str, str]:
-    """The environment variables of one actor.
+def environment(
+    settings: ClusterSettings, *, actors: int = 1, kv_cache_gib: int = 1, model_path: str = ""
+) -> dict[str, str]:
+    """The environment variables of one of so many actors of a kind.
 
     VLLM_ENABLE_V1_MULTIPROCESSING=0 holds on GPUs too: weights reach the engine as Ray objects, which only the process
     of the Ray actor itself can read.
@@ -106,7 +109,7 @@ def environment(settings: ClusterSettings, *, kv_cache_gib: int = 1, model_path:
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if settings.device == "cpu":
         variables |= {
-            "OMP_NUM_THREADS": str(settings.threads),
+            "OMP_NUM_THREADS": str(settings.threads_of(actors)),
             "OMP_WAIT_POLICY": "PASSIVE",
             "GOMP_SPINCOUNT": "0",
             "TORCHDYNAMO_DISABLE": "1",
@@ -119,7 +122,10 @@ def environment(settings: ClusterSettings, *, kv_cache_gib: int = 1, model_path:
 
 def check_placement(settings: ClusterSettings, *, ranks: int) -> None:
     """Refuse a placement on which NCCL would hang: two learner ranks on one GPU. Raises ValueError."""
-    require(settings.threads >= 1, f"cluster.threads must be at least 1, not {settings.threads}")
+    require(
+        settings.threads is None or settings.threads >= 1,
+        f"cluster.threads must be at least 1, not {settings.threads}; null shares the processors out",
+    )
     if settings.device == "cuda" and ranks > 1:
         require(
             settings.gpus_per_learner > 0.5,

@@ -48,11 +48,12 @@ class Parts:
             with_reference=settings.algorithm.needs_reference,
             critic=settings.algorithm.critic,
         )
+        replicas, cluster = settings.loop.reward_replicas, settings.cluster
         reward = RewardGroup(
             settings.reward_config,
-            replicas=settings.loop.reward_replicas,
-            ray_options=actor_options(settings.cluster, "reward"),
-            threads=settings.cluster.threads if settings.cluster.device == "cpu" else None,
+            replicas=replicas,
+            ray_options=actor_options(cluster, "reward", actors=replicas),
+            threads=cluster.threads_of(replicas) if cluster.device == "cpu" else None,
             timeout_s=settings.cluster.timeout_s,
             log_folder=str(run.logs),
             event=display.event,

@@ -170,7 +170,9 @@ class SamplerGroup:
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder
         self.version = 0
-        options = actor_options(cluster, "engine", kv_cache_gib=settings.kv_cache_gib, model_path=policy.path)
+        options = actor_options(
+            cluster, "engine", actors=settings.engines, kv_cache_gib=settings.kv_cache_gib, model_path=policy.path
+        )
         actor: Any = ray.remote(VllmActor).options(**options)
         self.engines = [actor.remote(f"engine-{index}", str(log_folder)) for index in range(settings.engines)]
         self._starting = [engine.start.remote(policy, settings, cluster.device) for engine in self.engines]

@@ -6,6 +6,7 @@ by type, before Ray starts. A combination that cannot work raises ValueError in 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -143,11 +144,15 @@ class ClusterSettings:
     device: Literal["cpu", "cuda"] = "cpu"
     address: str | None = None  # a running Ray cluster's address; None starts Ray here
     num_cpus: int | None = 2  # CPUs Ray may plan with; None asks the machine
-    threads: int = 1  # OMP threads of each CPU actor
+    threads: int | None = None  # OMP threads of each CPU actor; None shares num_cpus out among the actors of a kind
     gpus_per_learner: float = 0.5
     gpus_per_engine: float = 0.4
     gpus_per_reward: float = 0.1
     timeout_s: float = 1800.0  # longest a single remote call may take before the run stops with an error
+
+    def threads_of(self, actors: int) -> int:
+        """Threads of each of so many actors of a kind. The kinds take turns, so each may use all processors."""
+        return self.threads or max(1, (self.num_cpus or os.cpu_count() or 1) // actors)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,8 @@ class LearnerGroup:
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder
         self.updates = 0
-        actor: Any = ray.remote(LearnerRank).options(**actor_options(cluster, "learner", model_path=policy.path))
+        options = actor_options(cluster, "learner", actors=settings.ranks, model_path=policy.path)
+        actor: Any = ray.remote(LearnerRank).options(**options)
         self.ranks = [actor.remote(rank, str(log_folder)) for rank in range(settings.ranks)]
         address = self.ranks[0].address.remote()
         self._starting = [rank.start.remote(address, self.setup) for rank in self.ranks]

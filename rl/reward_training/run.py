@@ -33,7 +33,8 @@ class Ranks:
 
     def __init__(self, recipe: Recipe, setup: Any, items: list, held_out: list, cluster: ClusterSettings, logs: Path):
         check_placement(cluster, ranks=setup.settings.ranks)
-        actor: Any = ray.remote(TrainingRank).options(**actor_options(cluster, "learner", model_path=recipe.model))
+        options = actor_options(cluster, "learner", actors=setup.settings.ranks, model_path=recipe.model)
+        actor: Any = ray.remote(TrainingRank).options(**options)
         self.logs, self.timeout = logs, cluster.timeout_s
         self.actors = [actor.remote(rank, str(logs)) for rank in range(setup.settings.ranks)]
         shared, kept = ray.put(items), ray.put(held_out)

@@ -13,8 +13,13 @@ from rl.cluster import actor_options, call, check_placement, environment, redire
 from rl.settings import ClusterSettings
 
 
+@pytest.mark.parametrize(("cpus", "actors", "threads"), [(2, 1, "2"), (2, 2, "1"), (2, 3, "1"), (8, 3, "2")])
+def test_by_default_the_actors_of_a_kind_share_all_processors(cpus: int, actors: int, threads: str) -> None:
+    assert environment(ClusterSettings(num_cpus=cpus), actors=actors)["OMP_NUM_THREADS"] == threads
+
+
 def test_cpu_actors_keep_to_their_threads_and_never_compile() -> None:
-    variables = environment(ClusterSettings(threads=2), kv_cache_gib=3)
+    variables = environment(ClusterSettings(threads=2), actors=2, kv_cache_gib=3)
     assert variables["OMP_NUM_THREADS"] == "2"
     assert variables["TORCHDYNAMO_DISABLE"] == "1"
     assert variables["VLLM_CPU_KVCACHE_SPACE"] == "3"
@@ -32,8 +37,8 @@ def test_a_local_model_keeps_its_actors_off_the_network(tmp_path: Path) -> None:
 
 def test_each_role_gets_its_share_of_a_gpu() -> None:
     settings = ClusterSettings(device="cuda", gpus_per_engine=0.3)
-    assert actor_options(settings, "engine")["num_gpus"] == 0.3
-    assert actor_options(ClusterSettings(), "engine")["num_gpus"] == 0
+    assert actor_options(settings, "engine", actors=1)["num_gpus"] == 0.3
+    assert actor_options(ClusterSettings(), "engine", actors=1)["num_gpus"] == 0
 
 
 def test_two_ranks_that_could_share_a_gpu_are_refused() -> None:

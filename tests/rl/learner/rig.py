@@ -27,7 +27,8 @@ class Ranks:
     """`count` learner ranks, as LearnerGroup runs them."""
 
     def __init__(self, count: int, cluster: ClusterSettings, folder: Path, logs: Path) -> None:
-        actor: Any = ray.remote(LearnerRank).options(**actor_options(cluster, "learner", model_path=str(folder)))
+        options = actor_options(cluster, "learner", actors=count, model_path=str(folder))
+        actor: Any = ray.remote(LearnerRank).options(**options)
         self.logs = logs / str(count)
         self.actors = [actor.remote(rank, str(self.logs)) for rank in range(count)]
         self.address = self._finish([self.actors[0].address.remote()], "address")[0]
