@@ -23,7 +23,16 @@ from rl.cluster import check_placement
 from rl.learner.setup import check_critic
 from rl.policy import check_policy, load_tokenizer, prompt_ids, prompt_lengths
 from rl.run_settings import RunSettings
-from rl.settings import ClusterSettings, LearnerSettings, LoggerSettings, LoopSettings, PolicySettings, RolloutSettings
+from rl.settings import (
+    ClusterSettings,
+    EvaluationSettings,
+    LearnerSettings,
+    LoggerSettings,
+    LoopSettings,
+    PolicySettings,
+    RolloutSettings,
+)
+from rl.stops import end_of_turn, ends_in_words, stop_ids
 from rl.tasks import FileTask, Task
 
 SETTINGS: dict[str, type] = {
@@ -32,6 +41,7 @@ SETTINGS: dict[str, type] = {
     "learner": LearnerSettings,
     "cluster": ClusterSettings,
     "logger": LoggerSettings,
+    "evaluate": EvaluationSettings,
 }
 """Groups whose `_target_` must be this class."""
 
@@ -93,7 +103,7 @@ def check(
 def warnings(settings: RunSettings) -> list[str]:
     """Warnings about this configuration, one line each."""
     data = settings.task.notes() if isinstance(settings.task, FileTask) else []
-    return [*data, *checks.warnings(settings)]
+    return [*data, *checks.warnings(settings), *_ends_of_turns(settings)]
 
 
 def _node(key: str, node: Mapping[str, Any], source: str, absent: list[str] | None) -> Any:
@@ -168,11 +178,13 @@ def _models_are_here(settings: RunSettings, absent: list[str]) -> bool:
 def _check_prompts(settings: RunSettings) -> None:
     """Check that prompts leave room for responses: all prompts of a file, else the held-out ones and one rollout's."""
     tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
+    stop_ids(tokenizer, settings.rollout)
     if isinstance(settings.task, FileTask):
-        room = settings.rollout.max_model_len - settings.rollout.max_new_tokens
+        longest = max(settings.rollout.max_new_tokens, settings.evaluate.max_new_tokens or 0)
+        room = settings.rollout.max_model_len - longest
         settings.task.fit(partial(prompt_lengths, tokenizer), room)
     try:
-        problems = settings.task.held_out_problems(settings.loop.evaluate_problems)
+        held_out = settings.task.held_out_problems(settings.loop.evaluate_problems)
     except ValueError as error:
         reason = one_line(error)
         place = "" if reason.startswith("task.") else "evaluate_problems: "
@@ -180,9 +192,24 @@ def _check_prompts(settings: RunSettings) -> None:
     stream = settings.task.train_problems(settings.loop.seed)
     if isinstance(settings.task, FileTask):
         return
-    problems = [*problems, *(next(stream) for _ in range(settings.rollout.problems))]
+    problems = [*held_out, *(next(stream) for _ in range(settings.rollout.problems))]
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
     _raise_first(checks.prompt_lengths(lengths, settings.rollout))
+    _raise_first(checks.prompt_lengths(lengths[: len(held_out)], settings.rollout, settings.evaluate))
+
+
+def _ends_of_turns(settings: RunSettings) -> list[str]:
+    """A chat template that does not show how a turn ends leaves only eos_token to end a response."""
+    if place_of(settings.policy.path) == "hub":
+        return []
+    tokenizer = load_tokenizer(settings.policy.path, settings.policy.chat_template_kwargs)
+    if end_of_turn(tokenizer) is not None:
+        return []
+    return [
+        "the policy's chat template writes no special token after an assistant's turn: responses end at "
+        f"{ends_in_words(tokenizer, settings.rollout)} only; if the policy ends its turns otherwise, name the token in "
+        "rollout.stop_token_ids"
+    ]
 
 
 def _positions(path: str) -> int | None:

@@ -26,6 +26,9 @@ SHOWN = (
 """What is shown for an update: label, metric, format. Metrics that an update did not report are left out."""
 
 
+PASS_AT = "accuracy/held_out_pass_at_"
+
+
 def make_display(kind: Literal["auto", "live", "plain", "none"], title: str, updates: int, console: Console) -> Display:
     """The display that `logger.progress` asks for; `auto` is live on a terminal and plain lines elsewhere."""
     if kind == "none":
@@ -153,6 +156,10 @@ def closing(summary: Summary) -> Group:
         table.add_row(
             "accuracy", f"{before.accuracy:.3f}", f"{after.accuracy:.3f}", f"{after.accuracy - before.accuracy:+.3f}"
         )
+    for size, name in passes(after):
+        if name in before.details:
+            first, last = before.details[name], after.details[name]
+            table.add_row(f"pass@{size}", f"{first:.3f}", f"{last:.3f}", f"{last - first:+.3f}")
     if before.reward is not None and after.reward is not None:
         table.add_row(
             "mean reward", f"{before.reward:.3f}", f"{after.reward:.3f}", f"{after.reward - before.reward:+.3f}"
@@ -187,9 +194,30 @@ def sentence(summary: Summary) -> str:
 def evaluation_line(evaluation: Evaluation) -> str:
     """An evaluation in one line: true accuracy and mean reward."""
     reward = f"mean reward {reward_words(evaluation)}"
-    accuracy = "" if evaluation.accuracy is None else f"held-out accuracy {evaluation.accuracy:.3f}, "
+    accuracy = "" if evaluation.accuracy is None else f"held-out accuracy {accuracy_words(evaluation)}, "
     when = "before training" if evaluation.update == 0 else f"after update {evaluation.update}"
-    return f"{when}: {accuracy}{reward}, {evaluation.tokens:.1f} tokens ({evaluation.problems} problems)"
+    drawn = f"{evaluation.problems} problems" + (f" x {evaluation.responses}" if evaluation.responses > 1 else "")
+    return f"{when}: {accuracy}{reward}, {evaluation.tokens:.1f} tokens ({drawn})"
+
+
+def accuracy_words(evaluation: Evaluation) -> str:
+    """Accuracy and pass@k, each with its interval: `0.380 [0.330, 0.430], pass@4 0.610 [0.550, 0.670]`."""
+    words = [f"{evaluation.accuracy:.3f}{_interval(evaluation, 'accuracy/held_out')}"]
+    words += [
+        f"pass@{size} {evaluation.details[name]:.3f}{_interval(evaluation, name)}" for size, name in passes(evaluation)
+    ]
+    return ", ".join(words)
+
+
+def passes(evaluation: Evaluation) -> list[tuple[int, str]]:
+    """Every k of pass@k with the name of its metric, the smallest first."""
+    sizes = (name.removeprefix(PASS_AT) for name in evaluation.details if name.startswith(PASS_AT))
+    return [(size, f"{PASS_AT}{size}") for size in sorted(int(size) for size in sizes if size.isdigit())]
+
+
+def _interval(evaluation: Evaluation, name: str) -> str:
+    low, high = (evaluation.details.get(f"{name}_{end}") for end in ("low", "high"))
+    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
 
 
 def reward_words(evaluation: Evaluation) -> str:

@@ -12,7 +12,7 @@ from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.learner.losses import PolicyLossSettings
 from rl.run_settings import RunSettings
-from rl.settings import CriticSettings, LearnerSettings, LoopSettings, RolloutSettings
+from rl.settings import CriticSettings, EvaluationSettings, LearnerSettings, LoopSettings, RolloutSettings
 
 
 def check(settings: RunSettings) -> None:
@@ -32,13 +32,15 @@ def errors(settings: RunSettings) -> list[str]:
         *group_size(settings.algorithm, settings.rollout, settings.reward),
         *what_the_reward_gives(settings.algorithm, settings.reward),
         *older_weights(settings.algorithm, settings.rollout),
+        *evaluation_length(settings.evaluate, settings.rollout),
+        *truncated_correction(settings.algorithm, settings.rollout),
     ]
 
 
 def warnings(settings: RunSettings) -> list[str]:
     """Combinations that work, but not as one may think."""
     return [
-        *truncated_sampling(settings.rollout),
+        *truncated_sampling(settings),
         *bf16_on_cpu(settings),
         *evaluation_interval(settings.loop),
         *one_step_only(settings.algorithm, settings.learner),
@@ -179,17 +181,34 @@ def older_weights(algorithm: Algorithm, rollout: RolloutSettings) -> list[str]:
     return [f"rollout.ahead={rollout.ahead} draws with older weights, whose samples need an importance weight: {way}"]
 
 
-def prompt_lengths(lengths: Sequence[tuple[str, int]], rollout: RolloutSettings) -> list[str]:
-    """Prompts that leave no room for a response of `max_new_tokens`. `lengths`: problem ids with prompt tokens."""
-    room = rollout.max_model_len - rollout.max_new_tokens
+def prompt_lengths(
+    lengths: Sequence[tuple[str, int]], rollout: RolloutSettings, evaluate: EvaluationSettings | None = None
+) -> list[str]:
+    """Prompts that leave no room for a response: of a rollout, or with `evaluate` of an evaluation.
+
+    `lengths`: problem ids with prompt tokens.
+    """
+    new_tokens = rollout.max_new_tokens if evaluate is None else evaluate.sampling(rollout)["max_new_tokens"]
+    node = "rollout" if evaluate is None or evaluate.max_new_tokens is None else "evaluate"
+    room = rollout.max_model_len - new_tokens
     too_long = [(length, name) for name, length in lengths if length > room]
     if not too_long:
         return []
     length, name = max(too_long)
     return [
         f"{len(too_long)} of {len(lengths)} prompts looked at are longer than the {room} tokens left by "
-        f"rollout.max_model_len={rollout.max_model_len} and rollout.max_new_tokens={rollout.max_new_tokens}; the "
-        f"longest, problem {name}, has {length}: set rollout.max_model_len={length + rollout.max_new_tokens} or more"
+        f"rollout.max_model_len={rollout.max_model_len} and {node}.max_new_tokens={new_tokens}; the "
+        f"longest, problem {name}, has {length}: set rollout.max_model_len={length + new_tokens} or more"
+    ]
+
+
+def evaluation_length(evaluate: EvaluationSettings, rollout: RolloutSettings) -> list[str]:
+    """The engine's sequences must hold what an evaluation draws, with a prompt."""
+    if evaluate.max_new_tokens is None or evaluate.max_new_tokens < rollout.max_model_len:
+        return []
+    return [
+        f"evaluate.max_new_tokens={evaluate.max_new_tokens} leaves no room for a prompt in rollout.max_model_len="
+        f"{rollout.max_model_len}: raise the latter"
     ]
 
 
@@ -222,11 +241,34 @@ def devices(gpus: int, settings: RunSettings) -> list[str]:
     return []
 
 
-def truncated_sampling(rollout: RolloutSettings) -> list[str]:
-    """top_p below 1 renormalises what it keeps, so that no importance ratio is exact."""
-    if rollout.top_p == 1:
+def truncated_sampling(settings: RunSettings) -> list[str]:
+    """Samples from the kept tokens say nothing of the others: a KL estimated from them does not either."""
+    cut = _truncating(settings.rollout)
+    if not cut or not settings.algorithm.needs_reference:
         return []
-    return [f"rollout.top_p={rollout.top_p}: sampled log-probabilities are renormalised, importance ratios inexact"]
+    return [f"{cut}: the KL to the reference is estimated over the tokens that are kept, not over all"]
+
+
+def truncated_correction(algorithm: Algorithm, rollout: RolloutSettings) -> list[str]:
+    """The importance weight learner / sampler of a kept token is the probability of all kept tokens (rl/truncation.py).
+
+    It is exact only if the band of the correction lets that probability through.
+    """
+    loss, cut, least = algorithm.loss(), _truncating(rollout), rollout.truncation.kept_at_least
+    if not cut or getattr(loss, "correction", "off") == "off":
+        return []
+    if getattr(loss, "correction_low", 0.0) <= least:
+        return []
+    return [
+        f"algorithm.correction: with {cut} its exact weight is the probability of the kept tokens, which can be as low "
+        f"as {least:g}; set algorithm.correction_low={least:g} or below, or algorithm.correction=off"
+    ]
+
+
+def _truncating(rollout: RolloutSettings) -> str:
+    """The keys that cut tokens off, with their values; empty where none does."""
+    changed = {"top_k": rollout.top_k > 0, "top_p": rollout.top_p < 1, "min_p": rollout.min_p > 0}
+    return " ".join(f"rollout.{key}={getattr(rollout, key)}" for key, cuts in changed.items() if cuts)
 
 
 def bf16_on_cpu(settings: RunSettings) -> list[str]:

@@ -59,8 +59,7 @@ def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
             drawn = parts.sampler.sample(
                 problems,
                 settings.rollout.responses,
-                temperature=settings.rollout.temperature,
-                top_p=settings.rollout.top_p,
+                **settings.rollout.sampling,
                 seed=sampling_seed(settings.loop.seed, rollout.update, draws),
             )
         rollout.sampling_seconds += time.perf_counter() - started

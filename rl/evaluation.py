@@ -1,34 +1,42 @@
-"""The policy on held-out problems: how often it is correct, and what the reward makes of the same responses."""
+"""The policy on held-out problems: how often it is correct, and what the reward makes of the same responses.
+
+With several responses per problem, pass@k is the chance that at least one of k is correct, estimated without bias from
+all of them (Chen et al., arXiv:2107.03374, eq. 1). Intervals are bootstrapped over problems.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
 
+import numpy as np
+
+from rewards.evaluation.best_of_n import pass_at
+from rewards.evaluation.intervals import Bootstrap
 from rewards.types import Problem
 from rl.parts import Parts
 from rl.progress import Evaluation
 from rl.scoring import failed_scores, graded, report_undecided, scored
+from rl.types import AnswerGroup
 
 EVALUATION_SEED = 7
 """Evaluations draw with the same seed, so that two policies are compared on the same luck."""
 
 
 def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluation:
-    """One response to every held-out problem at the training temperature, written to the run folder and shown.
+    """Responses to every held-out problem, drawn as the settings' `evaluate` says, written to the run folder and shown.
 
-    A reward that compares responses is not asked: a single response has nothing to be compared with.
+    A reward that compares responses is not asked about one per problem, which has nothing to be compared with.
     """
     settings = parts.settings
     groups = parts.sampler.sample(
         held_out,
-        1,
-        temperature=settings.rollout.temperature,
-        top_p=settings.rollout.top_p,
+        settings.evaluate.responses,
+        **settings.evaluate.sampling(settings.rollout),
         seed=EVALUATION_SEED,
     )
     parts.sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
-    alone = settings.reward.compares_responses
+    alone = settings.reward.compares_responses and settings.evaluate.responses == 1
     try:
         groups = groups if alone else scored(groups, parts.reward)
         groups = graded(groups, settings.task)
@@ -46,7 +54,33 @@ def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluati
         tokens=fmean(len(answer.sample.response_ids) for answer in answers),
         problems=len(held_out),
         failed=sum(failed.values()),
+        responses=settings.evaluate.responses,
+        details=accuracies(groups) if grades else {},
     )
     parts.run.log_metrics(update, evaluation.metrics(), failed)
     parts.display.evaluation(evaluation)
     return evaluation
+
+
+def accuracies(groups: Sequence[AnswerGroup]) -> dict[str, float]:
+    """The 95% interval of the accuracy, and pass@k with its interval for k = 2, 4, 8, ... up to all responses.
+
+    Groups are of equal size. Answers that could not be graded are not in the accuracy, and their problems not in
+    pass@k. Names: see `Evaluation.details`.
+    """
+    bootstrap = Bootstrap(len(groups))
+    rights = np.array([sum(answer.correct is True for answer in group.answers) for group in groups], dtype=np.float64)
+    graded = np.array(
+        [sum(answer.correct is not None for answer in group.answers) for group in groups], dtype=np.float64
+    )
+    responses = len(groups[0].answers)
+    whole = (graded == responses).astype(np.float64)
+    estimates = {"accuracy/held_out": bootstrap.ratio(rights, graded)}
+    for size in sorted({2**power for power in range(1, responses.bit_length())} | {responses} - {1}):
+        passed = np.array([pass_at(np.arange(responses) < right, [size])[0] for right in rights])
+        estimates[f"accuracy/held_out_pass_at_{size}"] = bootstrap.ratio(passed * whole, whole)
+    found: dict[str, float] = {}
+    for name, estimate in estimates.items():
+        ends = {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        found |= {each: value for each, value in ends.items() if value is not None and each != "accuracy/held_out"}
+    return found

@@ -24,7 +24,7 @@ from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable
 from rl.source import Source, check_age, source_for
 from rl.sync import check_gap, sync
-from rl.trust import report_trust
+from rl.trust import report_cut, report_trust
 from rl.types import Preferences, Scored
 
 MOST_SCORELESS = 3
@@ -68,12 +68,13 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
             sync(parts, state.update, held_out)
     else:
         state = LoopState.at_start(evaluation(0))
-    counted = 0
+    counted, told_cut = 0, False
     source = make_source(parts, state)
     for drawn in source:
         update = drawn.update
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
+        told_cut = told_cut or report_cut(parts, drawn)
         if update == 1:
             report_trust(drawn.groups, display)
         with watch.stage("learn"):
@@ -153,7 +154,9 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
         **{f"credit/{name}": value for name, value in prepared.metrics.items()},
     }
     if not rows:
-        display.event(f"update {update} is skipped: no group prefers one response to another")
+        cut = prepared.metrics.get("cut_left_out", 0.0)
+        also = f" ({cut:.0f} responses cut at the length limit are left out)" if cut else ""
+        display.event(f"update {update} is skipped: no group prefers one response to another{also}")
         return metrics
     asked = settings.learner.minibatches
     if rows < asked:

@@ -42,6 +42,7 @@ class Parts:
             settings.cluster,
             loss=settings.algorithm.loss(),
             temperature=settings.rollout.temperature,
+            truncation=settings.rollout.truncation,
             total_updates=settings.loop.updates,
             seed=settings.loop.seed,
             log_folder=run.logs,

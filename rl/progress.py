@@ -17,8 +17,9 @@ class Evaluation:
 
     `accuracy` in [0, 1] is the verifier's, None where the task has no answers to grade against; `reward` the mean
     reward of the same responses, None where every score failed, and where none was asked for because the reward
-    compares responses; `tokens` their mean length. `problems` counts the problems, one response each, `failed` the
-    scores that failed.
+    compares responses and there is one per problem; `tokens` their mean length. `problems` counts the problems,
+    `responses` those to each, `failed` the scores that failed. `details` are further metrics: `accuracy/held_out_low`
+    and `..._high`, the ends of the accuracy's 95% interval, and `accuracy/held_out_pass_at_K` with the same.
     """
 
     update: int
@@ -27,6 +28,8 @@ class Evaluation:
     tokens: float
     problems: int
     failed: int = 0
+    responses: int = 1
+    details: Mapping[str, float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
         """The evaluation as named numbers, for metrics.jsonl and TensorBoard."""
@@ -35,7 +38,7 @@ class Evaluation:
             "response/held_out_tokens": self.tokens,
             "reward/held_out": self.reward,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value for name, value in named.items() if value is not None} | dict(self.details)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rewards.types import Reward
 from rl.algorithms import Algorithm
 from rl.settings import (
     ClusterSettings,
+    EvaluationSettings,
     LearnerSettings,
     LoggerSettings,
     LoopSettings,
@@ -38,3 +39,4 @@ class RunSettings:
     reward: Reward
     reward_config: dict[str, Any]
     task_config: dict[str, Any] = field(default_factory=dict)
+    evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)

@@ -1,8 +1,13 @@
 """Drawing responses: vLLM engines in Ray actors, and the handle the loop samples through.
 
-The chosen tokens' log-probabilities come from the engine as the policy sampled them (after temperature and top-p:
-vLLM's "processed" log-probabilities), so they compare with the learner's at the same temperature. A whole batch of
-problems goes to the engines in one call each.
+The chosen tokens' log-probabilities come from the engine as the policy sampled them: at the temperature, renormalized
+over the tokens that top-p, top-k and min-p keep (vLLM's "processed" log-probabilities; see rl/truncation.py). A whole
+batch of problems goes to the engines in one call each.
+
+A response ends at the tokenizer's eos_token, at the token that ends a turn in the chat template, at
+`rollout.stop_token_ids`, or where one of the texts in `rollout.stop` is complete. It keeps what ended it: the token, or
+all tokens up to the one that completed the text, even if that token goes on beyond it. So a sample's text is what its
+ids decode to, and every id is one that the learner sees.
 """
 
 from __future__ import annotations
@@ -18,7 +23,8 @@ import ray
 from rewards.types import FinishReason, Problem
 from rl.cluster import actor_options, call, end, redirect_output
 from rl.policy import check_policy, decode, load_tokenizer, prompt_ids
-from rl.settings import ClusterSettings, PolicySettings, RolloutSettings, require
+from rl.settings import ClusterSettings, PolicySettings, RolloutSettings, check_sampling, require
+from rl.stops import stop_ids
 from rl.types import AnswerGroup, Sample
 
 _KV_BLOCK = 32
@@ -36,15 +42,32 @@ class Drawing:
     """How responses are drawn: see RolloutSettings for the units. `greedy` takes the likeliest token each time."""
 
     n: int
-    temperature: float
-    top_p: float
     max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
     greedy: bool = False
+    stop: tuple[str, ...] = ()
+    stop_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        require(self.n >= 1, f"at least one response a problem must be drawn, not {self.n}")
-        require(self.temperature > 0, f"the temperature must be above 0, not {self.temperature}: use greedy instead")
+        require(self.n >= 1, f"at least one response per problem must be drawn, not {self.n}")
+        check_sampling(self.temperature, self.top_p, self.top_k, self.min_p)
         require(not self.greedy or self.n == 1, f"greedy decoding gives {self.n} equal responses: draw 1")
+
+    def parameters(self) -> dict[str, Any]:
+        """Keyword arguments of vLLM's SamplingParams.
+
+        Texts to stop at need the engine to decode, special tokens included, so that a special token can be such a text.
+        """
+        drawn = {"temperature": 0.0}
+        if not self.greedy:
+            drawn = {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k, "min_p": self.min_p}
+        stops: dict[str, Any] = {"detokenize": False, "stop_token_ids": list(self.stop_ids)}
+        if self.stop:
+            stops |= {"detokenize": True, "skip_special_tokens": False, "stop": list(self.stop)}
+        return {"n": self.n, "max_tokens": self.max_new_tokens, "logprobs": 0, "flat_logprobs": True, **drawn, **stops}
 
 
 class VllmActor:
@@ -73,15 +96,7 @@ class VllmActor:
 
         if seed is not None:
             torch.manual_seed(seed)
-        parameters = SamplingParams(
-            n=drawing.n,
-            temperature=0.0 if drawing.greedy else drawing.temperature,
-            top_p=1.0 if drawing.greedy else drawing.top_p,
-            max_tokens=drawing.max_new_tokens,
-            logprobs=0,
-            flat_logprobs=True,
-            detokenize=False,
-        )
+        parameters = SamplingParams(**drawing.parameters())
         requests = [{"prompt_token_ids": list(ids)} for ids in prompts]
         outputs = self.llm.generate(requests, parameters, use_tqdm=False)
         return [[_drawn(completion) for completion in output.outputs] for output in outputs], self.version
@@ -167,6 +182,7 @@ class SamplerGroup:
         check_policy(policy.path)
         self.tokenizer = load_tokenizer(policy.path, policy.chat_template_kwargs)
         self.settings = settings
+        self.stops: dict[str, Any] = {"stop": settings.stop, "stop_ids": stop_ids(self.tokenizer, settings)}
         self.timeout = cluster.timeout_s
         self.log_folder = log_folder
         self.version = 0
@@ -186,19 +202,18 @@ class SamplerGroup:
         problems: Sequence[Problem],
         n: int,
         *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
         max_new_tokens: int | None = None,
         seed: int | None = None,
-        greedy: bool = False,
+        **sampling: Any,
     ) -> list[AnswerGroup]:
         """Draw `n` responses for each problem, in their order.
 
+        `sampling`: temperature, top_p, top_k, min_p, greedy, as in `Drawing`; all tokens at temperature 1 by default.
         `max_new_tokens` defaults to the settings'. With a `seed` the same weights give the same responses. Greedy
         log-probabilities are those at temperature 1. Raises ValueError, naming the problem, for an empty prompt and one
         too long for the engine.
         """
-        drawing = Drawing(n, temperature, top_p, max_new_tokens or self.settings.max_new_tokens, greedy)
+        drawing = Drawing(n, max_new_tokens or self.settings.max_new_tokens, **sampling, **self.stops)
         prompts = [self._prompt(problem, drawing.max_new_tokens) for problem in problems]
         drawn = self._draw(prompts, drawing, seed)
         return [AnswerGroup.drawn(problem, samples) for problem, samples in zip(problems, drawn, strict=True)]
@@ -208,9 +223,8 @@ class SamplerGroup:
         beginnings: Sequence[tuple[int, ...]],
         n: int,
         *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
         seed: int | None = None,
+        **sampling: Any,
     ) -> list[list[Sample]]:
         """Draw `n` continuations of each beginning: token ids of a prompt and the response's first part.
 
@@ -225,7 +239,7 @@ class SamplerGroup:
                 f"a response of {longest} tokens with its prompt cannot be continued: raise rollout.max_model_len, "
                 f"which is {self.settings.max_model_len}"
             )
-        return self._draw(beginnings, Drawing(n, temperature, top_p, self.settings.max_new_tokens), seed)
+        return self._draw(beginnings, Drawing(n, self.settings.max_new_tokens, **sampling, **self.stops), seed)
 
     def _draw(self, prompts: Sequence[tuple[int, ...]], drawing: Drawing, seed: int | None) -> list[list[Sample]]:
         """Responses to each prompt, the prompts shared out among the engines in blocks."""

@@ -10,8 +10,14 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rl.truncation import Truncation
+
 Precision = Literal["fp32", "bf16"]
 FailedScores = Literal["drop_sample", "drop_group", "stop"]
+
+
+LOWEST_TEMPERATURE = 0.01
+"""vLLM raises lower temperatures to this (`vllm.sampling_params._MAX_TEMP`), or decodes greedily."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -31,12 +37,16 @@ class PolicySettings:
 
 @dataclass(frozen=True)
 class RolloutSettings:
-    """How responses are drawn."""
+    """How responses are drawn. What top_p, top_k and min_p mean for log-probabilities: see rl/truncation.py."""
 
     problems: int = 32  # problems a rollout
     responses: int = 8  # responses a problem (n, the group size)
     temperature: float = 1.0
-    top_p: float = 1.0  # below 1 the log-probabilities are renormalised: no importance ratio is exact then
+    top_p: float = 1.0  # draw from the fewest likeliest tokens that have this probability together; 1: from all
+    top_k: int = 0  # draw from the k likeliest tokens; 0: from all
+    min_p: float = 0.0  # draw from tokens with at least this share of the likeliest one's probability; 0: from all
+    stop: tuple[str, ...] = ()  # texts that end a response, which keeps them
+    stop_token_ids: tuple[int, ...] = ()  # tokens that end a response, besides eos_token and the template's end of turn
     max_new_tokens: int = 128
     max_model_len: int = 512  # prompt and response together, in tokens
     ahead: int = 0  # 1: the next rollout is drawn while the learner trains, with weights one sync older
@@ -48,8 +58,10 @@ class RolloutSettings:
     def __post_init__(self) -> None:
         require(self.problems >= 1, f"problems must be at least 1, not {self.problems}")
         require(self.responses >= 1, f"responses must be at least 1, not {self.responses}")
-        require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
-        require(0 < self.top_p <= 1, f"top_p must be in (0, 1], not {self.top_p}")
+        check_sampling(self.temperature, self.top_p, self.top_k, self.min_p)
+        require(all(self.stop), "stop has an empty text, which would end every response at once")
+        negative = [number for number in self.stop_token_ids if number < 0]
+        require(not negative, f"stop_token_ids must not be negative, not {negative}")
         require(self.max_new_tokens >= 1, f"max_new_tokens must be at least 1, not {self.max_new_tokens}")
         require(
             self.max_new_tokens < self.max_model_len,
@@ -60,6 +72,70 @@ class RolloutSettings:
         require(self.engines >= 1, f"engines must be at least 1, not {self.engines}")
         require(self.max_num_seqs >= 1, f"max_num_seqs must be at least 1, not {self.max_num_seqs}")
         require(self.kv_cache_gib >= 1, f"kv_cache_gib must be at least 1, not {self.kv_cache_gib}")
+
+    @property
+    def truncation(self) -> Truncation:
+        """Which tokens are kept at each position."""
+        return Truncation(self.top_k, self.top_p, self.min_p)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """The distribution that responses are drawn from, as keyword arguments of the sampler."""
+        return {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k, "min_p": self.min_p}
+
+
+def check_sampling(temperature: float, top_p: float, top_k: int, min_p: float) -> None:
+    """Raise ValueError, naming the option, for a distribution that the engine does not draw from as asked."""
+    require(
+        temperature >= LOWEST_TEMPERATURE,
+        f"temperature must be at least {LOWEST_TEMPERATURE}, the lowest that vLLM samples at, not {temperature}",
+    )
+    require(0 < top_p <= 1, f"top_p must be in (0, 1], not {top_p}")
+    require(top_k >= 0, f"top_k must be 0 (all tokens) or more, not {top_k}")
+    require(0 <= min_p <= 1, f"min_p must be in [0, 1], not {min_p}")
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How responses to held-out problems are drawn. None takes the key of `rollout`; its stops always hold."""
+
+    responses: int = 1  # responses per problem; from 2 on with pass@k
+    temperature: float | None = None  # 0 decodes greedily
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    max_new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.responses >= 1, f"responses must be at least 1, not {self.responses}")
+        require(
+            self.max_new_tokens is None or self.max_new_tokens >= 1,
+            f"max_new_tokens must be at least 1, not {self.max_new_tokens}",
+        )
+        if self.temperature != 0:
+            defaults = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
+            check_sampling(**{key: _either(getattr(self, key), other) for key, other in defaults.items()})
+            return
+        require(
+            self.responses == 1,
+            f"temperature=0 decodes greedily: all {self.responses} responses would be equal; set "
+            "responses=1, or a temperature above 0",
+        )
+        require(
+            (self.top_p, self.top_k, self.min_p) == (None, None, None),
+            "temperature=0 decodes greedily: leave out top_p, top_k and min_p",
+        )
+
+    def sampling(self, rollout: RolloutSettings) -> dict[str, Any]:
+        """How the sampler is asked, with what these settings leave to `rollout`."""
+        length = {"max_new_tokens": _either(self.max_new_tokens, rollout.max_new_tokens)}
+        if self.temperature == 0:
+            return length | {"greedy": True}
+        return length | {key: _either(getattr(self, key), value) for key, value in rollout.sampling.items()}
+
+
+def _either(value: Any, other: Any) -> Any:
+    return other if value is None else value
 
 
 @dataclass(frozen=True)
@@ -171,7 +247,7 @@ class LoopSettings:
     updates: int = 20  # rounds of sample, score, learn, sync
     seed: int = 1  # problems, sampling and initialisation of heads
     evaluate_every: int = 5  # updates between evaluations on held-out problems; 0: only before and after
-    evaluate_problems: int = 400  # held-out problems an evaluation, one response each
+    evaluate_problems: int = 400  # held-out problems in an evaluation; `evaluate` says how they are answered
     checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run goes on; 0: none
     checkpoints_kept: int = 2  # the latest ones, older ones are removed
     failed_scores: FailedScores = "drop_sample"  # a score that could not be given; see rl.loop.MOST_SCORELESS too

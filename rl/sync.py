@@ -43,8 +43,8 @@ def sync(parts: Parts, version: int, problems: Sequence[Problem]) -> Metrics:
 def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Metrics:
     """Let every engine draw a few short responses, and compare their log-probabilities with the learner's.
 
-    Drawn at top-p 1, since cutting tokens off changes log-probabilities. The prefix caches are dropped afterwards, so
-    that the next rollout is the same as without a proof. Raises WeightsDidNotArrive.
+    Drawn as a rollout is. The prefix caches are dropped afterwards, so that the next rollout is the same as without a
+    proof. Raises WeightsDidNotArrive.
     """
     settings, sampler = parts.settings, parts.sampler
     engines = settings.rollout.engines
@@ -52,7 +52,7 @@ def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Me
     groups = sampler.sample(
         list(islice(cycle(problems), rows)),
         1,
-        temperature=settings.rollout.temperature,
+        **settings.rollout.sampling,
         max_new_tokens=min(PROOF_TOKENS, settings.rollout.max_new_tokens),
         seed=PROOF_SEED,
     )
@@ -71,11 +71,13 @@ def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Me
 def gap(batch: TrainBatch) -> dict[str, float]:
     """How far the sampler's log-probabilities are from the learner's on response tokens, in nats.
 
-    `batch.old_logprobs` must be there (`LearnerGroup.with_logprobs`). Returns the mean and the maximum of the absolute
+    `batch.old_logprobs` must be there (`LearnerGroup.with_logprobs`). Where sampling is truncated, the learner's are
+    renormalized over the kept tokens first, as the sampler's are. Returns the mean and the maximum of the absolute
     differences; both 0 for a batch without response tokens, NaN if a log-probability is NaN.
     """
     assert batch.old_logprobs is not None
-    differences = (batch.behaviour_logprobs - batch.old_logprobs).abs()[batch.response_mask]
+    learned = batch.old_logprobs if batch.kept_logprobs is None else batch.old_logprobs - batch.kept_logprobs
+    differences = (batch.behaviour_logprobs - learned).abs()[batch.response_mask]
     if not len(differences):
         return {"mean": 0.0, "max": 0.0}
     return {"mean": float(differences.mean()), "max": float(differences.max())}

@@ -1,4 +1,4 @@
-"""Does this reward deserve trust? Read from the first rollout, before anything is optimised against it.
+"""Does this reward deserve trust, and do responses end? Read from rollouts, before anything is optimised against them.
 
 `python -m launch.evaluate` gives the whole report, with intervals and on held-out problems.
 """
@@ -11,14 +11,21 @@ import numpy as np
 
 from rewards.evaluation.intervals import Bootstrap
 from rewards.evaluation.trust import concerns, in_one_line, trust
+from rl.collect import Rollout
+from rl.parts import Parts
 from rl.progress import Display
+from rl.stops import ends_in_words
 from rl.types import AnswerGroup
+
+NEARLY_ALL = 0.9
+"""The share of responses cut at the length limit from which on scores and grades say little."""
 
 
 def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
     """Say on the display, in one line, how the scores compare with the grades; in another, if the reward may not help.
 
-    Says nothing where the task gives no grades. Groups with an answer that could not be graded are left out.
+    Says nothing where the task gives no grades. Groups with an answer that could not be graded are left out. A reward
+    is not blamed for responses that were cut.
     """
     groups = [group for group in groups if all(answer.correct is not None for answer in group.answers)]
     if not groups:
@@ -30,5 +37,25 @@ def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
         Bootstrap(len(groups), resamples=500),
     )
     display.event(f"reward on the first rollout: {in_one_line(report)}")
-    if against := concerns(report):
+    if cut_share(groups) < NEARLY_ALL and (against := concerns(report)):
         display.event(f"this reward is unlikely to help: {'; '.join(against)}")
+
+
+def report_cut(parts: Parts, drawn: Rollout) -> bool:
+    """Whether nearly all responses of a rollout were cut; if so, the display is told, with the likely causes."""
+    if cut_share(drawn.groups) < NEARLY_ALL:
+        return False
+    cut = [each for group in drawn.groups for each in group.cut]
+    rollout = parts.settings.rollout
+    parts.display.event(
+        f"update {drawn.update}: {sum(cut)} of {len(cut)} responses were cut at rollout.max_new_tokens="
+        f"{rollout.max_new_tokens}, so scores and accuracy say little: raise it, or see how the policy ends its turns "
+        f"(sampling stops at {ends_in_words(parts.sampler.tokenizer, rollout)}; rollout.stop_token_ids adds tokens)"
+    )
+    return True
+
+
+def cut_share(groups: Sequence[AnswerGroup]) -> float:
+    """The share of responses that were cut at the length limit; 0 where there are none."""
+    cut = [each for group in groups for each in group.cut]
+    return sum(cut) / len(cut) if cut else 0.0

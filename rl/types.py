@@ -21,11 +21,12 @@ from rl.credit.steps import StepRewards
 class Sample:
     """One response as the sampler drew it.
 
-    `response_ids` include the end-of-turn token when `finish_reason` is "stop". `logprobs` are natural logarithms under
-    the behaviour policy at the sampling temperature, one for each response id. `weight_version` counts the syncs that
-    the engine had received: of a response that was drawn with several weights, the oldest. `text` is the response
-    without special tokens. `loss_mask` says which response ids the policy drew itself and learns from (a turn of
-    somebody else in between is not its own); None: all of them.
+    `response_ids` include what ended the response if `finish_reason` is "stop": the end-of-turn token, or the tokens of
+    a stop text. `logprobs` are natural logarithms under the behaviour policy, one for each response id: at the sampling
+    temperature, renormalized over the tokens that were kept (rl/truncation.py). `weight_version` counts the syncs that
+    the engine had received: of a response that was drawn with several weights, the oldest. `text` is what the ids
+    decode to without special tokens, a stop text included. `loss_mask` says which response ids the policy drew itself
+    and learns from (a turn of somebody else in between is not its own); None: all of them.
     """
 
     prompt_ids: tuple[int, ...]
@@ -75,6 +76,11 @@ class AnswerGroup:
             raise ValueError(f"problem {self.problem.id}: an answer was not scored")
         return scores
 
+    @property
+    def cut(self) -> list[bool]:
+        """Which answers were cut at the length limit."""
+        return [answer.sample.finish_reason == "length" for answer in self.answers]
+
     def for_reward(self) -> Group:
         """The group as rewards know it: the problem and the texts of the responses."""
         return Group(self.problem, tuple(Response(sample.text, sample.finish_reason) for sample in self.samples))
@@ -102,6 +108,7 @@ class TrainBatch:
     reference_logprobs: Tensor | None = None  # float32
     values: Tensor | None = None  # float32, the critic's, before the update
     returns: Tensor | None = None  # float32, what the critic regresses on
+    kept_logprobs: Tensor | None = None  # float32, of all tokens that truncated sampling keeps; None: nothing is cut
 
     def __len__(self) -> int:
         return int(self.input_ids.shape[0])

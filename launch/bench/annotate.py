@@ -65,11 +65,10 @@ class InProcess:
         return [AnswerGroup.drawn(problem, samples) for problem, samples in zip(problems, drawn, strict=True)]
 
     def continue_from(
-        self, beginnings: Sequence[tuple[int, ...]], n: int, *, temperature: float, top_p: float, seed: int
+        self, beginnings: Sequence[tuple[int, ...]], n: int, *, seed: int, **sampling: Any
     ) -> list[list[Sample]]:
         """`n` continuations of each beginning, in the calls that the way makes."""
         torch.manual_seed(seed)
-        sampling = {"temperature": temperature, "top_p": top_p}
         if self.way == "batch":
             return self._call(beginnings, n, sampling)
         if self.way == "beginning":
@@ -80,7 +79,7 @@ class InProcess:
         """Drop the prefix cache."""
         self.llm.reset_prefix_cache()
 
-    def _call(self, prompts: Sequence[tuple[int, ...]], n: int, sampling: dict[str, float]) -> list[list[Sample]]:
+    def _call(self, prompts: Sequence[tuple[int, ...]], n: int, sampling: dict[str, Any]) -> list[list[Sample]]:
         from vllm import SamplingParams
 
         parameters = SamplingParams(

@@ -48,8 +48,7 @@ def draw(
                     drawn = sampler.sample(
                         batches[number],
                         rollout.responses,
-                        temperature=rollout.temperature,
-                        top_p=rollout.top_p,
+                        **rollout.sampling,
                         seed=settings.seed * 1_000_003 + number,
                     )
                     drawn = graded(drawn, task)

@@ -8,6 +8,7 @@ step-wise DPO, which needs responses that share their first steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
@@ -19,7 +20,7 @@ from rl.credit.groups import counts, values_of
 from rl.credit.preferences import Pairs, all_above_margin, best_against_worst, by_judge
 from rl.learner.losses import PreferenceLossSettings
 from rl.settings import require
-from rl.types import Preferences, Prepared, Scored
+from rl.types import AnswerGroup, Preferences, Prepared, Scored
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class DPO(Algorithm):
     pairs: Literal["best_worst", "margin", "judge"] = "margin"
     margin: float = 0.1  # in units of the reward, read where pairs=margin
     credit: Literal["outcome", "steps"] = "outcome"
+    mask_cut: bool = False  # no pair has a response that was cut at the length limit
     beta: float = 0.1
     label_smoothing: float = 0.0
     ipo: bool = False
@@ -88,8 +90,11 @@ class DPO(Algorithm):
         scores = (
             [[of_steps(score) for score in group] for group in scored.scores] if self.needs_steps else scored.scores
         )
+        metrics = counts(*values_of(scores))
+        if self.mask_cut:
+            scores, metrics["cut_left_out"] = without_cut(scores, scored.groups)
         pairs = self._pairs(scores)
-        metrics = counts(*values_of(scores)) | pairs.counts
+        metrics |= pairs.counts
         if len(pairs):
             metrics["pair_margin"] = float(pairs.margins.mean())
             lengths = scored.batch.response_mask.sum(dim=1).float()
@@ -106,6 +111,17 @@ class DPO(Algorithm):
             if self.pairs == "best_worst"
             else all_above_margin(values, mask, self.margin)
         )
+
+
+def without_cut(scores: list[list[Score]], groups: Sequence[AnswerGroup]) -> tuple[list[list[Score]], float]:
+    """The scores, failed for answers that were cut at the length limit so that no pair has them; how many those are."""
+    failed = Score.failed("cut at the length limit")
+    kept = [
+        [failed if cut else score for score, cut in zip(row, group.cut, strict=True)]
+        for row, group in zip(scores, groups, strict=True)
+    ]
+    count = sum(score.ok for row in scores for score in row) - sum(score.ok for row in kept for score in row)
+    return kept, float(count)
 
 
 def of_steps(score: Score) -> Score:

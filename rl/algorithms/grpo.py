@@ -18,7 +18,7 @@ from torch import Tensor
 from rewards.options import require_read
 from rewards.shaping import overlong_penalty
 from rl.algorithms.policy_gradient import PolicyGradient
-from rl.algorithms.rows import scored_rows, with_scores
+from rl.algorithms.rows import learnt_rows, scored_rows
 from rl.credit.groups import (
     batch_whitened,
     counts,
@@ -123,7 +123,8 @@ class GRPO(PolicyGradient):
         tokens = tokens - discounted_returns(price, batch.response_mask, gamma=1.0)
         if self.scale == "batch":
             tokens = batch_whitened(tokens, batch.response_mask & rows[:, None])
-        return Prepared(with_scores(replace(batch, advantages=tokens), scored.scores), metrics | of_kl)
+        learnt, of_cut = learnt_rows(replace(batch, advantages=tokens), scored, self.mask_cut)
+        return Prepared(learnt, metrics | of_kl | of_cut)
 
     def _outcome(self, scored: Scored, values: Tensor, mask: Tensor) -> Tensor:
         """An advantage for each response, (G, n)."""

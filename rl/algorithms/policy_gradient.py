@@ -43,6 +43,7 @@ class PolicyGradient(Algorithm):
     correction_mode: Literal["clip", "mask"] = "clip"
     correction_low: float = 0.5
     correction_high: float = 5.0
+    mask_cut: bool = False  # leave responses that were cut at the length limit out of the loss
     _controller: AdaptiveKL | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rewards.options import require_read
 from rl.algorithms.policy_gradient import PolicyGradient
-from rl.algorithms.rows import scored_rows, with_scores
+from rl.algorithms.rows import learnt_rows, scored_rows
 from rl.credit.groups import batch_whitened, values_of
 from rl.credit.returns import gae, on_last_token
 from rl.credit.steps import StepRewards, centred, clip, delta, min_form, on_step_tokens
@@ -83,7 +83,8 @@ class PPO(PolicyGradient):
         metrics |= of_kl | {"value_mean": _mean(batch.values[present]), "return_mean": _mean(returns[present])}
         if self.whiten:
             advantages = batch_whitened(advantages, present)
-        return Prepared(with_scores(replace(batch, advantages=advantages, returns=returns), scored.scores), metrics)
+        learnt, of_cut = learnt_rows(replace(batch, advantages=advantages, returns=returns), scored, self.mask_cut)
+        return Prepared(learnt, metrics | of_cut)
 
     def _earned(self, scored: Scored) -> tuple[Tensor, dict[str, float]]:
         """What each token earns before the KL's price, (B, L), and what was counted."""

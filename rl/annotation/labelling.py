@@ -107,8 +107,7 @@ class Labeller:
             self.sampler.sample(
                 [source.problem for source in drawn],
                 self.rollout.responses,
-                temperature=self.rollout.temperature,
-                top_p=self.rollout.top_p,
+                **self.rollout.sampling,
                 seed=seed,
             )
             if drawn
@@ -164,8 +163,7 @@ class Labeller:
         continued = self.sampler.continue_from(
             asked.ids,
             self.continuations,
-            temperature=self.rollout.temperature,
-            top_p=self.rollout.top_p,
+            **self.rollout.sampling,
             seed=seed,
         )
         return [

@@ -23,6 +23,7 @@ from rl.learner.rank import LearnerRank
 from rl.learner.setup import LearnerSetup, check_critic
 from rl.policy import check_policy, load_tokenizer
 from rl.settings import ClusterSettings, CriticSettings, LearnerSettings, PolicySettings, require
+from rl.truncation import ALL_TOKENS, Truncation
 from rl.types import Preferences, TrainBatch
 from rl.weights import BUCKET_BYTES
 
@@ -34,8 +35,9 @@ class LearnerGroup:
 
     Making one starts the ranks and returns at once; the first call waits for them (or `wait`). `temperature` is the
     sampling temperature: `with_logprobs` and a loss over tokens use it, a loss over pairs at 1. `total_updates` is
-    the length of the run in updates. `critic` adds a value model to a loss over tokens. Raises FileNotFoundError or
-    ValueError before anything starts where a model's folder cannot work or the settings contradict each other.
+    the length of the run in updates. `truncation` is the sampler's. `critic` adds a value model to a loss over tokens.
+    Raises FileNotFoundError or ValueError before anything starts where a model's folder cannot work or the settings
+    contradict each other.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class LearnerGroup:
         log_folder: Path,
         with_reference: bool,
         critic: CriticSettings | None = None,
+        truncation: Truncation = ALL_TOKENS,
     ) -> None:
         check_policy(policy.path)
         load_tokenizer(policy.path, policy.chat_template_kwargs)
         check_placement(cluster, ranks=settings.ranks)
         self.setup = LearnerSetup(
-            policy, settings, loss, cluster.device, temperature, with_reference, total_updates, seed, critic
+            policy, settings, loss, cluster.device, temperature, with_reference, total_updates, seed, critic, truncation
         )
         if critic is not None:
             check_critic(critic, policy)
@@ -77,7 +80,8 @@ class LearnerGroup:
         """The batch with what the models say of its tokens before an update, each (B, L) float32, 0 outside responses.
 
         `old_logprobs` are the policy's log-probabilities; `reference_logprobs` and `values` (the critic's, on the same
-        positions) are there if the learner has a reference and a critic, otherwise None.
+        positions) are there if the learner has a reference and a critic, otherwise None. So are `kept_logprobs` if the
+        sampling is truncated.
         """
         self.wait()
         settings = self.setup.settings
@@ -85,14 +89,16 @@ class LearnerGroup:
         plan = plan_pass(sizes, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
         shared = ray.put(batch)
         parts = self._shares("log-probabilities", lambda rank, micros: rank.logprobs.remote(shared, micros), plan)
-        reference, values = None, None
+        reference, values, kept = None, None, None
         if self.setup.with_reference:
-            reference = _assemble([(rows, found) for rows, _, found in parts], batch)
+            reference = _assemble([(rows, found) for rows, _, found, _ in parts], batch)
+        if self.setup.truncation.active:
+            kept = _assemble([(rows, found) for rows, *_, found in parts], batch)
         if self.setup.critic is not None:
             found = self._shares("values", lambda rank, micros: rank.values.remote(shared, micros), plan)
             values = _assemble(found, batch)
-        policy = _assemble([(rows, found) for rows, found, _ in parts], batch)
-        return replace(batch, old_logprobs=policy, reference_logprobs=reference, values=values)
+        policy = _assemble([(rows, found) for rows, found, *_ in parts], batch)
+        return replace(batch, old_logprobs=policy, reference_logprobs=reference, values=values, kept_logprobs=kept)
 
     def update(self, data: TrainBatch | Preferences, seed: int) -> dict[str, float]:
         """Take `epochs` x `minibatches` optimizer steps on this batch; `seed` draws the minibatches.

@@ -20,7 +20,7 @@ from torch import distributed as dist
 
 from rl.learner.adapters import REFERENCE, TRAINED, adapter_parameters, as_reference, attach
 from rl.learner.batching import Micro
-from rl.learner.model import load_actor, rows_on, token_logprobs
+from rl.learner.model import load_actor, rows_on, token_logprobs, token_logprobs_with_kept
 from rl.learner.setup import LearnerSetup
 from rl.learner.sharing import why_not_shared
 from rl.learner.trained_model import TrainedModel, elements, gathered
@@ -28,8 +28,8 @@ from rl.learner.whole import MovingAverage, whole_weights, write_model
 from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
 
-LogProbRows = tuple[Micro, Tensor, Tensor | None]
-"""Rows of a batch with the policy's log-probabilities (b, l) and the reference's."""
+LogProbRows = tuple[Micro, Tensor, Tensor | None, Tensor | None]
+"""Rows of a batch with the policy's log-probabilities (b, l), the reference's, and those of all kept tokens."""
 
 _ENGINE, _REFERENCE, _AVERAGE = "deepspeed", "reference.pt", "average.pt"
 
@@ -61,13 +61,17 @@ class Learner:
         """
         self.engine.deepspeed.eval()
         results: list[LogProbRows] = []
-        temperature = self.setup.temperature
+        temperature, truncation = self.setup.temperature, self.setup.truncation
         for rows in micros:
             part = rows_on(self.strategy.device, batch, rows)
-            policy = token_logprobs(self.actor, part, temperature).cpu()
+            kept = None
+            if truncation.active:
+                policy, kept = token_logprobs_with_kept(self.actor, part, temperature, truncation)
+            else:
+                policy = token_logprobs(self.actor, part, temperature)
             reference = self.reference_logprobs(part, temperature).cpu() if self.setup.with_reference else None
             if rows:
-                results.append((rows, policy, reference))
+                results.append((rows, policy.cpu(), reference, None if kept is None else kept.cpu()))
         return results
 
     def reference_logprobs(self, rows: TrainBatch, temperature: float) -> Tensor:

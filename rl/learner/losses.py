@@ -36,7 +36,7 @@ class PolicyLossSettings:
     ratio: Literal["token", "sequence"] = "token"
     kl: float = 0.0  # coefficient of the KL to the reference in the loss; 0 leaves it out
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # joschu.net/blog/kl-approx.html
-    correction: Literal["off", "token", "sequence"] = "off"  # importance weight learner / sampler, for its rounding
+    correction: Literal["off", "token", "sequence"] = "off"  # importance weight learner / sampler: see rl/truncation.py
     correction_mode: Literal["clip", "mask"] = "clip"  # clip the weight into the band, or drop what lies outside
     correction_low: float = 0.5  # the band of importance weights that count as sound
     correction_high: float = 5.0

@@ -24,7 +24,11 @@ from rl.learner.batching import Micro
 from rl.learner.forward import read_logprobs, reads_packed_rows
 from rl.learner.packing import packed
 from rl.settings import PolicySettings
+from rl.truncation import Truncation
 from rl.types import TrainBatch
+
+_POSITIONS = 1024
+"""Positions whose logits are sorted at once."""
 
 
 def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
@@ -89,6 +93,28 @@ def token_logprobs(actor: Actor, rows: TrainBatch, temperature: float) -> Tensor
         use_cache=False,
     )
     return pad(values, (1, 0))
+
+
+def token_logprobs_with_kept(
+    actor: Actor, rows: TrainBatch, temperature: float, truncation: Truncation
+) -> tuple[Tensor, Tensor]:
+    """What `token_logprobs` gives, and in the same form the log-probability of all the tokens that are kept there.
+
+    Both are of this policy at this temperature, from one forward pass.
+    """
+    actor.temperature = temperature
+    values, output = actor(
+        rows.input_ids,
+        action_mask=rows.response_mask[:, 1:],
+        attention_mask=torch.ones_like(rows.input_ids),
+        return_output=True,
+        use_cache=False,
+    )
+    wanted = rows.response_mask[:, 1:]
+    parts = [truncation.log_kept(part) for part in output["logits"][:, :-1][wanted].split(_POSITIONS)]
+    kept = torch.zeros_like(values)
+    kept[wanted] = torch.cat(parts)
+    return pad(values, (1, 0)), pad(kept, (1, 0))
 
 
 def rows_on(device: str, batch: TrainBatch, rows: Micro) -> TrainBatch:

@@ -60,7 +60,9 @@ class PolicyLearner(Learner):
             reports.append(self._step(batch, step, policy_learns) | valued)
         means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
         means["ratio_max"] = max(report["ratio_max"] for report in reports)
-        means |= {name: reports[0][name] for name in ("gap_mean", "gap_max")}  # later steps have moved on
+        gap = {name: means.pop(name) for name in ("gap_mean", "gap_max")}
+        if not self.setup.truncation.active:  # later steps have moved on, and truncated sampling does not compare
+            means |= {name: reports[0][name] for name in gap}
         if self.critic is not None:
             means["explained_variance"] = explained_variance(batch)
         if policy_learns:

@@ -54,7 +54,7 @@ class PreferenceLearner(Learner):
         self.add_to_average()
         means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
         gap = {name: means.pop(name) for name in ("gap_mean", "gap_max")}
-        if self.setup.temperature == TEMPERATURE:  # later steps have moved on, and other temperatures do not compare
+        if self.setup.temperature == TEMPERATURE and not self.setup.truncation.active:  # otherwise not comparable
             means |= {name: reports[0][name] for name in gap}
         return means | {
             "learning_rate": self.engine.learning_rate,

@@ -52,11 +52,11 @@ class LearnerRank:
         self.learner = kind(setup, strategy)
         return self.learner.plain_because
 
-    def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Any, Any]]:
+    def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Any, ...]]:
         """See Learner.logprobs; arrays instead of tensors, which travel without a copy."""
         return [
-            (rows, policy.numpy(), None if reference is None else reference.numpy())
-            for rows, policy, reference in self.learner.logprobs(batch, micros)
+            (rows, *(None if values is None else values.numpy() for values in found))
+            for rows, *found in self.learner.logprobs(batch, micros)
         ]
 
     def values(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Any]]:

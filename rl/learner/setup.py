@@ -8,6 +8,7 @@ from typing import Literal
 from rl.learner.losses import LossSettings, PolicyLossSettings, PreferenceLossSettings
 from rl.policy import check_policy
 from rl.settings import CriticSettings, LearnerSettings, PolicySettings, require
+from rl.truncation import ALL_TOKENS, Truncation
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class LearnerSetup:
     total_updates: int
     seed: int
     critic: CriticSettings | None = None
+    truncation: Truncation = ALL_TOKENS
 
     def __post_init__(self) -> None:
         pairs = isinstance(self.loss, PreferenceLossSettings)

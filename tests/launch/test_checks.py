@@ -84,6 +84,20 @@ class Stepped(Reward):
             ["algorithm=reinforce_pp", "algorithm.dynamic_sampling=2", "rollout.responses=1"],
             ["algorithm.dynamic_sampling=2", "rollout.responses=1"],
         ),
+        (
+            ["rollout.top_k=5", "algorithm.correction=token"],
+            ["algorithm.correction: with rollout.top_k=5", "as low as 0;", "correction_low=0"],
+        ),
+        (["rollout.top_p=0.4", "algorithm.correction=token"], ["rollout.top_p=0.4", "correction_low=0.4 or below"]),
+        (
+            ["algorithm=gspo", "rollout.top_p=0.4", "algorithm.correction=token"],
+            ["rollout.top_p=0.4", "correction_low=0.4 or below"],
+        ),
+        (["evaluate.max_new_tokens=512"], ["evaluate.max_new_tokens=512", "rollout.max_model_len=512"]),
+        (["evaluate.max_new_tokens=500"], ["evaluate.max_new_tokens=500", "prompts"]),
+        (["evaluate.temperature=0", "evaluate.responses=4"], ["evaluate.temperature=0", "set responses=1"]),
+        (["rollout.stop_token_ids=[99999]"], ["rollout.stop_token_ids", "no token 99999"]),
+        (["rollout.temperature=0.001"], ["rollout.temperature must be at least 0.01"]),
         (["algorithm.scale=none", "algorithm.credit=steps"], ["algorithm.credit=steps", "scale=group"]),
     ],
 )

@@ -76,7 +76,7 @@ def test_every_row_of_the_reward_matrix_is_swept_and_only_one_gives_credit_to_st
     assert credit == {row: "steps" if row == "prm_steps" else "outcome" for row in rows}
 
 
-@pytest.mark.parametrize("group", ["rollout", "learner", "cluster", "logger"])
+@pytest.mark.parametrize("group", ["rollout", "learner", "cluster", "logger", "evaluate"])
 def test_every_field_of_the_settings_stands_in_its_default_file(group):
     (run,) = compose([])
     assert set(run.config[group]) - {"_target_"} == {field.name for field in fields(SETTINGS[group])}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -28,7 +30,7 @@ def test_a_sound_configuration_becomes_settings(settings_of):
         ("updates=0", ["updates must be at least 1"]),
         ("dry_run=3", ["dry_run", "expected bool"]),
         ("failed_scores=drop", ["failed_scores", "drop_sample"]),
-        ("rollout.temperature=0", ["rollout.temperature must be above 0"]),
+        ("rollout.temperature=0", ["rollout.temperature must be at least 0.01"]),
         ("rollout.responses=1", ["rollout.responses=1", "2 or more"]),
         ("learner.minibatches=500", ["learner.minibatches=500", "32 responses"]),
         ("learner.micro_batch_tokens=100", ["learner.micro_batch_tokens=100", "rollout.max_model_len"]),
@@ -85,5 +87,17 @@ def test_a_gpu_that_is_not_there_is_said_before_the_run(settings_of):
 
 def test_truncated_sampling_is_a_warning_and_no_error(settings_of):
     assert configuration.warnings(settings_of()) == []
-    (line,) = configuration.warnings(settings_of("rollout.top_p=0.9"))
-    assert "rollout.top_p=0.9" in line
+    (line,) = configuration.warnings(settings_of("rollout.top_p=0.9", "rollout.min_p=0.1"))
+    assert line.startswith("rollout.top_p=0.9 rollout.min_p=0.1: the KL")
+    assert configuration.warnings(settings_of("rollout.top_p=0.9", "algorithm.kl=0")) == [], "nothing is estimated"
+    kept = ("rollout.top_p=0.9", "algorithm.kl=0", "algorithm.correction=token")
+    assert configuration.warnings(settings_of(*kept)) == [], "its weight is 0.9 or more, inside the band"
+
+
+def test_a_template_that_does_not_show_how_a_turn_ends_is_a_warning(settings_of, policy, tmp_path):
+    silent = tmp_path / "silent"
+    shutil.copytree(policy, silent)
+    template = silent / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|end|>", ""))
+    (line,) = configuration.warnings(settings_of(f"policy.path={silent}"))
+    assert "writes no special token after an assistant's turn" in line and "rollout.stop_token_ids" in line

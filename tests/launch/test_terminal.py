@@ -202,3 +202,20 @@ def test_a_run_without_answers_reports_its_reward_and_no_accuracy():
     watching.evaluation(after)
     watching.finish(summary)
     assert "accuracy" not in shown(console) and "without answers" in shown(console)
+
+
+def test_pass_at_k_and_intervals_are_shown_smallest_first():
+    ends = {"accuracy/held_out_low": 0.3, "accuracy/held_out_high": 0.5}
+    passes = {
+        f"accuracy/held_out_pass_at_{k}{end}": value
+        for k, low, value, high in ((16, 0.8, 0.9, 1.0), (2, 0.5, 0.6, 0.7))
+        for end, value in (("_low", low), ("", value), ("_high", high))
+    }
+    before = Evaluation(0, 0.4, 0.5, 9.0, 8, responses=16, details=ends | passes)
+    line = evaluation_line(before)
+    assert "held-out accuracy 0.400 [0.300, 0.500], pass@2 0.600 [0.500, 0.700], pass@16 0.900 [0.800, 1.000]" in line
+    assert "(8 problems x 16)" in line
+    console = Console(file=io.StringIO(), width=100)
+    console.print(closing(Summary(before, before, 1, 1.0, {}, Path("x"))))
+    text = shown(console)
+    assert "pass@2" in text and "pass@16" in text

@@ -25,9 +25,7 @@ class Draws:
     seeds: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
-    def sample(
-        self, problems: list[Problem], n: int, *, temperature: float, top_p: float, seed: int
-    ) -> list[AnswerGroup]:
+    def sample(self, problems: list[Problem], n: int, *, seed: int, **sampling: float) -> list[AnswerGroup]:
         self.seeds.append(seed)
         self.sizes.append(len(problems))
         return [

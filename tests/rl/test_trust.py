@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
+
+import pytest
 
 from rewards.types import Problem, Score
+from rl.collect import Rollout
 from rl.progress import Silent
-from rl.trust import report_trust
+from rl.settings import RolloutSettings
+from rl.trust import report_cut, report_trust
 from rl.types import Answer, AnswerGroup, Sample
+from tests.tiny import make_tokenizer
 
 
 class Said(Silent):
@@ -18,13 +24,13 @@ class Said(Silent):
         self.lines.append(text)
 
 
-def said(value, problems: int = 32, responses: int = 8, task_grades: bool = True) -> list[str]:
+def said(value, problems: int = 32, responses: int = 8, task_grades: bool = True, reason: str = "stop") -> list[str]:
     """What is said of a reward that gives `value(correct, rng)`."""
     rng = random.Random(0)
 
     def answer() -> Answer:
         correct = rng.random() < 0.4
-        sample = Sample((1,), (2,), (-0.1,), "x" * rng.randint(5, 50), "stop", 0)
+        sample = Sample((1,), (2,), (-0.1,), "x" * rng.randint(5, 50), reason, 0)
         return Answer(sample, value(correct, rng), correct if task_grades else None)
 
     display = Said()
@@ -54,3 +60,26 @@ def test_scores_that_all_failed_are_no_reason_to_break():
     line, warning = said(lambda right, rng: Score.failed("broken"))
     assert "AUC unknown" in line
     assert "100% of the responses could not be scored" in warning
+
+
+def test_a_reward_is_not_blamed_for_responses_that_were_cut() -> None:
+    assert len(said(lambda right, rng: Score.of(rng.random()), reason="length")) == 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "of", "told"), [(10, 10, True), (9, 10, True), (8, 10, False), (0, 10, False), (0, 0, False)]
+)
+def test_nearly_all_responses_cut_is_said_with_the_likely_causes(cut: int, of: int, told: bool) -> None:
+    samples = [Sample((1,), (2,), (0.0,), "x", "length" if place < cut else "stop", 0) for place in range(of)]
+    display, rollout = Said(), RolloutSettings(max_new_tokens=77, stop=("stop here",))
+    parts = SimpleNamespace(
+        display=display,
+        sampler=SimpleNamespace(tokenizer=make_tokenizer()),
+        settings=SimpleNamespace(rollout=rollout),
+    )
+    drawn = Rollout(3, groups=[AnswerGroup.drawn(Problem("p", "?"), samples)])
+    assert report_cut(parts, drawn) is told  # type: ignore[arg-type]
+    assert len(display.lines) == told
+    for line in display.lines:
+        assert f"update 3: {cut} of {of} responses were cut at rollout.max_new_tokens=77" in line
+        assert "'stop here'" in line and "rollout.stop_token_ids" in line

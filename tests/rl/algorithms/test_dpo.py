@@ -44,6 +44,22 @@ def test_ties_are_dropped_and_counted_and_may_leave_nothing() -> None:
     assert prepared.metrics["ties_dropped"] == 2 and prepared.metrics["groups_without_pair"] == 2
 
 
+def test_with_mask_cut_no_pair_has_a_response_that_was_cut_whoever_judges() -> None:
+    scores = [of(0.1, 0.9, 0.5, None)]
+    for algorithm, expected in (
+        (DPO(pairs="best_worst", mask_cut=True), [(2, 0)]),
+        (DPO(pairs="best_worst"), [(1, 0)]),
+    ):
+        data = algorithm.prepare(scored_batch(scores, cut=[1, 3])).data
+        rows = zip(data.chosen.input_ids[:, 1].tolist(), data.rejected.input_ids[:, 1].tolist(), strict=True)
+        assert list(rows) == expected
+    metrics = DPO(mask_cut=True).prepare(scored_batch(scores, cut=[1, 3])).metrics
+    assert metrics["cut_left_out"] == 1 and metrics["pairs"] == 1, "a failed score is not counted as cut"
+    judged = [[Score.of(1.0, matches={1: 1.0}), Score.of(0.0, matches={0: 0.0})]]
+    assert len(DPO(pairs="judge", mask_cut=True).prepare(scored_batch(judged, cut=[0])).data) == 0
+    assert "cut_left_out" not in DPO().prepare(scored_batch(scores, cut=[1])).metrics
+
+
 def test_lengths_of_both_sides_are_told_apart() -> None:
     metrics = DPO().prepare(scored_batch([of(1.0, 0.0)], [["ab\ncd\nef", "ab"]])).metrics
     assert metrics["chosen_tokens"] > metrics["rejected_tokens"]

@@ -116,7 +116,7 @@ def scored() -> Any:
                 Score.of(0.08 * place**2 + 0.3 * number, steps=steps, spans=spans, parts=parts, matches=matches)
             )
         groups.append(scores)
-    made = scored_batch(groups, texts)
+    made = scored_batch(groups, texts, cut=[1])
     generator = torch.Generator().manual_seed(3)
     batch, mask = made.batch, made.batch.response_mask
 
