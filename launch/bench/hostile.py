@@ -197,14 +197,12 @@ def evaluate(path: Path) -> Outcome:
 
 def annotate(path: Path) -> Outcome:
     """launch.annotate's reader, all prompts measured."""
-    from launch.annotate.rows import sources_of
-    from launch.annotate.settings import AnnotateSettings
+    from rl.annotation.sources import sources_of
     from rl.policy import load_tokenizer
     from rl.settings import RolloutSettings
 
     rollout = RolloutSettings(max_model_len=4096 + 128)
-    settings = AnnotateSettings(folder="none", input=str(path))
-    found = sources_of(settings, rollout, None, load_tokenizer(str(MODELS / "policy")))
+    found = sources_of(path, None, rollout, load_tokenizer(str(MODELS / "policy")))
     return Outcome.of(found, lambda one: (one.line, one.problem.text))
 
 
@@ -212,8 +210,8 @@ def train_reward(path: Path) -> Outcome:
     """launch.train_reward's reader with recipe=prm_tiny, all rows tokenised."""
     from launch.composition import compose
     from launch.configuration import plain
-    from launch.train_reward.data import read
     from rewards.builder import build
+    from rewards.training.token_rows import read
 
     (run,) = compose(["recipe=prm_tiny", f"data={path}", "folder=none"], "train_reward")
     recipe = build(plain(run.config)["recipe"], "recipe")

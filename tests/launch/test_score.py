@@ -68,7 +68,7 @@ def test_a_run_that_broke_goes_on_where_it_stopped(source, capfd, monkeypatch):
     assert score(source, fussy) == 0
     assert written(source)[:6] == half
     assert [row["problem"] for row in written(source)] == [f"What is {n}?" for n in range(1, 10)]
-    assert "27 responses: 27 scored, mean 0.3333, 0 failed; 9 now" in capfd.readouterr().out
+    assert "27 responses: 27 scored, mean 0.3333, 0 failed; 9 in this run" in capfd.readouterr().out
 
 
 def test_a_finished_file_is_left_as_it_is(source):

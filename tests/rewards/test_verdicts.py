@@ -88,5 +88,5 @@ def test_a_template_without_a_placeholder_is_refused_by_name(tmp_path):
 
 
 def test_a_missing_template_file_is_refused():
-    with pytest.raises(FileNotFoundError, match=r"template: there is no file"):
+    with pytest.raises(FileNotFoundError, match=r"template: no such file"):
         load_template("nowhere.md")

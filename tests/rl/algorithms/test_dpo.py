@@ -51,8 +51,7 @@ def test_with_mask_cut_no_pair_has_a_response_that_was_cut_whoever_judges() -> N
         (DPO(pairs="best_worst"), [(1, 0)]),
     ):
         data = algorithm.prepare(scored_batch(scores, cut=[1, 3])).data
-        rows = zip(data.chosen.input_ids[:, 1].tolist(), data.rejected.input_ids[:, 1].tolist(), strict=True)
-        assert list(rows) == expected
+        assert list(zip(data.chosen.tolist(), data.rejected.tolist(), strict=True)) == expected
     metrics = DPO(mask_cut=True).prepare(scored_batch(scores, cut=[1, 3])).metrics
     assert metrics["cut_left_out"] == 1 and metrics["pairs"] == 1, "a failed score is not counted as cut"
     judged = [[Score.of(1.0, matches={1: 1.0}), Score.of(0.0, matches={0: 0.0})]]
