@@ -1,10 +1,10 @@
 """Make the arithmetic world's own models from nothing: `python -m launch.world --folder build/world`.
 
-The policy and the base models by their schools (`rl.tasks.arithmetic.building`), process and outcome reward model,
-ArmoRM and judge by the published recipes (`launch.world_rewards`), as many at a time as there are cores; then their
-quality on held-out problems; then `provenance.json` with command, seed, commit, times and that quality. A model whose
-folder holds `made.json` is not made again, so an interrupted build goes on where it stopped. `--measure` only measures,
-`python -m launch.world --measure` the shipped ones.
+The policy and the base models by their schools (`rl.tasks.arithmetic.workshop.schools`), the process and the outcome
+reward model, ArmoRM and the judge by the published recipes (`launch.world_rewards`), as many at a time as there are
+cores; then their quality on held-out problems; then `provenance.json` with command, seed, commit, times and that
+quality. A model whose folder holds `made.json` is not made again, so an interrupted build continues where it stopped.
+`--measure` only measures, `python -m launch.world --measure` the shipped ones.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from launch.composition import SHIPPED_MODELS
-from launch.quality import measure
 from launch.world_rewards import REWARD_MODELS, make
 from rl.run.origin import origin
 from rl.run.stopping import exit_code, heed_termination, told_by
-from rl.tasks.arithmetic import quality
-from rl.tasks.arithmetic.building import SCHOOLS, STARTS_FROM, Workshop, open_workshop
+from rl.tasks.arithmetic.workshop import quality
+from rl.tasks.arithmetic.workshop.building import Workshop, open_workshop
+from rl.tasks.arithmetic.workshop.measuring import measure
+from rl.tasks.arithmetic.workshop.schools import SCHOOLS, STARTS_FROM
 
 STAGES = [*SCHOOLS, *REWARD_MODELS]
 """All that is made; what starts from another comes after it."""

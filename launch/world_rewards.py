@@ -14,9 +14,9 @@ from pathlib import Path
 from launch.train_reward.__main__ import main as train_reward
 from rewards.chat import load_tokenizer
 from rewards.engines.armorm_model import load_armorm, save_armorm
-from rl.tasks.arithmetic.building import Workshop, load, save
-from rl.tasks.arithmetic.judging import TEMPLATE, TEMPLATE_FILE
-from rl.tasks.arithmetic.rows import draw_rows
+from rl.tasks.arithmetic.workshop.building import Workshop, load, save
+from rl.tasks.arithmetic.workshop.judging import TEMPLATE, TEMPLATE_FILE
+from rl.tasks.arithmetic.workshop.training_rows import draw_rows
 
 GENTLY = ("recipe.training.learning_rate=1e-4", "recipe.training.epochs=1")
 """The bases know most of it already: the tiny recipes' own rate, meant for a policy, would undo some of it."""

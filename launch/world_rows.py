@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rl.tasks.arithmetic.rows import KINDS, draw_rows
+from rl.tasks.arithmetic.workshop.training_rows import KINDS, draw_rows
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from rewards.chat import Rendered
 from rewards.engines.checkpoint import Checkpoint
+from rewards.engines.choice import make_runner
 from rewards.engines.options import ModelOptions
-from rewards.engines.runner import Head, make_runner
+from rewards.engines.runner import Head
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Problem, Response, Score, Span
 
@@ -40,7 +41,7 @@ def prompt_of(rendered: Rendered, positions: Sequence[int], spans: Sequence[Span
 class ModelReward(ResponseReward):
     """A reward read off a model by a head at positions of a prompt. The weights are loaded when it first scores.
 
-    `ends_only` says that only the last token of a prompt is ever read (see `rewards.engines.runner.make_runner`).
+    `ends_only` says that only the last token of a prompt is ever read (see `rewards.engines.choice.make_runner`).
     Raises ValueError for a checkpoint or options that cannot work.
     """
 

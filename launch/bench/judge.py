@@ -9,10 +9,10 @@ from rich.table import Table
 
 from launch.bench.subjects import Options, make_rollout
 from launch.bench.timing import once, row
-from launch.quality import open_judge
 from rewards.pairjudge import PairJudgeReward
 from rewards.types import Group
 from rewards.verdicts import Comparison, Judge, Verdict
+from rl.tasks.arithmetic.workshop.measuring import open_judge
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from rewards.training.rows import parse_signs
 from rl.learner.batching import Micro
 from rl.reward_training.planning import lay_out, plan_micros
 from rl.reward_training.settings import Layout
-from rl.tasks.arithmetic.rows import draw_rows
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.workshop.training_rows import draw_rows
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
 
 LABELS = ("+", "-")
 

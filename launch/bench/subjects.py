@@ -15,10 +15,10 @@ from rewards.builder import ConfigurationError, checked, unknown_key
 from rewards.engines.armorm_model import ArmoRewardModel, armorm_config, save_armorm
 from rewards.engines.options import DTYPES, Precision, pick_device
 from rewards.types import Group, Problem, Response
-from rl.tasks.arithmetic.attributes import OBJECTIVES
-from rl.tasks.arithmetic.mistakes import stumble
 from rl.tasks.arithmetic.story import tell
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES
+from rl.tasks.arithmetic.workshop.mistakes import stumble
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
 
 SHAPES: dict[str, dict[str, int]] = {
     "shipped": dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, intermediate_size=256, vocab_size=538),

@@ -46,18 +46,3 @@ class Runner(Protocol):
         depend on what else is in the batch, beyond rounding. Raises ValueError for a checkpoint that cannot be loaded.
         """
         ...
-
-
-def make_runner(checkpoint: Checkpoint, options: ModelOptions, *, max_tokens: int, ends_only: bool = False) -> Runner:
-    """The runner that `options.engine` names; no weights are loaded yet.
-
-    `max_tokens` is the longest sequence. `ends_only` promises that only the last token of each sequence is read, which
-    lets vLLM take prompts that sequences share from its prefix cache.
-    """
-    if options.engine == "vllm":
-        from rewards.engines.vllm import VllmRunner  # vLLM takes seconds to import
-
-        return VllmRunner(checkpoint, options, max_tokens=max_tokens, ends_only=ends_only)
-    from rewards.engines.transformers import TransformersRunner
-
-    return TransformersRunner(checkpoint, options)

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from launch.report_kl import divergences, kl_from_start, written_tokens
 from rl.policy import load_tokenizer
-from rl.tasks.arithmetic.building import load, new_model, save
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.workshop.building import load, new_model, save
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from rewards.armorm import ArmoRMReward
 from rewards.outcome import OutcomeReward
 from rewards.types import Group, Response
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.attributes import OBJECTIVES
-from rl.tasks.arithmetic.building import Workshop, new_model, open_workshop, save
+from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES
+from rl.tasks.arithmetic.workshop.building import Workshop, new_model, open_workshop, save
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from rewards.types import Problem
 from rl.tasks import Task
 from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
-from rl.tasks.arithmetic.writing import World
+from rl.tasks.arithmetic.world import World
 
 HELD_OUT_SEED = 20_261_122
 

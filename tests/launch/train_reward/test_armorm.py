@@ -15,7 +15,7 @@ from rewards.builder import ConfigurationError
 from rewards.engines.armorm_model import load_armorm
 from rewards.training import armorm_fit, armorm_train
 from rewards.types import Group, Problem, Response
-from rl.tasks.arithmetic.rows import draw_rows
+from rl.tasks.arithmetic.workshop.training_rows import draw_rows
 from tests.launch.train_reward.test_train_reward import recipe_of, written
 from tests.tiny import make_llama, make_tokenizer
 

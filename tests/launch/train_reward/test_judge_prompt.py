@@ -7,7 +7,7 @@ from pathlib import Path
 from rewards.training.token_rows import read
 from rewards.verdicts import SYSTEM, Comparison, fill, load_template
 from rl.reward_training.judge_prompt import prompt_note, write_prompt
-from rl.tasks.arithmetic.rows import draw_rows
+from rl.tasks.arithmetic.workshop.training_rows import draw_rows
 from tests.launch.train_reward.test_train_reward import recipe_of, written
 
 

@@ -13,7 +13,7 @@ from launch.train_reward import __main__ as train_reward
 from launch.train_reward.settings import TrainRewardSettings, parts_of
 from rewards.builder import ConfigurationError, build, verify
 from rewards.training.token_rows import read
-from rl.tasks.arithmetic.rows import KINDS, draw_rows
+from rl.tasks.arithmetic.workshop.training_rows import KINDS, draw_rows
 
 RECIPES = sorted(path.stem for path in (Path(configs.__file__).parent / "recipe").glob("*.yaml"))
 TINY = {"prm_tiny": "prm", "orm_tiny": "orm", "bradley_terry_tiny": "pairs", "pairjudge_tiny": "judgements"}

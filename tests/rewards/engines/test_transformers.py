@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PhiConfig, PhiForCausalLM
 
 from rewards.engines.checkpoint import Checkpoint
+from rewards.engines.choice import make_runner
 from rewards.engines.heads import LabelHead
 from rewards.engines.options import ModelOptions
-from rewards.engines.runner import make_runner
 from rewards.engines.transformers import TransformersRunner
 from tests.tiny import make_llama, make_tokenizer
 

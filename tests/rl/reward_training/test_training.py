@@ -23,7 +23,7 @@ from rewards.types import Group, Problem, Response
 from rl.reward_training.planning import plan_micros, plan_training
 from rl.reward_training.recipes import JudgeModel, ScalarModel, SignModel
 from rl.reward_training.settings import TrainingSettings
-from rl.tasks.arithmetic.rows import draw_rows
+from rl.tasks.arithmetic.workshop.training_rows import draw_rows
 from tests.tiny import make_llama, make_tokenizer
 
 pytestmark = pytest.mark.e2e

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.mistakes import damage, stumble
 from rl.tasks.arithmetic.story import tell
 from rl.tasks.arithmetic.verify import right_steps
-from rl.tasks.arithmetic.vocabulary import build_tokenizer, save_tokenizer
+from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer, save_tokenizer
 
 seeds = st.integers(0, 10_000)
 

@@ -20,19 +20,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rewards.chat import ChatTemplate, Turn
 from rewards.training.causal import Example
 from rewards.verdicts import Comparison, fill
-from rl.tasks.arithmetic.attributes import ANSWER
-from rl.tasks.arithmetic.recipes import draw_solution
 from rl.tasks.arithmetic.story import Story, answer_line
 from rl.tasks.arithmetic.verify import lines_of
-from rl.tasks.arithmetic.writing import World
-
-if TYPE_CHECKING:
-    from rl.tasks.arithmetic.building import Workshop
+from rl.tasks.arithmetic.workshop.attributes import ANSWER
+from rl.tasks.arithmetic.workshop.building import Workshop, new_model
+from rl.tasks.arithmetic.workshop.recipes import draw_solution
+from rl.tasks.arithmetic.world import World
 
 TEMPLATE = """\
 {question}
@@ -166,8 +163,6 @@ class JudgeCurriculum:
 
 def school_judge(workshop: Workshop) -> float:
     """The judge's base model, from nothing; the prompt file is next to it as `compare.md`."""
-    from rl.tasks.arithmetic.building import new_model  # building names this school
-
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))
     curriculum = JudgeCurriculum(writer, workshop.world, workshop.seed, schedule.batch)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
-from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
-from rl.tasks.arithmetic.judging import draw_response, judgement
-from rl.tasks.arithmetic.multiobjective import preference_pairs
-from rl.tasks.arithmetic.recipes import draw_solution
 from rl.tasks.arithmetic.verify import lines_of, right_steps
-from rl.tasks.arithmetic.writing import World
+from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.workshop.judging import draw_response, judgement
+from rl.tasks.arithmetic.workshop.multiobjective import preference_pairs
+from rl.tasks.arithmetic.workshop.recipes import draw_solution
+from rl.tasks.arithmetic.world import World
 
 Row = dict[str, Any]
 

@@ -10,21 +10,19 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from rewards.training.causal import descend
-from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
-from rl.tasks.arithmetic.mistakes import compute, stumble
-from rl.tasks.arithmetic.recipes import draw_solution, marks_of
 from rl.tasks.arithmetic.story import Story, answer_line, step_line
-from rl.tasks.arithmetic.writing import World, Writer
-
-if TYPE_CHECKING:
-    from rl.tasks.arithmetic.building import Workshop
+from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.workshop.building import Workshop, load, save
+from rl.tasks.arithmetic.workshop.mistakes import compute, stumble
+from rl.tasks.arithmetic.workshop.recipes import draw_solution, marks_of
+from rl.tasks.arithmetic.workshop.writing import Writer
+from rl.tasks.arithmetic.world import World
 
 SLIPS = 0.22
 
@@ -166,8 +164,6 @@ def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, s
 
 def school_objectives(workshop: Workshop) -> float:
     """ArmoRM's decoder, from the outcome model's base; returns the loss of the last tenth of the updates."""
-    from rl.tasks.arithmetic.building import load, save  # building names this school
-
     schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
     writer = Writer(workshop.tokenizer)
     llama = load(workshop.folder / "outcome_base")

@@ -9,7 +9,8 @@ from rewards.process import ProcessReward
 from rewards.types import Group, Response
 from rl.policy import check_policy, load_tokenizer
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.building import SCHOOLS, Workshop, grow, load, open_workshop
+from rl.tasks.arithmetic.workshop.building import Workshop, grow, load, open_workshop
+from rl.tasks.arithmetic.workshop.schools import SCHOOLS
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rl.tasks.arithmetic.mistakes import compute
 from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import STEP, lines_of, right_steps
+from rl.tasks.arithmetic.workshop.mistakes import compute
 
 ANSWER = re.compile(r"The answer is: (\d{1,3})")
 """A line that states the answer, and the answer."""

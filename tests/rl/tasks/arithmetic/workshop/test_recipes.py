@@ -6,8 +6,9 @@ from itertools import islice
 import pytest
 
 from rewards.chat import ChatTemplate, Turn
-from rl.tasks.arithmetic import exercises
-from rl.tasks.arithmetic.recipes import (
+from rl.tasks.arithmetic.verify import lines_of, right_steps
+from rl.tasks.arithmetic.workshop import exercises
+from rl.tasks.arithmetic.workshop.recipes import (
     Curriculum,
     draw_solution,
     exercise_batches,
@@ -16,9 +17,9 @@ from rl.tasks.arithmetic.recipes import (
     policy_batches,
     process_batches,
 )
-from rl.tasks.arithmetic.verify import lines_of, right_steps
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
-from rl.tasks.arithmetic.writing import OUTCOME_MARK, World, Writer
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.workshop.writing import OUTCOME_MARK, Writer
+from rl.tasks.arithmetic.world import World
 
 WRITER = Writer(build_tokenizer())
 WORLD = World()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.tasks.arithmetic.attributes import OBJECTIVES, attributes
-from rl.tasks.arithmetic.mistakes import damage, stumble
 from rl.tasks.arithmetic.story import Event, Story, tell
+from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
 
 STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))
 

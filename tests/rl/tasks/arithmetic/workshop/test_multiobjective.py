@@ -4,11 +4,12 @@ from pathlib import Path
 
 import torch
 
-from rl.tasks.arithmetic.building import load, new_model, open_workshop, save
-from rl.tasks.arithmetic.multiobjective import check, expected_lines, preference_pairs, school_objectives
 from rl.tasks.arithmetic.story import Event, Story
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
-from rl.tasks.arithmetic.writing import World, Writer
+from rl.tasks.arithmetic.workshop.building import load, new_model, open_workshop, save
+from rl.tasks.arithmetic.workshop.multiobjective import check, expected_lines, preference_pairs, school_objectives
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.workshop.writing import Writer
+from rl.tasks.arithmetic.world import World
 
 WRITER = Writer(build_tokenizer())
 STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))

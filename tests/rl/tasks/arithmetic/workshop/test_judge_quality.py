@@ -4,8 +4,8 @@ import math
 
 from rewards.types import Group, Response, Score
 from rewards.verdicts import Verdict
-from rl.tasks.arithmetic.judge_quality import comparisons, tournament_quality, verdict_quality
 from rl.tasks.arithmetic.task import ArithmeticTask
+from rl.tasks.arithmetic.workshop.judge_quality import comparisons, tournament_quality, verdict_quality
 
 TASK = ArithmeticTask()
 

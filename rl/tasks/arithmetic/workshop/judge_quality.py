@@ -1,6 +1,6 @@
 """How good a pairwise judge is: its verdicts against the verifier's, and what its tournament chooses.
 
-Like `rl.tasks.arithmetic.quality`, pure functions of problems, responses and what was said of them.
+Like `rl.tasks.arithmetic.workshop.quality`, pure functions of problems, responses and what was said of them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from statistics import fmean
 
 from rewards.types import Group, Score
 from rewards.verdicts import Comparison, Verdict
-from rl.tasks.arithmetic.quality import grade
 from rl.tasks.arithmetic.task import ArithmeticTask
+from rl.tasks.arithmetic.workshop.quality import grade
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:

@@ -13,12 +13,13 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from rewards.training.causal import Example
-from rl.tasks.arithmetic import exercises
-from rl.tasks.arithmetic.exercises import Exercise
-from rl.tasks.arithmetic.mistakes import damage, stumble
 from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
-from rl.tasks.arithmetic.writing import LANGUAGE, World, Writer
+from rl.tasks.arithmetic.workshop import exercises
+from rl.tasks.arithmetic.workshop.exercises import Exercise
+from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
+from rl.tasks.arithmetic.workshop.writing import LANGUAGE, Writer
+from rl.tasks.arithmetic.world import World
 
 
 def policy_batches(writer: Writer, world: World, seed: int, batch: int, slips: float) -> Iterator[list[Example]]:

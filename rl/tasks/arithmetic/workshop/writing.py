@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,6 @@ from functools import cached_property
 from transformers import PreTrainedTokenizerBase
 
 from rewards.training.causal import Example
-from rl.tasks.arithmetic.story import Story, tell
 
 LANGUAGE = 0.1
 """Weight of a token learned as language, a label being 1."""
@@ -18,21 +16,6 @@ MARK = 0.2
 """Weight of a token's auxiliary label, a step's label being 1."""
 OUTCOME_MARK = 0.1
 """The same for an outcome reward model, which has one label a solution: many marks must not drown it."""
-
-
-@dataclass(frozen=True)
-class World:
-    """How hard the problems are: the days of a story and the largest count."""
-
-    days: tuple[int, int] = (2, 4)
-    largest: int = 20
-
-    def story(self, generator: random.Random, held_out: bool = False) -> Story:
-        """One story of the wanted split."""
-        while True:
-            story = tell(generator, generator.randint(*self.days), self.largest)
-            if story.held_out == held_out:
-                return story
 
 
 @dataclass(frozen=True)

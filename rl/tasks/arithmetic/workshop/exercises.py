@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 
-from rl.tasks.arithmetic.mistakes import compute, near
 from rl.tasks.arithmetic.story import GAINS, LOSSES, SCALINGS, SIGNS, Story, step_line
+from rl.tasks.arithmetic.workshop.mistakes import compute, near
 
 Exercise = tuple[str, str, str]
 """What is given (possibly nothing), what is to be judged, and what would be right there: all text."""

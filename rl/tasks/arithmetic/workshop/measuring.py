@@ -16,7 +16,8 @@ from rewards.types import Group
 from rl.cluster import start_cluster, stop_cluster
 from rl.sampler import SamplerGroup
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
-from rl.tasks.arithmetic import ArithmeticTask, judge_quality, quality
+from rl.tasks.arithmetic import ArithmeticTask
+from rl.tasks.arithmetic.workshop import judge_quality, quality
 
 SAMPLING_SEED = 3
 

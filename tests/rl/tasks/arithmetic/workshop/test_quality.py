@@ -3,7 +3,8 @@
 import pytest
 
 from rewards.types import Group, Problem, Response, Score
-from rl.tasks.arithmetic import ArithmeticTask, quality
+from rl.tasks.arithmetic import ArithmeticTask
+from rl.tasks.arithmetic.workshop import quality
 
 LINES = ["Day 1: finds 5, so 7 + 5 = 12", "The answer is: 12"]
 PROBLEM = Problem("p", "Tom has 7 apples. Day 1: finds 5.", "12", {"lines": LINES})

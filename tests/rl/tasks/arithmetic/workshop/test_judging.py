@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from rewards.chat import ChatTemplate, Turn
 from rewards.judges import VllmJudge
 from rewards.verdicts import Comparison, fill, load_template, parse
-from rl.tasks.arithmetic.building import open_workshop
-from rl.tasks.arithmetic.judging import (
+from rl.tasks.arithmetic.task import ArithmeticTask, as_problem
+from rl.tasks.arithmetic.workshop.building import open_workshop
+from rl.tasks.arithmetic.workshop.judging import (
     TEMPLATE,
     JudgeCurriculum,
     JudgeWriter,
@@ -20,9 +21,8 @@ from rl.tasks.arithmetic.judging import (
     school_judge,
     stated_answer,
 )
-from rl.tasks.arithmetic.task import ArithmeticTask, as_problem
-from rl.tasks.arithmetic.vocabulary import build_tokenizer
-from rl.tasks.arithmetic.writing import World
+from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
+from rl.tasks.arithmetic.world import World
 
 WRITER = JudgeWriter(ChatTemplate(build_tokenizer()))
 
