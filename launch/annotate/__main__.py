@@ -27,6 +27,7 @@ from rich.console import Console
 from launch.annotate.settings import GROUPS, AnnotateSettings, make_reward, settings_of
 from launch.command import Composed, parse_and_check, run_logged
 from rewards.builder import ConfigurationError, build
+from rewards.files.claim import Claim
 from rewards.files.digests import file_digest, files_of
 from rewards.files.journal import file_name, whole_batches
 from rewards.files.rows import Rows, write_rejects
@@ -74,7 +75,7 @@ class Job:
             raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
         self.folder = Path(settings.folder)
         self.logs = self.folder / "logs"
-        claim(self.folder, settings, config, names, len(self.found.rows))
+        claim_of(settings, config, names, len(self.found.rows)).take()
         self.logs.mkdir(exist_ok=True)
         write_rejects(self.folder / "rejects.jsonl", self.found)
 
@@ -192,13 +193,10 @@ class Pace:
         return 60 * (self.done - self.before) / (time.perf_counter() - self.started)
 
 
-def claim(
-    folder: Path, settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str], problems: int
-) -> None:
-    """Make the folder, or see that it holds this very annotation: same problems, solutions and continuations.
+def claim_of(settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str], problems: int) -> Claim:
+    """What the folder's content is made from: problems, solutions and continuations.
 
     `problems` is how many there are, whatever they were asked for by: null, or a number.
-    Raises ConfigurationError where it holds another.
     """
     made_from: dict[str, Any] = {"problems": problems, **settings.labelling}
     made_from |= {name: config[name] for name in names if name != "cluster"}
@@ -206,20 +204,7 @@ def claim(
         made_from["input"] = file_digest(Path(settings.input))
         made_from["fields"] = settings.fields
     made_from["files"] = files_of({name: config[name] for name in names if name != "cluster"}, "")
-    mark = folder / "annotated_from.json"
-    if mark.exists():
-        before = json.loads(mark.read_text(encoding="utf-8"))
-        differs = [key for key in {**before, **made_from} if before.get(key) != made_from.get(key)]
-        if differs:
-            raise ConfigurationError(
-                f"folder {folder} holds an annotation with another {', '.join(differs)}: choose another folder, or "
-                "delete it"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"folder {folder} is not empty and holds no annotation: choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(made_from, indent=1, ensure_ascii=False), encoding="utf-8")
+    return Claim(Path(settings.folder), made_from, "annotated_from.json", "annotation")
 
 
 def _first(found: Rows[Any]) -> str:

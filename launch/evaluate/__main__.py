@@ -12,7 +12,6 @@ Exit codes: 0 success, 1 it failed, 2 it could not start, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -27,6 +26,7 @@ from launch.evaluate.scores import Entry, entries, score
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
 from rewards.builder import ConfigurationError, build, one_line
 from rewards.evaluation.measure import Bench, Subject
+from rewards.files.claim import Claim
 from rewards.files.digests import file_digest, files_of
 from rewards.files.rows import write_rejects
 from rewards.types import Reward
@@ -60,7 +60,7 @@ class Job:
         else:
             self.source = Path(self.settings.input)
             self.found = self.kind.read(self.source, self.settings)
-        claim(self.folder, self.settings, config)
+        claim_of(self.settings, config).take()
 
     def run(self, console: Console) -> None:
         """Draw what is to be drawn; score, measure and write the report."""
@@ -114,11 +114,8 @@ def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[E
     return [(entry, entry.make()) for entry in asked]
 
 
-def claim(folder: Path, settings: EvaluateSettings, config: Mapping[str, Any]) -> None:
-    """Make the folder, or see that it holds this very evaluation: same responses, perhaps other rewards or figures.
-
-    Raises ConfigurationError where it holds another.
-    """
+def claim_of(settings: EvaluateSettings, config: Mapping[str, Any]) -> Claim:
+    """What the folder's content is made from: the responses. Rewards and figures may differ from start to start."""
     made_from: dict[str, Any] = {"kind": settings.kind}
     if settings.kind == "process_bench":
         made_from["protocol"] = settings.protocol
@@ -131,20 +128,7 @@ def claim(folder: Path, settings: EvaluateSettings, config: Mapping[str, Any]) -
         made_from["files"] = files_of(drawn_from, "")
     if not settings.input or settings.judge_fields > 1:
         made_from |= {"seed": settings.seed, "judge_fields": settings.judge_fields}
-    mark = folder / "made_from.json"
-    if mark.exists():
-        before = json.loads(mark.read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(made_from))
-        if differs := [key for key in {**before, **now} if before.get(key) != now.get(key)]:
-            raise ConfigurationError(
-                f"folder {folder} holds another evaluation (another {', '.join(differs)}): choose another name, or "
-                "delete it"
-            )
-        return
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"folder {folder} is not empty and holds no evaluation: choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(made_from, indent=1, ensure_ascii=False), encoding="utf-8")
+    return Claim(Path(settings.folder), made_from, "made_from.json", "evaluation")
 
 
 if __name__ == "__main__":

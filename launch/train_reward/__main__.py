@@ -24,11 +24,11 @@ from typing import Any
 from rich.console import Console
 
 from launch.command import Composed, parse_and_check, run_logged
-from launch.train_reward.settings import TrainRewardSettings, claim, finished, made_from, parts_of
+from launch.train_reward.settings import TrainRewardSettings, claim_of, finished, parts_of
 from rewards.files.rows import write_rejects
 from rewards.training.armorm_fit import ArmoModel
 from rewards.training.armorm_train import read_armorm, train_armorm
-from rewards.training.states import check_states, embedded_from, mark_states
+from rewards.training.states import claim_of_states
 from rewards.training.token_rows import Data, read
 from rl.policy import check_policy
 from rl.reward_training.judge_prompt import prompt_note, write_prompt
@@ -56,8 +56,8 @@ class Job:
     def __init__(self, composed: Composed) -> None:
         self.settings, self.recipe, self.cluster = parts_of(composed.config, composed.choices)
         self.folder = Path(self.settings.folder)
-        wanted = made_from(self.settings, composed.config)
-        self.is_finished = finished(self.folder, wanted)
+        claim = claim_of(self.settings, composed.config)
+        self.is_finished = finished(claim)
         if self.is_finished:
             return
         check_policy(self.recipe.model, "recipe.model")
@@ -66,13 +66,13 @@ class Job:
         if isinstance(self.recipe, ArmoModel):
             self.found = read_armorm(self.recipe, data, Path(self.settings.pairs or ""))
             self.states = Path(self.settings.states or self.folder / "states")
-            embedded = embedded_from(self.recipe, self.found.sides)
-            check_states(self.states, embedded)
-            claim(self.folder, wanted)
-            mark_states(self.states, embedded)
+            states = claim_of_states(self.states, self.recipe, self.found.sides)
+            states.check()
+            claim.write()
+            states.write()
         else:
             self.found = read(self.recipe, data)
-            claim(self.folder, wanted)
+            claim.write()
 
     def run(self, console: Console) -> None:
         """Train on the rows that can be used, set the others aside."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rewards.builder import ConfigurationError, build, build_root
+from rewards.files.claim import Claim
 from rewards.files.digests import file_digest
 from rewards.files.lines import check_file
 from rewards.training.armorm_fit import ArmoModel
 from rl.settings import ClusterSettings, require
 
 GROUPS = ("recipe", "cluster")
-MARK = "made_from.json"
 HEADS = "recipe.heads"
 
 
@@ -59,11 +58,11 @@ def parts_of(
     return settings, recipe, build(config["cluster"], "cluster", f"configs/cluster/{choices.get('cluster')}.yaml")
 
 
-def made_from(settings: TrainRewardSettings, config: Mapping[str, Any]) -> dict[str, Any]:
+def claim_of(settings: TrainRewardSettings, config: Mapping[str, Any]) -> Claim:
     """What the trained model is a function of; files by their contents. ArmoRM's heads stand apart from its recipe."""
     recipe = dict(config["recipe"])
     heads = {HEADS: recipe.pop("heads")} if "heads" in recipe else {}
-    return {
+    made_from = {
         "recipe": recipe,
         **heads,
         "data": file_digest(Path(settings.data)),
@@ -71,36 +70,18 @@ def made_from(settings: TrainRewardSettings, config: Mapping[str, Any]) -> dict[
         "held_out": settings.held_out,
         "seed": settings.seed,
     }
+    return Claim(Path(settings.folder), made_from, "made_from.json", "training")
 
 
-def finished(folder: Path, wanted: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very training (`wanted`, see `made_from`), finished.
+def finished(claim: Claim) -> bool:
+    """Whether the folder holds this very training, finished; one that is not finished may continue with other heads.
 
-    One that is not finished may go on with other heads. Raises ConfigurationError where the folder holds another
-    training, of other files, recipe or seed, or something else.
+    Raises ValueError where the folder holds another training, of other files, recipe or seed, or something else.
     """
-    mark = folder / MARK
-    if mark.exists():
-        written = json.loads(mark.read_text(encoding="utf-8"))
-        is_done = (folder / "summary.json").exists()
-        different = [key for key, value in wanted.items() if written.get(key) != value]
-        if different == [HEADS] and not is_done:
-            return False
-        if different:
-            hint = (
-                " (there states=FOLDER, with this one's states, embeds nothing again)" if different == [HEADS] else ""
-            )
-            raise ConfigurationError(
-                f"folder {folder} holds a training with another {', '.join(different)}: "
-                f"choose another name{hint}, or delete it"
-            )
-        return is_done
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"folder {folder} holds something else: choose another name")
-    return False
-
-
-def claim(folder: Path, wanted: Mapping[str, Any]) -> None:
-    """Make the folder, and write down which training it holds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).write_text(json.dumps(wanted, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    different, is_done = claim.differences(), (claim.folder / "summary.json").exists()
+    if different == [HEADS]:
+        if is_done:
+            raise claim.refusal(different, " (there states=FOLDER, with this one's states, embeds nothing again)")
+    elif different:
+        raise claim.refusal(different)
+    return is_done

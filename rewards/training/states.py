@@ -6,27 +6,25 @@ Heads are no part of that: on states that are there other heads can be fitted in
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rewards.builder import ConfigurationError
+from rewards.files.claim import Claim
 from rewards.files.digests import file_digest
 from rewards.training import armorm_fit
 
-MARK = "embedded_from.json"
 _WEIGHTS = (".safetensors", ".bin", ".json")
 
 
-def embedded_from(recipe: armorm_fit.ArmoModel, sides: Mapping[str, Sequence[np.ndarray]]) -> dict[str, str | int]:
+def claim_of_states(folder: Path, recipe: armorm_fit.ArmoModel, sides: Mapping[str, Sequence[np.ndarray]]) -> Claim:
     """What states are a function of: the model, how it is run, and the token sequences (L,) of every side.
 
     A model in a folder counts by its files' contents, one of the hub by its name.
     """
     place = Path(recipe.model)
-    return {
+    made_from = {
         "recipe.model": _files_digest(place) if place.is_dir() else recipe.model,
         "recipe.dtype": recipe.dtype,
         "recipe.device": recipe.device,
@@ -34,26 +32,7 @@ def embedded_from(recipe: armorm_fit.ArmoModel, sides: Mapping[str, Sequence[np.
         "conversations a file": armorm_fit.SHARD,
         **{f"{name} rows": _sequences_digest(sequences) for name, sequences in sides.items()},
     }
-
-
-def check_states(folder: Path, wanted: Mapping[str, str | int]) -> None:
-    """Raise ConfigurationError where `folder` holds states of something else (see `embedded_from`), or no states."""
-    mark = folder / MARK
-    if mark.exists():
-        written = json.loads(mark.read_text(encoding="utf-8"))
-        different = [key for key, value in wanted.items() if written.get(key) != value]
-        if different:
-            raise ConfigurationError(
-                f"states {folder} were embedded with another {', '.join(different)}: choose another folder"
-            )
-    elif folder.exists() and any(folder.iterdir()):
-        raise ConfigurationError(f"states {folder} holds something else: choose another folder")
-
-
-def mark_states(folder: Path, wanted: Mapping[str, str | int]) -> None:
-    """Make the folder, and write down whose states it holds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MARK).write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+    return Claim(folder, made_from, "embedded_from.json", "embedding", "states")
 
 
 def _files_digest(folder: Path) -> str:

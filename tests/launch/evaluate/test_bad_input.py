@@ -72,7 +72,7 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
     assert evaluate(solutions) == 0
     solutions.write_text(solutions.read_text() * 2)
     assert evaluate(solutions) == 2
-    assert "holds another evaluation" in capfd.readouterr().err
+    assert "holds an evaluation with another" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

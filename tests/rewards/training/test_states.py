@@ -3,22 +3,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rewards.builder import ConfigurationError
 from rewards.training import armorm_fit
-from rewards.training.states import check_states, embedded_from, mark_states
+from rewards.training.states import claim_of_states
 
 
 def test_states_are_of_the_model_s_contents_and_of_these_very_rows(tmp_path):
     (tmp_path / "model.safetensors").write_text("weights")
     recipe = armorm_fit.ArmoModel(str(tmp_path))
     rows = {"rated": [np.array([1, 2]), np.array([3])]}
-    wanted = embedded_from(recipe, rows)
-    mark_states(tmp_path / "states", wanted)
-    check_states(tmp_path / "states", wanted)
-    with pytest.raises(ConfigurationError, match="another rated rows"):
-        check_states(tmp_path / "states", embedded_from(recipe, {"rated": [np.array([1]), np.array([2, 3])]}))
+    claim_of_states(tmp_path / "states", recipe, rows).take()
+    claim_of_states(tmp_path / "states", recipe, rows).check()
+    with pytest.raises(ValueError, match="another rated rows"):
+        claim_of_states(tmp_path / "states", recipe, {"rated": [np.array([1]), np.array([2, 3])]}).check()
     (tmp_path / "model.safetensors").write_text("trained on")
-    with pytest.raises(ConfigurationError, match=r"another recipe\.model:"):
-        check_states(tmp_path / "states", embedded_from(recipe, rows))
-    with pytest.raises(ConfigurationError, match="something else"):
-        check_states(tmp_path, wanted)
+    with pytest.raises(ValueError, match=r"another recipe\.model:"):
+        claim_of_states(tmp_path / "states", recipe, rows).check()
+    with pytest.raises(ValueError, match="holds no embedding"):
+        claim_of_states(tmp_path, recipe, rows).check()
