@@ -21,7 +21,7 @@ from launch.configuration import plain
 from launch.output import quiet
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
-from rl.run.stopping import exit_code, heed_termination, told_by
+from rl.run.stopping import exit_code, install_sigterm_handler, stop_reason
 
 Checked = TypeVar("Checked")
 
@@ -44,7 +44,7 @@ def parse_and_check(
     or if the command is interrupted.
     """
     words = list(sys.argv[1:] if words is None else words)
-    heed_termination()
+    install_sigterm_handler()
     try:
         args = parse_words(words)
         if args.help:
@@ -62,7 +62,7 @@ def parse_and_check(
             raise ConfigurationError(missing[0])
         return check(Composed(config, runs[0].choices, flags))
     except KeyboardInterrupt as error:
-        print(f"error: {told_by(error)} before anything was done", file=sys.stderr)
+        print(f"error: {stop_reason(error)} before anything was done", file=sys.stderr)
         return exit_code(error)
     except (ValueError, OSError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
@@ -78,7 +78,7 @@ def run_logged(work: Callable[[Console], None], log: Path, kept: Path) -> int:
             work(console)
         except (Exception, KeyboardInterrupt) as error:
             stopped = isinstance(error, KeyboardInterrupt)
-            console.print(f"error: {told_by(error) if stopped else one_line(error)}", markup=False, soft_wrap=True)
+            console.print(f"error: {stop_reason(error) if stopped else one_line(error)}", markup=False, soft_wrap=True)
             console.print(
                 f"       progress is saved in {kept}; run the same command to resume", markup=False, soft_wrap=True
             )

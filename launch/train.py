@@ -26,18 +26,18 @@ from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.run.checkpoint import latest, update_of
 from rl.run.folder import RunFolder, require_unused
-from rl.run.stopping import STOPPED, exit_code, heed_termination, told_by
+from rl.run.stopping import STOPPED, exit_code, install_sigterm_handler, stop_reason
 from rl.run_settings import RunSettings
 from rl.tasks import FileTask
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Check everything that `words` requests, then run it. Returns the exit code."""
-    heed_termination()
+    install_sigterm_handler()
     try:
         return check_and_run(list(sys.argv[1:] if words is None else words))
     except KeyboardInterrupt as error:
-        print(f"error: {told_by(error)} before a run began", file=sys.stderr)
+        print(f"error: {stop_reason(error)} before a run began", file=sys.stderr)
         return exit_code(error)
 
 
@@ -152,7 +152,7 @@ def train(settings: RunSettings, folder: RunFolder, title: str, notes: Sequence[
             display.close()
             trace = folder.fail(error)
             stopped = isinstance(error, KeyboardInterrupt)
-            reason = told_by(error) if stopped else one_line(error)
+            reason = stop_reason(error) if stopped else one_line(error)
             console.print(f"error: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
             for line in (f"output so far is in {folder.path}; traceback: {trace}", *resume_hint(folder.path)):
                 console.print(f"       {line}", markup=False, soft_wrap=True)

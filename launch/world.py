@@ -25,7 +25,7 @@ from transformers.utils.logging import disable_progress_bar
 from launch.composition import SHIPPED_MODELS
 from launch.world_rewards import REWARD_MODELS, make
 from rl.run.origin import origin
-from rl.run.stopping import exit_code, heed_termination, told_by
+from rl.run.stopping import exit_code, install_sigterm_handler, stop_reason
 from rl.tasks.arithmetic.workshop import quality
 from rl.tasks.arithmetic.workshop.building import Workshop, open_workshop
 from rl.tasks.arithmetic.workshop.measuring import measure
@@ -59,11 +59,11 @@ QUIET = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Build what is missing, measure, write down where it came from. Returns the exit code."""
-    heed_termination()
+    install_sigterm_handler()
     try:
         return build_and_measure(parse(words))
     except KeyboardInterrupt as error:
-        print(f"error: {told_by(error)}; run the same command to resume after the last finished model", file=sys.stderr)
+        print(f"error: {stop_reason(error)}; run the same command to resume after the last finished model", file=sys.stderr)
         return exit_code(error)
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from rl.run.stopping import heed_termination
+from rl.run.stopping import install_sigterm_handler
 from rl.settings import ClusterSettings, require
 
 Role = Literal["learner", "engine", "reward"]
@@ -57,7 +57,7 @@ def start_cluster(settings: ClusterSettings, log_folder: Path) -> None:
     except Exception as error:
         where = f"join the cluster at {settings.address}" if settings.address else "start on this machine"
         raise RuntimeError(f"Ray did not {where}: {_first_line(error)}") from error
-    heed_termination()  # Ray has set a handler of its own, which ends the process without a word
+    install_sigterm_handler()  # replaces Ray's handler, which ends the process without a message
 
 
 def stop_cluster() -> None:

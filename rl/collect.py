@@ -1,9 +1,9 @@
-"""The responses of one update: drawn, scored, and drawn again where a group's scores are all equal.
+"""Draw and score the responses of one update, and replace groups with equal scores.
 
-Drawing again is DAPO's dynamic sampling (arXiv:2503.14476, section 3.2): a group whose responses are all right, or all
-wrong, has no gradient, so another problem takes its place. Each further draw asks for as many problems as are missing,
-and there are at most as many draws as the algorithm allows; what is missing then stays missing. Left out: drawing more
-than needed at once and keeping the rest for the next update, whose policy is another one.
+The replacement is DAPO's dynamic sampling (arXiv:2503.14476, section 3.2): if all responses of a group are right, or
+all wrong, it has no gradient, so another problem takes its place. Each further draw samples only the missing problems.
+After the algorithm's maximum number of draws, the rollout stays short. Left out: oversampling and keeping the surplus
+for the next update, because by then the policy has changed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rl.types import AnswerGroup
 
 @dataclass
 class Rollout:
-    """Everything that was drawn for an update, and the groups of it that are learnt from (`kept`).
+    """All groups drawn for an update, and those to learn from (`kept`).
 
-    `problems` counts the problems that the run has taken from the task's stream, up to and including these.
+    `problems` counts the problems the run has taken from the task's stream so far, including these.
     """
 
     update: int
@@ -44,9 +44,9 @@ class Rollout:
 
 
 def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
-    """Draw and score the responses of one update into `rollout`, which keeps what was drawn if this raises.
+    """Draw and score the responses of one update into `rollout`, which keeps them if this raises.
 
-    Raises whatever the sampler or the reward raises. What was drawn has failed scores only if scoring raised.
+    Raises whatever the sampler or the reward raises. If scoring raises, the last draw gets failed scores.
     """
     settings = parts.settings
     wanted, extra = settings.rollout.problems, settings.algorithm.dynamic_sampling
@@ -74,7 +74,7 @@ def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
         drawn = graded(drawn, settings.task)
         report_undecided(drawn, settings.task, parts.display)
         rollout.groups = before + drawn
-        rollout.kept = _instructive(rollout.groups, settings) if extra else rollout.groups
+        rollout.kept = _with_differing_scores(rollout.groups, settings) if extra else rollout.groups
         draws += 1
     if extra:
         drawn_groups, kept = len(rollout.groups), len(rollout.kept)
@@ -88,12 +88,12 @@ def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
 
 
 def sampling_seed(seed: int, update: int, draw: int) -> int:
-    """The engine's seed for a draw of an update: a function of the run's seed and the two numbers alone."""
+    """The engine's seed for one draw of an update. Depends only on the run's seed, the update and the draw."""
     return seed * 1_000_003 + update + draw * 97_000_037
 
 
-def _instructive(groups: list[AnswerGroup], settings: RunSettings) -> list[AnswerGroup]:
-    """The groups whose scores differ; all of them where a failed score stops the run, which `learn` raises."""
+def _with_differing_scores(groups: list[AnswerGroup], settings: RunSettings) -> list[AnswerGroup]:
+    """The groups with differing scores; all groups if a failed score is to stop the run (`learn` then raises)."""
     if settings.loop.failed_scores == "stop" and failed_scores(groups):
         return groups
     values, mask = values_of([group.scores for group in usable(groups, settings.loop.failed_scores)])

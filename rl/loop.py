@@ -1,9 +1,9 @@
-"""The story, readable in one go: sample, score, learn, sync, round and round, and tell the truth about it.
+"""The training loop: sample, score, learn, sync, and report honestly.
 
     problems -> sampler -> responses -> reward -> scores -> algorithm -> advantages -> learner -> weights -> sampler
 
-The reward is what the policy is trained on; the task's verifier says what is true. Every update reports both. An update
-without anything to learn from is skipped, counted and said; a run of nothing else ends with an error.
+The policy is trained on the reward; the task's verifier decides what is correct. Every update reports both. An update
+with nothing to learn from is skipped, counted and reported. A run in which every update is skipped ends with an error.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from rl.sync import check_gap, sync
 from rl.trust import report_cut, report_trust
 from rl.types import Preferences, Scored
 
-MOST_SCORELESS = 3
-"""Updates in a row without a single score that can be used, after which a run stops: its reward is out of order."""
+MAX_UPDATES_WITHOUT_SCORE = 3
+"""Stop the run after this many consecutive updates without a usable score: the reward is broken."""
 
 
 def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
-    """Run the whole loop and return what came of it. The trained policy is in `run.policy` afterwards.
+    """Run the whole loop and return its summary. The trained policy is then in `run.policy`.
 
-    Raises RuntimeError, ValueError or OSError in one clear line; what was written until then stays in the run's folder.
-    Settings that contradict each other (`rl.checks`) are refused before anything starts.
+    Raises RuntimeError, ValueError or OSError with a one-line message; whatever was written stays in the run's folder.
+    Contradictory settings (`rl.checks`) are refused before anything starts.
     """
     check(settings)
     watch = Stopwatch(display)
@@ -52,7 +52,7 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
 
 
 def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = source_for) -> Summary:
-    """Evaluate, then take rollouts from the source, learn and sync until all updates are done."""
+    """Evaluate, then take a rollout from the source, learn and sync, until all updates are done."""
     settings, run, display, watch = parts.settings, parts.run, parts.display, parts.watch
     loop = settings.loop
     held_out = settings.task.held_out_problems(loop.evaluate_problems)
@@ -100,34 +100,38 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
     with watch.stage("save"):
         parts.learner.save_policy(run.policy, ema=settings.learner.ema_decay is not None)
     if state.skipped == loop.updates:
-        raise RuntimeError(f"nothing was learnt: {loop.updates} of {loop.updates} updates were skipped; {why(state)}")
+        raise RuntimeError(f"nothing was learned: {loop.updates} of {loop.updates} updates were skipped; {why(state)}")
     return Summary(
         state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed, state.skipped
     )
 
 
 def count_skipped(state: LoopState, learned: Metrics, drawn: Rollout) -> None:
-    """Remember an update that learnt nothing. Raises RuntimeError where no score could be used for too long."""
+    """Count an update that learned nothing.
+
+    Raises RuntimeError after `MAX_UPDATES_WITHOUT_SCORE` consecutive updates without a usable score.
+    """
     state.skipped += int(learned["learner/skipped"])
     state.scoreless = 0 if learned["reward/usable"] else state.scoreless + 1
-    if state.scoreless >= MOST_SCORELESS:
+    if state.scoreless >= MAX_UPDATES_WITHOUT_SCORE:
         raise RuntimeError(
-            f"no score could be used in {state.scoreless} updates in a row; in the last, {describe(drawn.reasons)}"
+            f"no usable score in {state.scoreless} updates in a row; in the last one, {describe(drawn.reasons)}"
         )
 
 
 def why(state: LoopState) -> str:
-    """What was missing in a run whose every update was skipped."""
+    """Why a run skipped all its updates."""
     return describe(state.failed) if state.failed else "no group ever preferred one response to another"
 
 
 def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
-    """One learner update from scored responses, after making sure that they are not too old (`check_age`).
+    """Update the learner once from scored responses, after checking that they are not too old (`check_age`).
 
-    `reward/usable` counts the scores to learn from; `learner/skipped` is 1 where nothing could be learnt, else 0;
-    `learner/minibatches_left_out` are those for which there were too few rows (or pairs). Raises RuntimeError
-    for samples that are too old, and WeightsDidNotArrive if samples of the present weights have a gap (`sync/gap_...`;
-    what separates older ones from the learner is `rollout/gap_...`).
+    `reward/usable` counts the usable scores. `learner/skipped` is 1 if there was nothing to learn from, else 0.
+    `learner/minibatches_left_out` counts the minibatches dropped for lack of rows (or pairs). The gap between the
+    sampler's and the learner's log-probabilities is `sync/gap_...` for samples of the current weights, and
+    `rollout/gap_...` for older ones. Raises RuntimeError for samples that are too old, and WeightsDidNotArrive if
+    samples of the current weights have too large a gap.
     """
     settings, display, update = parts.settings, parts.display, drawn.update
     present = check_age(drawn.kept, update, max_age)
@@ -141,7 +145,7 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
         "learner/skipped": 1.0,
     }
     if not counted["reward/usable"]:
-        display.event(f"update {update} is skipped: none of its scores can be used")
+        display.event(f"skipped update {update}: none of its scores is usable")
         return counted
     batch = pad_rollout(groups, pad_id=0)
     if algorithm.needs_old_logprobs:
@@ -156,7 +160,7 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
     if not rows:
         cut = prepared.metrics.get("cut_left_out", 0.0)
         also = f" ({cut:.0f} responses cut at the length limit are left out)" if cut else ""
-        display.event(f"update {update} is skipped: no group prefers one response to another{also}")
+        display.event(f"skipped update {update}: no group prefers one response to another{also}")
         return metrics
     asked = settings.learner.minibatches
     if rows < asked:
@@ -169,6 +173,6 @@ def learn(parts: Parts, drawn: Rollout, max_age: int = 0) -> Metrics:
     if present and gap:
         check_gap(gap, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     learned = {f"learner/{name}": value for name, value in report.items()}
-    if algorithm.refresh_every and "learner/kl" in learned:  # to a reference that moves: another number
+    if algorithm.refresh_every and "learner/kl" in learned:  # measured against a moving reference: not the same number
         learned["learner/kl_of_iteration"] = learned.pop("learner/kl")
     return metrics | learned

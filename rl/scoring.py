@@ -1,4 +1,4 @@
-"""Score and grade the answers of a rollout, and decide which of them can be learnt from."""
+"""Score and grade the answers of a rollout, and select those to learn from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scored(groups: Sequence[AnswerGroup], reward: Reward) -> list[AnswerGroup]:
 
 
 def graded(groups: Sequence[AnswerGroup], task: Task) -> list[AnswerGroup]:
-    """The groups with the task's grades, whatever the reward says; unchanged where the task has no answers.
+    """The groups with the task's grades, independent of the reward; unchanged if the task has no reference answers.
 
     `correct` stays None for an answer that the task could not grade (`Undecided`).
     """
@@ -47,10 +47,10 @@ def _grade(task: Task, problem: Problem, text: str) -> bool | None:
 
 
 def report_undecided(groups: Sequence[AnswerGroup], task: Task, display: Display) -> None:
-    """Say on the display how many answers the task could not grade; they count neither as correct nor as wrong."""
+    """Report how many answers the task could not grade; they count neither as correct nor as wrong."""
     grades = [answer.correct for group in groups for answer in group.answers]
     if task.graded and None in grades:
-        display.event(f"{grades.count(None)} of {len(grades)} responses could not be graded: no accuracy counts them")
+        display.event(f"{grades.count(None)} of {len(grades)} responses could not be graded; accuracy leaves them out")
 
 
 def failed_scores(groups: Sequence[AnswerGroup]) -> Counter[str]:
@@ -59,9 +59,9 @@ def failed_scores(groups: Sequence[AnswerGroup]) -> Counter[str]:
 
 
 def usable(groups: Sequence[AnswerGroup], failed: FailedScores) -> list[AnswerGroup]:
-    """The groups to learn from: with `drop_group`, one failed score fails its whole group. There may be none left.
+    """The groups to learn from, perhaps none. With `drop_group`, one failed score fails its whole group.
 
-    Raises RuntimeError if the choice is `stop` and a score failed.
+    Raises RuntimeError if `failed` is `stop` and a score failed.
     """
     reasons = failed_scores(groups)
     if reasons and failed == "stop":
@@ -76,13 +76,13 @@ def usable(groups: Sequence[AnswerGroup], failed: FailedScores) -> list[AnswerGr
 
 
 def report_failures(reasons: Counter[str], failed: FailedScores, display: Display) -> None:
-    """Say on the display which scores failed, and what happens to their responses."""
+    """Report which scores failed and what happens to their responses."""
     if reasons:
         fate = {"drop_sample": "left out", "drop_group": "left out with their groups", "stop": "the run stops"}
         display.event(f"{describe(reasons)}: {fate[failed]}")
 
 
 def describe(reasons: Counter[str]) -> str:
-    """Failure counts in words, the most frequent first."""
+    """Describe failure counts in words: the three most frequent reasons, the most frequent first."""
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(3))
     return f"{sum(reasons.values())} scores failed ({listed})"

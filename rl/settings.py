@@ -1,4 +1,4 @@
-"""Every knob of the loop that is not an algorithm's, a reward's or a task's own, with its unit and range.
+"""All settings of the loop, with units and ranges. Algorithms, rewards and tasks have their own.
 
 A Hydra group file names one of these classes in `_target_`; its keys are checked against the fields here, by name and
 by type, before Ray starts. A combination that cannot work raises ValueError in `__post_init__`.
@@ -39,8 +39,8 @@ class PolicySettings:
 class RolloutSettings:
     """How responses are drawn. What top_p, top_k and min_p mean for log-probabilities: see rl/truncation.py."""
 
-    problems: int = 32  # problems a rollout
-    responses: int = 8  # responses a problem (n, the group size)
+    problems: int = 32  # problems per rollout
+    responses: int = 8  # responses per problem (n, the group size)
     temperature: float = 1.0
     top_p: float = 1.0  # draw from the fewest likeliest tokens that have this probability together; 1: from all
     top_k: int = 0  # draw from the k likeliest tokens; 0: from all
@@ -140,16 +140,16 @@ def _either(value: Any, other: Any) -> Any:
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Train low-rank adapters beside frozen weights, through peft (LoRA, arXiv:2106.09685).
+    """Train low-rank adapters on top of frozen weights, through peft (LoRA, arXiv:2106.09685).
 
     The sampler gets merged weights, `save_policy` writes merged weights, and the frozen reference shares the policy's
-    weights. A critic is trained in full all the same.
+    weights. A critic is still trained in full.
     """
 
     rank: int = 16
     alpha: int = 32  # the adapters' output is scaled by alpha / rank
-    dropout: float = 0.0  # of the adapters' input, while a step is taken
-    target_modules: str | tuple[str, ...] = "all-linear"  # which layers: all but the output head, or names' endings
+    dropout: float = 0.0  # on the adapters' input, during training only
+    target_modules: str | tuple[str, ...] = "all-linear"  # layers: all except the output head, or suffixes of names
 
     def __post_init__(self) -> None:
         require(self.rank >= 1, f"rank must be at least 1, not {self.rank}")
@@ -160,15 +160,15 @@ class LoraSettings:
 
 @dataclass(frozen=True)
 class CriticSettings:
-    """The value model of PPO, trained beside the policy in the same processes, under the same ZeRO stage and schedule.
+    """The value model of PPO, trained in the policy's processes with the same ZeRO stage and schedule.
 
-    It reads the policy's tokens: a `path` of its own must hold a model with the policy's vocabulary.
+    It reads the policy's tokens, so a model at `path` must have the policy's vocabulary.
     """
 
-    path: str | None = None  # a model folder, a reward model's for instance; None: the policy's own
+    path: str | None = None  # a model folder, such as a reward model's; None: start from the policy
     learning_rate: float = 1e-3
-    value_clip: float | None = 0.2  # values move at most this far from the old ones in one update; None: no bound
-    warmup_updates: int = 0  # the first updates, in which only the critic learns
+    value_clip: float | None = 0.2  # largest change of a value in one update; None: no limit
+    warmup_updates: int = 0  # number of first updates in which only the critic learns
 
     def __post_init__(self) -> None:
         require(self.learning_rate >= 0, f"learning_rate must not be negative, not {self.learning_rate}")
@@ -180,7 +180,7 @@ class CriticSettings:
 class LearnerSettings:
     """How the policy is updated: DeepSpeed ranks, optimizer, batch arithmetic."""
 
-    ranks: int = 1  # DeepSpeed processes, one Ray actor each; rows are shared out by tokens and need not divide
+    ranks: int = 1  # DeepSpeed processes, one Ray actor each; rows are split by tokens and need not divide evenly
     zero_stage: Literal[0, 2, 3] = 2
     learning_rate: float = 5e-4
     weight_decay: float = 0.0
@@ -190,11 +190,11 @@ class LearnerSettings:
     lr_schedule: Literal["constant", "cosine"] = "constant"  # after the warm-up; cosine falls to 0 at the run's end
     micro_batch_tokens: int = 4096  # tokens (padding included) in one forward pass of one rank
     epochs: int = 1  # passes over one rollout
-    minibatches: int = 1  # optimizer steps an epoch, each over as many rows give or take one; at most one a row
+    minibatches: int = 1  # optimizer steps per epoch, each on an equal share of rows (within one); at most one per row
     share_prompts: bool = True  # compute a prompt once for all its responses in a pass; False: once per response
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, a third slower
     lora: LoraSettings | None = None  # None trains all weights
-    ema_decay: float | None = None  # a moving average of the policy, each update decay * old + (1 - decay) * new
+    ema_decay: float | None = None  # moving average of the policy: decay * old + (1 - decay) * new per update
 
     def __post_init__(self) -> None:
         require(self.ranks >= 1, f"ranks must be at least 1, not {self.ranks}")
@@ -215,16 +215,16 @@ class LearnerSettings:
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """Where the actors live: one small machine, or a Ray cluster with GPUs."""
+    """Where the actors run: one small machine, or a Ray cluster with GPUs."""
 
     device: Literal["cpu", "cuda"] = "cpu"
-    address: str | None = None  # a running Ray cluster's address; None starts Ray here
-    num_cpus: int | None = 2  # CPUs Ray may plan with; None asks the machine
-    threads: int | None = None  # OMP threads of each CPU actor; None shares num_cpus out among the actors of a kind
+    address: str | None = None  # address of a running Ray cluster; None starts Ray here
+    num_cpus: int | None = 2  # CPUs Ray may allocate; None: all of this machine's
+    threads: int | None = None  # OMP threads of each CPU actor; None divides num_cpus among the actors of a kind
     gpus_per_learner: float = 0.5
     gpus_per_engine: float = 0.4
     gpus_per_reward: float = 0.1
-    timeout_s: float = 1800.0  # longest a single remote call may take before the run stops with an error
+    timeout_s: float = 1800.0  # seconds a remote call may take before the run stops with an error
 
     def threads_of(self, actors: int) -> int:
         """Threads of each of so many actors of a kind. The kinds take turns, so each may use all processors."""
@@ -233,7 +233,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class LoggerSettings:
-    """What is written beside metrics.jsonl, which is always written."""
+    """What is written in addition to metrics.jsonl, which is always written."""
 
     tensorboard: bool = True
     samples: Literal["all", "some", "none"] = "all"  # samples.jsonl: every response, the first group, nothing
@@ -242,19 +242,19 @@ class LoggerSettings:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long to train, how to judge it, and what to do when something is off: the keys at the root of the config."""
+    """The keys at the root of the config: length of training, evaluation, checkpoints and failures."""
 
     updates: int = 20  # rounds of sample, score, learn, sync
     seed: int = 1  # problems, sampling and initialisation of heads
     evaluate_every: int = 5  # updates between evaluations on held-out problems; 0: only before and after
-    evaluate_problems: int = 400  # held-out problems in an evaluation; `evaluate` says how they are answered
-    checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run goes on; 0: none
-    checkpoints_kept: int = 2  # the latest ones, older ones are removed
-    failed_scores: FailedScores = "drop_sample"  # a score that could not be given; see rl.loop.MOST_SCORELESS too
+    evaluate_problems: int = 400  # held-out problems per evaluation; `evaluate` says how they are answered
+    checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run resumes; 0: none
+    checkpoints_kept: int = 2  # older ones are removed
+    failed_scores: FailedScores = "drop_sample"  # when a score fails; see also rl.loop.MAX_UPDATES_WITHOUT_SCORE
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
-    # Mean |sampler - learner| log-probability above which the run stops. What rounding makes, measured on tiny Llamas
-    # on a CPU: fp32 5e-7 (trained) to 4e-6 (random, wide); bf16 1e-4 to 2e-3 (trained), 8e-3 (random), 7e-2 (random,
-    # with weights ten times wider).
+    # Mean |sampler - learner| log-probability above which the run stops. Rounding alone, measured on tiny Llamas on a
+    # CPU: fp32 5e-7 (trained) to 4e-6 (random, wide); bf16 1e-4 to 2e-3 (trained), 8e-3 (random), 7e-2 (random, with
+    # weights ten times wider).
     logprob_gap_fp32: float = 1e-4
     logprob_gap_bf16: float = 3e-2
 

@@ -1,8 +1,8 @@
-"""Where the loop gets what it learns from: one rollout of scored groups per update, in order.
+"""Supplies the loop with one rollout of scored groups per update, in order.
 
 `Source` draws a rollout when the loop asks for it, with the weights of the last sync; `Ahead` draws the next one while
-the learner trains. Another way to get rollouts is another subclass: one whose problems take several turns overrides
-`fill` and gives its samples a `loss_mask`. The loop stays the same.
+the learner trains. To get rollouts another way, write another subclass. For multi-turn problems, override `fill` and
+give the samples a `loss_mask`. The loop stays the same.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from rl.types import AnswerGroup
 
 
 class Source:
-    """Rollouts in the order of the updates, from where `state` left the task's problems.
+    """Rollouts in the order of the updates, starting at the first problem that `state` has not used.
 
-    `max_age` says by how many syncs the weights that drew a rollout may be older than the learner's.
+    `max_age`: how many syncs older than the learner's weights a rollout's weights may be.
     """
 
     max_age = 0
@@ -36,7 +36,7 @@ class Source:
         self._problems = self._counted(islice(parts.settings.task.train_problems(loop.seed), state.problems, None))
 
     def __iter__(self) -> Iterator[Rollout]:
-        """A rollout for each update left. What was drawn is in samples.jsonl before it is given, or before this raises.
+        """Yield a rollout for each remaining update. Its samples are written to samples.jsonl first, also on an error.
 
         Raises what the sampler, the reward or the task raises.
         """
@@ -54,7 +54,7 @@ class Source:
         rollout.problems = self._taken
 
     def rest(self) -> None:
-        """Return once nothing is being drawn: the weights may be changed until the next rollout is asked for."""
+        """Wait until nothing is being drawn. The weights may then change until the next rollout is requested."""
 
     def _counted(self, problems: Iterator[Problem]) -> Iterator[Problem]:
         for problem in problems:
@@ -63,15 +63,15 @@ class Source:
 
 
 class Ahead(Source):
-    """The next rollout is drawn and scored while the learner trains on this one, as in slime's train_async.py.
+    """Draws and scores the next rollout while the learner trains on this one, as in slime's train_async.py.
 
-    So every rollout but the first comes from weights that are one sync older than the learner's: the algorithm must
-    correct for that. `rest` waits until the rollout is complete, so none mixes two policies and a run can be repeated.
-    A resumed run draws its first rollout with the weights of the checkpoint: it is not the same, bit for bit, as one
-    that never stopped.
+    Every rollout except the first therefore comes from weights one sync older than the learner's, and the algorithm
+    must correct for that. `rest` waits until the rollout is complete, so no rollout mixes two policies and runs are
+    reproducible. A resumed run draws its first rollout with the checkpoint's weights, so it is not bit-for-bit equal
+    to an uninterrupted run.
 
-    Metrics: `ahead/sample` and `ahead/score` are seconds spent while the learner trained; `time/wait` is the wait that
-    was left.
+    Metrics: `ahead/sample` and `ahead/score` are the seconds spent while the learner trained; `time/wait` is the time
+    the loop still had to wait.
     """
 
     max_age = 1
@@ -83,7 +83,7 @@ class Ahead(Source):
         parts.ends.callback(self._worker.shutdown, cancel_futures=True)
 
     def __iter__(self) -> Iterator[Rollout]:
-        """See `Source`. What was begun when a run stops is in no file: it was not learnt from."""
+        """See `Source`. A rollout in progress when the run stops is not written: nothing was learned from it."""
         for update in self.updates:
             rollout, filled = self._next or self._begin(update)
             try:
@@ -95,31 +95,31 @@ class Ahead(Source):
             yield rollout
 
     def rest(self) -> None:
-        """Wait for the rollout that was begun; the loop learns of its errors when it asks for it."""
+        """Wait for the rollout in progress. Its errors are raised later, when the loop requests it."""
         if self._next is not None:
             with self.parts.watch.stage("wait"):
                 wait([self._next[1]])
 
     def _begin(self, update: int) -> tuple[Rollout, Future[None]]:
         rollout = Rollout(update)
-        return rollout, self._worker.submit(self._fill_beside, rollout)
+        return rollout, self._worker.submit(self._fill_in_background, rollout)
 
-    def _fill_beside(self, rollout: Rollout) -> None:
-        """Fill the rollout with a stopwatch of its own: these stages overlap with the loop's."""
+    def _fill_in_background(self, rollout: Rollout) -> None:
+        """Fill the rollout under a separate stopwatch, since these stages overlap with the loop's."""
         parts = replace(self.parts, watch=Stopwatch())
         self.fill(rollout, parts)
         rollout.metrics |= {f"ahead/{name}": seconds for name, seconds in parts.watch.totals.items()}
 
 
 def source_for(parts: Parts, state: LoopState) -> Source:
-    """The source that `rollout.ahead` asks for."""
+    """The source that `rollout.ahead` selects."""
     return (Ahead if parts.settings.rollout.ahead else Source)(parts, state)
 
 
 def check_age(groups: Sequence[AnswerGroup], update: int, max_age: int) -> bool:
-    """Whether every sample of this update was drawn with the learner's present weights, those of sync `update` - 1.
+    """Whether every sample of this update was drawn with the learner's current weights, those of sync `update` - 1.
 
-    Raises RuntimeError for samples whose weights are more than `max_age` syncs older, or newer.
+    Raises RuntimeError if a sample's weights are newer, or more than `max_age` syncs older.
     """
     present = update - 1
     versions = {sample.weight_version for group in groups for sample in group.samples}

@@ -1,6 +1,6 @@
-"""What the loop passes along: answers in their groups, and the batch a learner trains on.
+"""The loop's data types: groups of answers, and the batch a learner trains on.
 
-All batch tensors are token-aligned: column t of a (B, L) tensor speaks of `input_ids[:, t]`, so the log-probability of
+All batch tensors are token-aligned: column t of a (B, L) tensor refers to `input_ids[:, t]`. The log-probability of
 token t given the tokens before it is in column t (column 0 is always 0). Sequences are prompt then response, padded
 on the right.
 """
@@ -40,10 +40,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Answer:
-    """One response: how it was drawn, what the reward says of it, and whether it is correct.
+    """One response: its sample, its score, and whether it is correct.
 
-    `score` is None until the response is scored, and where no reward was asked. `correct` is the task's grade: None
-    until it is given, and where the task has no reference answers.
+    `score` is None until the response is scored, or if no reward is used. `correct` is the task's grade: None until
+    graded, or if the task could not grade it or has no reference answers.
     """
 
     sample: Sample
@@ -60,17 +60,17 @@ class AnswerGroup:
 
     @classmethod
     def drawn(cls, problem: Problem, samples: Sequence[Sample]) -> AnswerGroup:
-        """A group as it comes from the sampler: neither scored nor graded."""
+        """A group fresh from the sampler: neither scored nor graded."""
         return cls(problem, tuple(Answer(sample) for sample in samples))
 
     @property
     def samples(self) -> list[Sample]:
-        """How each answer was drawn."""
+        """The sample of each answer."""
         return [answer.sample for answer in self.answers]
 
     @property
     def scores(self) -> list[Score]:
-        """The score of each answer. Raises ValueError where one was never scored (a failed score is a score)."""
+        """The score of each answer. Raises ValueError if an answer was never scored (a failed score is fine)."""
         scores = [answer.score for answer in self.answers if answer.score is not None]
         if len(scores) < len(self.answers):
             raise ValueError(f"problem {self.problem.id}: an answer was not scored")
@@ -82,11 +82,11 @@ class AnswerGroup:
         return [answer.sample.finish_reason == "length" for answer in self.answers]
 
     def for_reward(self) -> Group:
-        """The group as rewards know it: the problem and the texts of the responses."""
+        """The group in the form rewards take: the problem and the texts of the responses."""
         return Group(self.problem, tuple(Response(sample.text, sample.finish_reason) for sample in self.samples))
 
     def with_scores(self, scores: Sequence[Score]) -> AnswerGroup:
-        """The same answers with these scores. Raises ValueError for another number of them."""
+        """The same answers with these scores. Raises ValueError unless there is one score per answer."""
         pairs = zip(self.answers, scores, strict=True)
         return replace(self, answers=tuple(replace(answer, score=score) for answer, score in pairs))
 
@@ -138,11 +138,11 @@ class Preferences:
 
 @dataclass
 class Scored:
-    """Scored groups with their batch: its rows are the answers, group by group.
+    """Scored groups with their batch. Its rows are the answers, group by group.
 
-    Scores may be failures (`Score.ok` is False). `batch` has `old_logprobs`, `reference_logprobs` where the algorithm
-    needs a reference, and `values` where it has a critic. `steps` says where in the batch each step of an answer ends;
-    it is there if the algorithm needs steps.
+    Scores may be failures (`Score.ok` is False). `batch` has `old_logprobs`, `reference_logprobs` if the algorithm
+    needs a reference, and `values` if it has a critic. `steps`, set if the algorithm needs steps, says where in the
+    batch each step of an answer ends.
     """
 
     groups: list[AnswerGroup]
@@ -155,15 +155,15 @@ class Scored:
         return [group.scores for group in self.groups]
 
     def placed_steps(self) -> StepRewards:
-        """The steps. Raises ValueError if they were not placed: the algorithm did not say that it needs them."""
+        """The steps. Raises ValueError if there are none because the algorithm does not declare `needs_steps`."""
         if self.steps is None:
-            raise ValueError("the steps were not placed: an algorithm that reads them must say needs_steps")
+            raise ValueError("the steps were not placed: an algorithm that reads them must set needs_steps")
         return self.steps
 
 
 @dataclass
 class Prepared:
-    """What the learner trains on, with what the algorithm counted on the way (names without a prefix)."""
+    """What the learner trains on, and the algorithm's metrics (names without a prefix)."""
 
     data: TrainBatch | Preferences
     metrics: dict[str, float] = field(default_factory=dict)

@@ -27,7 +27,7 @@ from rewards.records import score_to_json
 from rl.progress import Summary
 from rl.run.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.run.origin import origin, this_process
-from rl.run.stopping import told_by
+from rl.run.stopping import stop_reason
 from rl.settings import LoggerSettings
 from rl.types import AnswerGroup
 
@@ -176,7 +176,7 @@ def require_unused(path: Path) -> None:
 def reason_of(error: BaseException) -> str:
     """An error as one line: its own first line, or its kind where it says nothing."""
     if isinstance(error, KeyboardInterrupt):
-        return told_by(error)
+        return stop_reason(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

@@ -1,6 +1,6 @@
-"""Being told to stop: Ctrl-C by a person, SIGTERM by a scheduler (Slurm at its time limit, Kubernetes, a shutdown).
+"""Stop cleanly on Ctrl-C, or on SIGTERM from a scheduler (Slurm at its time limit, Kubernetes, a shutdown).
 
-Both unwind the program the same way, so that what was written is kept, what was started ends and one line says why.
+Both unwind the program the same way: written files are kept, started processes end, and one line says why.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from types import FrameType
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. A KeyboardInterrupt, so that nobody who passes on after errors swallows it."""
+    """Raised on SIGTERM. A KeyboardInterrupt, so that `except Exception` cannot swallow it."""
 
 
 _received: set[int] = set()
-"""The signals that came. Ray's waiting calls turn whatever a handler raises into a plain KeyboardInterrupt."""
+"""The signals received. Needed because Ray's blocking calls turn what a handler raises into a KeyboardInterrupt."""
 
 
-def heed_termination() -> None:
-    """From here on SIGTERM raises `Terminated` in the main thread. Does nothing outside of it.
+def install_sigterm_handler() -> None:
+    """Make SIGTERM raise `Terminated` in the main thread. Does nothing when called from another thread.
 
-    Without this Python dies at once, and Ray, which sets a handler of its own when it starts, aborts.
+    Without this, SIGTERM kills Python at once. Ray installs its own handler when it starts, which aborts the process.
     """
     if threading.current_thread() is threading.main_thread() and not _received:
         signal.signal(signal.SIGTERM, _terminate)
 
 
-def told_by(error: BaseException) -> str:
-    """Who stopped the program, in words. `error` is the KeyboardInterrupt that came of it."""
+def stop_reason(error: BaseException) -> str:
+    """What stopped the program, in words. `error` is the KeyboardInterrupt that was raised."""
     return "stopped by SIGTERM" if _is_termination(error) else "stopped by Ctrl-C"
 
 
@@ -38,7 +38,7 @@ def exit_code(error: BaseException) -> int:
 
 
 STOPPED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
-"""The exit codes of what was told to stop."""
+"""The exit codes of a program stopped by a signal."""
 
 
 def _is_termination(error: BaseException) -> bool:
@@ -46,6 +46,6 @@ def _is_termination(error: BaseException) -> bool:
 
 
 def _terminate(number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not break the tidying up
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the cleanup
     _received.add(number)
     raise Terminated

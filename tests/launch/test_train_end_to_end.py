@@ -70,7 +70,7 @@ def test_a_reward_that_always_fails_stops_the_run_with_its_reason_and_keeps_what
     folder = tmp_path / "run"
     done = train(folder, "reward=prm", "reward.max_tokens=5")
     assert done.returncode == 1
-    assert "nothing was learnt: 2 of 2 updates were skipped" in done.stdout + done.stderr
+    assert "nothing was learned: 2 of 2 updates were skipped" in done.stdout + done.stderr
     status = json.loads((folder / "status.json").read_text())
     assert status["state"] == "failed"
     assert lines(folder / "samples.jsonl")

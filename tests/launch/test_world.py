@@ -50,8 +50,8 @@ def test_a_recipe_that_fails_ends_the_build_and_is_named(tmp_path: Path) -> None
 def test_what_runs_ends_with_the_build_when_that_is_told_to_end(tmp_path: Path) -> None:
     child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
     build = (
-        "import sys, pathlib; from launch.world import build_all; from rl.run.stopping import heed_termination; "
-        "heed_termination(); folder = pathlib.Path(sys.argv[1]); "
+        "import sys, pathlib; from launch.world import build_all; from rl.run.stopping import install_sigterm_handler; "
+        "install_sigterm_handler(); folder = pathlib.Path(sys.argv[1]); "
         f"build_all(folder, 1, lambda name: [sys.executable, '-c', {child!r}, str(folder / 'pid')], print)"
     )
     process = subprocess.Popen([sys.executable, "-c", build, str(tmp_path)])

@@ -131,7 +131,7 @@ def test_without_a_usable_score_the_update_is_skipped_and_that_is_said(algorithm
     metrics, learner = learnt(algorithm, [[None, None]], display=display)
     assert learner.calls == []
     assert metrics == {"reward/usable": 0, "learner/skipped": 1}
-    assert display.events == ["update 1 is skipped: none of its scores can be used"]
+    assert display.events == ["skipped update 1: none of its scores is usable"]
 
 
 @pytest.mark.parametrize(("values", "left_out"), [([[1.0, None], [None, 0.0]], 1), ([[1.0, 0.0], [0.0, 1.0]], 0)])
@@ -264,13 +264,13 @@ def test_a_rollout_whose_scores_all_fail_costs_one_update_and_the_run_goes_on(tm
 
 
 def test_three_updates_in_a_row_without_a_score_stop_the_run_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"no score could be used in 3 updates in a row.*4 x no answer"):
+    with pytest.raises(RuntimeError, match=r"no usable score in 3 updates in a row.*4 x no answer"):
         run_through(tmp_path, broken=range(2, 20), updates=6, display=Listening())
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5, "all that was drawn is kept"
 
 
 def test_a_run_in_which_nothing_was_ever_learnt_ends_with_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"nothing was learnt: 2 of 2 updates were skipped; 8 scores failed"):
+    with pytest.raises(RuntimeError, match=r"nothing was learned: 2 of 2 updates were skipped; 8 scores failed"):
         run_through(tmp_path, broken=range(20), updates=2, display=Listening())
 
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from rl.run import stopping
-from rl.run.stopping import STOPPED, Terminated, exit_code, heed_termination, told_by
+from rl.run.stopping import STOPPED, Terminated, exit_code, install_sigterm_handler, stop_reason
 
 
 @pytest.fixture(autouse=True)
@@ -20,21 +20,21 @@ def handler(monkeypatch):
 
 
 def test_sigterm_unwinds_the_program_and_a_second_one_does_not_disturb_it():
-    heed_termination()
+    install_sigterm_handler()
     with pytest.raises(Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_sigterm_is_remembered_where_a_library_makes_a_ctrl_c_of_it():
-    heed_termination()
+    install_sigterm_handler()
     with pytest.raises(Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert told_by(KeyboardInterrupt()) == "stopped by SIGTERM"
+    assert stop_reason(KeyboardInterrupt()) == "stopped by SIGTERM"
     assert exit_code(KeyboardInterrupt()) == 143
 
 
 def test_the_two_ways_to_be_stopped_have_their_words_and_exit_codes():
-    assert (told_by(Terminated()), exit_code(Terminated())) == ("stopped by SIGTERM", 143)
-    assert (told_by(KeyboardInterrupt()), exit_code(KeyboardInterrupt())) == ("stopped by Ctrl-C", 130)
+    assert (stop_reason(Terminated()), exit_code(Terminated())) == ("stopped by SIGTERM", 143)
+    assert (stop_reason(KeyboardInterrupt()), exit_code(KeyboardInterrupt())) == ("stopped by Ctrl-C", 130)
     assert {130, 143} == STOPPED
