@@ -1,6 +1,6 @@
-"""What two settings mean together: pure checks of numbers and objects that are each valid on their own.
+"""Check combinations of settings that are each valid on their own. Pure functions.
 
-Every function returns lines to show, an empty list where all is well. A line names the keys and says what to do.
+Each function returns messages, or an empty list if all is well. A message names the keys and says what to do.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from rl.settings import CriticSettings, EvaluationSettings, LearnerSettings, Loo
 
 
 def check(settings: RunSettings) -> None:
-    """Raise ValueError, in one line, for every combination that cannot work: each is cheap to find."""
+    """Raise ValueError with a one-line message that lists every combination that cannot work."""
     if faults := errors(settings):
         raise ValueError("; also: ".join(faults))
 
 
 def errors(settings: RunSettings) -> list[str]:
     """Combinations that cannot work."""
-    pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # one is never a pair: see below
+    pairs = most_pairs(settings) if settings.rollout.responses > 1 else None  # one response: see group_size
     return [
         *batch_arithmetic(settings.rollout, settings.learner, pairs),
         *forward_pass(settings.rollout, settings.learner, pairs=pairs is not None),
         *warm_up(settings.loop, settings.learner, settings.algorithm.critic),
         *critic_warm_up(settings.algorithm, settings.loop),
         *group_size(settings.algorithm, settings.rollout, settings.reward),
-        *what_the_reward_gives(settings.algorithm, settings.reward),
+        *reward_outputs(settings.algorithm, settings.reward),
         *older_weights(settings.algorithm, settings.rollout),
         *evaluation_length(settings.evaluate, settings.rollout),
         *truncated_correction(settings.algorithm, settings.rollout),
@@ -38,7 +38,7 @@ def errors(settings: RunSettings) -> list[str]:
 
 
 def warnings(settings: RunSettings) -> list[str]:
-    """Combinations that work, but not as one may think."""
+    """Combinations that work, but perhaps not as expected."""
     return [
         *truncated_sampling(settings),
         *bf16_on_cpu(settings),
@@ -48,17 +48,17 @@ def warnings(settings: RunSettings) -> list[str]:
 
 
 def most_pairs(settings: RunSettings) -> int | None:
-    """How many preference pairs an update can have at most; None where the learner trains on responses."""
+    """The largest possible number of preference pairs per update; None if the learner trains on responses."""
     pairs = settings.algorithm.pairs_per_group(settings.rollout.responses)
     return None if pairs is None else pairs * settings.rollout.problems
 
 
 def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: int | None = None) -> list[str]:
-    """The responses of a rollout must divide into minibatches, each with a row for every rank.
+    """A rollout's responses must divide evenly into minibatches, each with at least one row per rank.
 
-    Where a row is a preference pair, `pairs` is how many there can be at most; how many there are shows only in the
-    run. Then, and where failed scores or dynamic sampling take rows away, minibatches differ by a row. Rows need not
-    divide by ranks, which share them by tokens.
+    If rows are preference pairs, `pairs` is their maximum number; the actual number is known only during the run. In
+    that case, and if failed scores or dynamic sampling remove rows, minibatches may differ by one row. Rows need not
+    divide evenly among ranks, which split them by tokens.
     """
     rows = rollout.problems * rollout.responses if pairs is None else pairs
     drawn = f"rollout.problems={rollout.problems} x rollout.responses={rollout.responses}"
@@ -90,27 +90,27 @@ def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: 
 
 
 def _around(value: int, works: Callable[[int], bool], reach: int) -> str:
-    """The nearest numbers below and above `value` that work, no further away than `reach`: `4 or 8`."""
+    """The nearest numbers below and above `value` that work, at most `reach` away, as in `4 or 8`."""
     below = next((str(number) for number in range(value - 1, 0, -1) if works(number)), None)
     above = next((str(number) for number in range(value + 1, value + reach + 1) if works(number)), None)
     return " or ".join(number for number in (below, above) if number)
 
 
 def forward_pass(rollout: RolloutSettings, learner: LearnerSettings, *, pairs: bool) -> list[str]:
-    """The longest sequence must fit one forward pass, and with `pairs` the two of a pair together."""
+    """The longest sequence must fit in one forward pass; with `pairs`, two such sequences must fit together."""
     needed = (2 if pairs else 1) * rollout.max_model_len
     if learner.micro_batch_tokens >= needed:
         return []
     what = "a pair of long responses" if pairs else "one long response"
     return [
         f"learner.micro_batch_tokens={learner.micro_batch_tokens} is less than {'twice ' if pairs else ''}"
-        f"rollout.max_model_len={rollout.max_model_len}: {what} would not fit a forward pass; raise it to at least "
+        f"rollout.max_model_len={rollout.max_model_len}: {what} would not fit in a forward pass; raise it to at least "
         f"{needed}"
     ]
 
 
 def warm_up(loop: LoopSettings, learner: LearnerSettings, critic: CriticSettings | None = None) -> list[str]:
-    """The warm-up must end before the run does; the policy's begins when the critic's ends."""
+    """The learning rate's warm-up must end before the run does. The policy's begins when the critic's ends."""
     waiting = critic.warmup_updates if critic else 0
     steps = max(0, loop.updates - waiting) * learner.epochs * learner.minibatches
     if learner.warmup_updates <= steps:
@@ -127,11 +127,13 @@ def critic_warm_up(algorithm: Algorithm, loop: LoopSettings) -> list[str]:
     waiting = algorithm.critic.warmup_updates if algorithm.critic else 0
     if waiting < loop.updates:
         return []
-    return [f"algorithm.critic.warmup_updates={waiting} leaves the policy none of updates={loop.updates}: lower it"]
+    return [
+        f"algorithm.critic.warmup_updates={waiting} leaves no update for the policy (updates={loop.updates}): lower it"
+    ]
 
 
 def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -> list[str]:
-    """What compares responses to the same problem needs two of them: an algorithm, a reward, a choice of groups."""
+    """An algorithm, reward or dynamic sampling that compares a group's responses needs at least two of them."""
     if rollout.responses > 1:
         return []
     if algorithm.group_relative:
@@ -149,8 +151,8 @@ def group_size(algorithm: Algorithm, rollout: RolloutSettings, reward: Reward) -
     return []
 
 
-def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
-    """Steps, matches and parts must be there where the algorithm reads them; a reward that does not say passes."""
+def reward_outputs(algorithm: Algorithm, reward: Reward) -> list[str]:
+    """The reward must give the steps, matches and parts that the algorithm reads. Undeclared outputs pass."""
     lines = []
     kind = reward.name
     if algorithm.needs_steps and reward.has_steps is False:
@@ -160,7 +162,7 @@ def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
         )
     if algorithm.needs_matches and reward.has_matches is False:
         lines.append(
-            f"algorithm.pairs=judge takes the pairs that a judge decided, but {kind} compares no responses: choose "
+            f"algorithm.pairs=judge takes the pairs that a judge decided, but {kind} does not compare responses: choose "
             "reward=pairjudge, or algorithm.pairs=best_worst"
         )
     parts = reward.part_names
@@ -174,10 +176,10 @@ def what_the_reward_gives(algorithm: Algorithm, reward: Reward) -> list[str]:
 
 
 def older_weights(algorithm: Algorithm, rollout: RolloutSettings) -> list[str]:
-    """Samples of older weights are another policy's: the loss must correct for that."""
+    """Samples drawn with older weights come from another policy, so the loss must correct for that."""
     if not rollout.ahead or algorithm.corrects_age:
         return []
-    way = "set algorithm.correction=token" if hasattr(algorithm, "correction") else "which this algorithm cannot"
+    way = "set algorithm.correction=token" if hasattr(algorithm, "correction") else "this algorithm has none"
     return [f"rollout.ahead={rollout.ahead} draws with older weights, whose samples need an importance weight: {way}"]
 
 
@@ -196,7 +198,7 @@ def prompt_lengths(
         return []
     length, name = max(too_long)
     return [
-        f"{len(too_long)} of {len(lengths)} prompts looked at are longer than the {room} tokens left by "
+        f"{len(too_long)} of {len(lengths)} prompts checked are longer than the {room} tokens left by "
         f"rollout.max_model_len={rollout.max_model_len} and {node}.max_new_tokens={new_tokens}; the "
         f"longest, problem {name}, has {length}: set rollout.max_model_len={length + new_tokens} or more"
     ]
@@ -213,14 +215,14 @@ def evaluation_length(evaluate: EvaluationSettings, rollout: RolloutSettings) ->
 
 
 def model_length(positions: int | None, rollout: RolloutSettings) -> list[str]:
-    """The engine cannot read further than the model has positions. `positions`: None where the model does not say."""
+    """max_model_len must not exceed the model's positions. `positions`: None if the model does not state them."""
     if positions is None or rollout.max_model_len <= positions:
         return []
-    return [f"rollout.max_model_len={rollout.max_model_len} is beyond the policy's {positions} positions: lower it"]
+    return [f"rollout.max_model_len={rollout.max_model_len} is more than the policy's {positions} positions: lower it"]
 
 
 def memory(available_gib: float, settings: RunSettings) -> list[str]:
-    """On CPU every engine takes its KV cache from the machine's memory, in addition to about 2 GiB of its own."""
+    """On CPU each engine needs memory for its KV cache plus about 2 GiB; all engines must fit."""
     if settings.cluster.device != "cpu" or settings.cluster.address is not None:
         return []
     needed = settings.rollout.engines * (settings.rollout.kv_cache_gib + 2.0)
@@ -228,21 +230,21 @@ def memory(available_gib: float, settings: RunSettings) -> list[str]:
         return []
     return [
         f"rollout.engines={settings.rollout.engines} with rollout.kv_cache_gib={settings.rollout.kv_cache_gib} need "
-        f"about {needed:.0f} GiB, but {available_gib:.1f} GiB of memory are free: lower one of the two"
+        f"about {needed:.0f} GiB, but only {available_gib:.1f} GiB of memory is free: lower one of the two"
     ]
 
 
 def devices(gpus: int, settings: RunSettings) -> list[str]:
-    """A GPU must be there where one is asked for. `gpus`: how many this machine has."""
+    """cluster.device=cuda needs a GPU. `gpus`: how many this machine has."""
     if settings.cluster.device == "cuda" and settings.cluster.address is None and gpus == 0:
         return [
-            "cluster.device=cuda, but this machine has no GPU: use cluster=cpu, or cluster.address=... of a cluster"
+            "cluster.device=cuda, but this machine has no GPU: use cluster=cpu, or set cluster.address to a cluster"
         ]
     return []
 
 
 def truncated_sampling(settings: RunSettings) -> list[str]:
-    """Samples from the kept tokens say nothing of the others: a KL estimated from them does not either."""
+    """Only kept tokens are sampled, so a KL estimated from samples covers only these."""
     cut = _truncating(settings.rollout)
     if not cut or not settings.algorithm.needs_reference:
         return []
@@ -272,27 +274,29 @@ def _truncating(rollout: RolloutSettings) -> str:
 
 
 def bf16_on_cpu(settings: RunSettings) -> list[str]:
-    """In bf16 sampler and learner round differently; on a CPU fp32 costs little more for a tiny model."""
+    """In bf16 the sampler and learner round differently; on a CPU, fp32 costs little more for a tiny model."""
     if settings.policy.dtype == "bf16" and settings.cluster.device == "cpu":
         return [
             "policy.dtype=bf16 on a CPU: sampler and learner round differently, so log-probabilities may differ by "
-            f"logprob_gap_bf16={settings.loop.logprob_gap_bf16:g}; with fp32 by "
+            f"logprob_gap_bf16={settings.loop.logprob_gap_bf16:g}; with fp32, by "
             f"logprob_gap_fp32={settings.loop.logprob_gap_fp32:g}"
         ]
     return []
 
 
 def evaluation_interval(loop: LoopSettings) -> list[str]:
-    """An interval longer than the run evaluates only before and after."""
+    """If the interval is longer than the run, evaluation happens only before and after it."""
     if loop.evaluate_every <= loop.updates:
         return []
-    return [f"evaluate_every={loop.evaluate_every} is above updates={loop.updates}: evaluated before and after only"]
+    return [f"evaluate_every={loop.evaluate_every} is above updates={loop.updates}: evaluation only before and after"]
 
 
 def one_step_only(algorithm: Algorithm, learner: LearnerSettings) -> list[str]:
-    """A ratio of whole sequences is 1 in the first step after a rollout, where nothing is clipped."""
+    """The sequence ratio is 1 in the first step after a rollout, so it differs only with several steps per rollout."""
     loss = algorithm.loss()
     of_sequences = isinstance(loss, PolicyLossSettings) and loss.ratio == "sequence"
     if not of_sequences or learner.epochs * learner.minibatches > 1:
         return []
-    return ["algorithm.ratio=sequence differs from token only with several steps a rollout: set learner.minibatches=4"]
+    return [
+        "algorithm.ratio=sequence differs from token only with several steps per rollout: set learner.minibatches=4"
+    ]

@@ -1,7 +1,6 @@
-"""Ray: starting and stopping it, what each actor gets, and remote calls that fail in one clear line.
+"""Start and stop Ray, set actors' resources and environment, and make remote calls with one-line errors.
 
-Every actor writes its own output to `<log_folder>/<actor name>.log`, so the noise of vLLM, DeepSpeed and Ray stays in
-the run folder and the terminal stays readable.
+Every actor logs to `<log_folder>/<actor name>.log`, so the output of vLLM, DeepSpeed and Ray stays out of the terminal.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from rl.settings import ClusterSettings, require
 Role = Literal["learner", "engine", "reward"]
 
 CPU_SHARE = 0.05
-"""CPUs an actor asks Ray for. Tiny, because the actors take turns: all of them must fit on a machine of two cores."""
+"""CPUs each actor reserves. Tiny, because the actors take turns and all must fit on a machine with two cores."""
 
 _LONGEST_TEMP_DIR = 30
-"""Ray adds about 75 characters for its sockets, and a Unix socket's path may have 107."""
+"""Ray adds about 75 characters for its sockets, and a Unix socket's path is limited to 107."""
 
 
 def start_cluster(settings: ClusterSettings, log_folder: Path) -> None:
-    """Start Ray on this machine, or join the cluster at `settings.address`. Does nothing where Ray already runs here.
+    """Start Ray on this machine, or join the cluster at `settings.address`. Does nothing if Ray is already running.
 
-    Raises RuntimeError where Ray does not start and ValueError for placements that cannot work.
+    Raises RuntimeError if Ray does not start.
     """
     log_folder.mkdir(parents=True, exist_ok=True)
     if ray.is_initialized():
@@ -69,10 +68,10 @@ def stop_cluster() -> None:
 def actor_options(
     settings: ClusterSettings, role: Role, *, actors: int, kv_cache_gib: int = 1, model_path: str = ""
 ) -> dict[str, Any]:
-    """What `Actor.options(**...)` needs for one of so many actors of this role: CPUs, GPUs, environment variables.
+    """Arguments of `Actor.options(...)` for one of `actors` actors of this role: CPUs, GPUs, environment variables.
 
-    On CPU the environment keeps each actor to its threads, which sleep while they wait, and keeps torch from compiling
-    (40 s for vLLM's sampler alone).
+    On CPU the environment limits each actor to its threads, which sleep while waiting, and disables torch.compile (40 s
+    for vLLM's sampler alone).
     """
     gpus = {
         "learner": settings.gpus_per_learner,
@@ -91,10 +90,10 @@ def actor_options(
 def environment(
     settings: ClusterSettings, *, actors: int = 1, kv_cache_gib: int = 1, model_path: str = ""
 ) -> dict[str, str]:
-    """The environment variables of one of so many actors of a kind.
+    """The environment variables of one of `actors` actors of a kind.
 
-    VLLM_ENABLE_V1_MULTIPROCESSING=0 holds on GPUs too: weights reach the engine as Ray objects, which only the process
-    of the Ray actor itself can read.
+    VLLM_ENABLE_V1_MULTIPROCESSING=0 is needed on GPUs too: weights reach the engine as Ray objects, which only the Ray
+    actor's own process can read.
     """
     source = Path(__file__).resolve().parents[1]
     variables = {
@@ -146,19 +145,19 @@ def redirect_output(log_folder: Path, name: str) -> None:
 
 
 def free_address() -> tuple[str, int]:
-    """This node's IP address and a port that is free on it now, for torch.distributed's meeting point."""
+    """This node's IP address and a free port, for torch.distributed's rendezvous."""
     with socket.socket() as probe:
         probe.bind(("", 0))
         return ray.util.get_node_ip_address(), int(probe.getsockname()[1])
 
 
 def call(refs: Sequence[Any], timeout: float, what: str, *, names: Sequence[str], log_folder: Path) -> list[Any]:
-    """The results of several remote calls, in their order.
+    """Return the results of several remote calls, in order.
 
-    `what` says what is done ("sampling"), `names` whose calls these are, as in `redirect_output`. As soon as one call
-    fails the error is raised, even while others still wait for the lost actor. Raises RuntimeError for an actor that
-    died, for calls that together took longer than `timeout` seconds and for an actor's own errors, whose `cause` hangs
-    below it (`error.__cause__.cause`); a ValueError or FileNotFoundError of the actor keeps its type.
+    `what` names the work ("sampling"), `names` the actor of each call, as in `redirect_output`. Raises as soon as one
+    call fails, even if others still wait for the lost actor. Raises RuntimeError if an actor died, if the calls
+    together took longer than `timeout` seconds, or for an actor's own error (kept in `error.__cause__.cause`); an
+    actor's ValueError or FileNotFoundError keeps its type.
     """
     owner = dict(zip(refs, names, strict=True))
     waiting = list(refs)
@@ -198,7 +197,7 @@ def end(actors: Sequence[Any]) -> None:
 
 
 def _short_temp_dir() -> str | None:
-    """A folder for Ray's sockets where the default one has too long a name, else None."""
+    """A folder for Ray's sockets if the path of the default one is too long, else None."""
     default = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     if len(default) <= _LONGEST_TEMP_DIR:
         return None

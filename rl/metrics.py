@@ -1,7 +1,7 @@
-"""What a rollout says of itself in numbers, and where the time went. Pure functions and a stopwatch.
+"""Metrics of a rollout, and timings. Pure functions and a stopwatch.
 
-Names are `group/name`, as TensorBoard groups them. A number that does not exist (the mean of no scores) is left out
-rather than given as zero or NaN.
+Names are `group/name`, as TensorBoard groups them. An undefined number (the mean of no scores) is left out, not zero
+or NaN.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ Metrics = dict[str, float]
 
 
 def reward_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
-    """Metrics of the scores of a rollout.
+    """Metrics of a rollout's scores.
 
-    `reward/mean` and `reward/std` over the scores that are ok, `reward/group_std` the mean over groups of the standard
-    deviation inside one, `reward/flat_groups` the share of groups in which all values are equal (such a group teaches a
-    group-relative algorithm nothing), `reward/failed` the number of failed scores, `reward/part/NAME` the mean of a
-    named part.
+    `reward/mean` and `reward/std` are over the successful scores. `reward/group_std` is the standard deviation within a
+    group, averaged over groups. `reward/flat_groups` is the share of groups whose values are all equal (they teach a
+    group-relative algorithm nothing). `reward/failed` counts failed scores. `reward/part/NAME` is a named part's mean.
     """
     scores = [group.scores for group in groups]
     by_group = [[score.value for score in group if score.ok] for group in scores]
@@ -49,11 +48,11 @@ def reward_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 
 
 def correctness_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
-    """The reward against the task's grades; empty where the task gives none.
+    """Compare the reward with the task's grades; empty if the task gives none.
 
     `accuracy/rollout` is the share of correct answers. `reward/right` and `reward/wrong` are the mean rewards of
-    correct and of incorrect answers, and `reward/auc` in [0, 1] is the chance that a correct answer of the rollout
-    scores above an incorrect one (ties count half): it falls towards 0.5 while the policy exploits the reward.
+    correct and incorrect answers. `reward/auc` in [0, 1] is the probability that a correct answer of the rollout scores
+    above an incorrect one (ties count half); it falls towards 0.5 as the policy exploits the reward.
     """
     graded = [answer for group in groups for answer in group.answers if answer.correct is not None]
     metrics: Metrics = {}
@@ -75,9 +74,12 @@ def correctness_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 
 
 def response_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
-    """`response/count`, `response/tokens` (mean length in tokens), and the shares that ended by themselves
-    (`response/stop`), were cut at the limit (`response/length`), were given up by the engine (`response/abort`), or are
-    empty (`response/empty`)."""
+    """Metrics of a rollout's responses; empty if there are none.
+
+    `response/count`, `response/tokens` (mean length in tokens), and the shares that ended on their own
+    (`response/stop`), hit the token limit (`response/length`), were aborted by the engine (`response/abort`), or are
+    empty (`response/empty`).
+    """
     samples = [sample for group in groups for sample in group.samples]
     if not samples:
         return {}
@@ -91,14 +93,14 @@ def response_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 
 
 def rollout_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
-    """All metrics of one rollout: its rewards, how they compare with the task's grades, and its responses."""
+    """All metrics of one rollout: rewards, their agreement with the task's grades, and responses."""
     return reward_metrics(groups) | correctness_metrics(groups) | response_metrics(groups)
 
 
 class Stopwatch:
-    """Where the time goes: wall seconds by stage, for one update and for the whole run. Tells `display` of each stage.
+    """Wall seconds by stage, for one update and for the whole run. Reports each stage to `display`.
 
-    Stages must not overlap: a stage inside a stage would be counted twice, so it raises RuntimeError.
+    Stages must not overlap: a nested stage would be counted twice, so it raises RuntimeError.
     """
 
     def __init__(self, display: Display | None = None) -> None:
@@ -130,7 +132,7 @@ class Stopwatch:
         return {f"time/{name}": seconds for name, seconds in lap.items()}
 
     def add(self, stages: Mapping[str, float], seconds: float) -> None:
-        """Count what was done before this stopwatch was made: wall seconds by stage, and in all."""
+        """Add time spent before this stopwatch was created: wall seconds by stage, and in total."""
         for name, taken in stages.items():
             self._total[name] = self._total.get(name, 0.0) + taken
         self._start -= seconds
@@ -142,7 +144,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Wall seconds since the stopwatch was made, and those that were added."""
+        """Wall seconds since the stopwatch was created, plus any added."""
         return time.perf_counter() - self._start
 
 

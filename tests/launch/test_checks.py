@@ -31,7 +31,7 @@ class Stepped(Reward):
     ("overrides", "expected"),
     [
         (["rollout.ahead=1"], ["rollout.ahead=1", "importance weight", "set algorithm.correction=token"]),
-        (["rollout.ahead=1", "algorithm=dpo"], ["rollout.ahead=1", "which this algorithm cannot"]),
+        (["rollout.ahead=1", "algorithm=dpo"], ["rollout.ahead=1", "this algorithm has none"]),
         (["algorithm=dpo", "rollout.responses=1"], ["rollout.responses=1", "2 or more"]),
         (["+algorithm.critic.path=x"], ["unknown key algorithm.critic", "only algorithm=ppo learns with a critic"]),
         (["algorithm.critic.path=x"], ["algorithm.critic.path", "only algorithm=ppo learns with a critic"]),

@@ -36,7 +36,7 @@ def test_a_sound_configuration_becomes_settings(settings_of):
         ("learner.micro_batch_tokens=100", ["learner.micro_batch_tokens=100", "rollout.max_model_len"]),
         ("rollout.max_new_tokens=500", ["prompts", "rollout.max_model_len="]),
         ("rollout.max_model_len=4096", ["2048 positions"]),
-        ("rollout.kv_cache_gib=100000", ["rollout.kv_cache_gib=100000", "GiB of memory are free"]),
+        ("rollout.kv_cache_gib=100000", ["rollout.kv_cache_gib=100000", "GiB of memory is free"]),
         ("policy.path=no/such/model/folder", ["policy.path", "no/such/model/folder"]),
         ("policy._target_=rl.settings.LoggerSettings", ["policy"]),
         ("reward._target_=rl.settings.require", ["reward"]),
