@@ -63,7 +63,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return build_and_measure(parse(words))
     except KeyboardInterrupt as error:
-        print(f"error: {stop_reason(error)}; run the same command to resume after the last finished model", file=sys.stderr)
+        print(
+            f"error: {stop_reason(error)}; run the same command to resume after the last finished model",
+            file=sys.stderr,
+        )
         return exit_code(error)
 
 
