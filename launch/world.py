@@ -64,7 +64,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return build_and_measure(parse(words))
     except KeyboardInterrupt as error:
         print(
-            f"error: {stop_reason(error)}; run the same command to resume after the last finished model",
+            f"error: {stop_reason(error)}; run the same command to resume",
             file=sys.stderr,
         )
         return exit_code(error)
