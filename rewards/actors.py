@@ -1,7 +1,7 @@
-"""Rewards in Ray actors: replicas that share a rollout by length, and are replaced, aloud, when they die.
+"""Rewards in Ray actors: replicas split a rollout by length; a replica that dies is replaced with a visible event.
 
-A replica is built from configuration, not shipped: each actor makes its own reward from `_target_` and arguments. A
-group always goes to one replica whole, since some rewards compare the responses of a group with each other.
+Each actor builds its own reward from the configuration node; reward objects are never pickled. A group is never split
+across replicas, since some rewards compare the responses of a group with each other.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RewardActor:
-    """One replica. Made in two calls, so that an error of the set-up is the caller's to read and not a dead actor."""
+    """One replica. Created and loaded in two calls, so that a set-up error reaches the caller and kills no actor."""
 
     def load(self, config: Mapping[str, Any], threads: int | None, log_file: str | None) -> None:
         """Make the reward; `threads` bounds torch's own, `log_file` takes the process's output."""
@@ -46,7 +46,7 @@ class RewardActor:
 
 
 class _Part(NamedTuple):
-    """A part of a rollout on its way: the replica, the indices of the groups, how often it has been tried."""
+    """A part of a rollout in flight: the replica, the indices of the groups, and the number of attempts so far."""
 
     replica: int
     share: list[int]
@@ -54,13 +54,13 @@ class _Part(NamedTuple):
 
 
 class RewardGroup(Reward):
-    """`replicas` actors that score a rollout between them.
+    """Splits each rollout between `replicas` actors.
 
     config: the reward's configuration node. ray_options: what `Actor.options` takes (num_gpus, runtime_env, ...).
-    threads: torch threads of each replica. timeout_s: longest a rollout may take; None waits for ever.
+    threads: torch threads per replica. timeout_s: time limit for one rollout; None waits forever.
     log_folder: where each replica's output goes, `<log_folder>/reward-0.log` and so on; None leaves it to Ray.
-    attempts: how many replicas may die over the same part of a rollout before that is an error.
-    event: told in one line of every replica that is replaced; None logs a warning.
+    attempts: number of replicas that may die on the same part of a rollout before an error is raised.
+    event: called with one line of text whenever a replica is replaced; None logs a warning.
     `replaced` counts the replicas that were replaced, over the object's life.
     """
 
@@ -88,7 +88,7 @@ class RewardGroup(Reward):
     def wait(self) -> None:
         """Return once every replica has made its reward and loaded its weights.
 
-        Raises what the reward itself raised, TimeoutError after `timeout_s`, and RuntimeError where a replica died.
+        Raises what the reward itself raised, TimeoutError after `timeout_s`, and RuntimeError if a replica died.
         """
         waiting = {actor.load_weights.remote(loaded): number for number, (actor, loaded) in enumerate(self._replicas)}
         done, late = ray.wait(list(waiting), num_returns=len(waiting), timeout=self.timeout_s)
@@ -109,10 +109,10 @@ class RewardGroup(Reward):
             )
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
-        """Scores in the order of the groups; the part of a replica that dies is scored again by its successor.
+        """Scores in the order of the groups. If a replica dies, its replacement scores its part again.
 
-        Raises what the reward itself raised (a fault of its set-up), TimeoutError after `timeout_s`, and RuntimeError
-        when `attempts` replicas in turn die over the same part.
+        Raises what the reward itself raised (a set-up error), TimeoutError after `timeout_s`, and RuntimeError
+        when `attempts` replicas in a row die on the same part.
         """
         results: list[list[Score]] = [[] for _ in groups]
         shares = share_out([_length(group) for group in groups], len(self._replicas))
@@ -134,7 +134,7 @@ class RewardGroup(Reward):
                 self._replace(part.replica, "died while scoring")
                 if part.attempt >= self.attempts:
                     raise RuntimeError(
-                        f"{part.attempt} reward replicas in turn died over the same part of a rollout (out of memory? "
+                        f"{part.attempt} reward replicas in a row died on the same part of a rollout (out of memory? "
                         f"lower reward.batch_tokens): {str(error).splitlines()[0]}"
                     ) from error
                 again = self._submit(part.replica, groups, part.share)
@@ -145,13 +145,13 @@ class RewardGroup(Reward):
         return results
 
     def close(self) -> None:
-        """End the actors."""
+        """Kill the actors."""
         for actor, _ in self._replicas:
             ray.kill(actor)
         self._replicas = []
 
     def _start(self, number: int) -> tuple[Any, Any]:
-        """A new actor, and the promise that it has loaded its reward."""
+        """A new actor, and the object reference that resolves once it has loaded its reward."""
         log_file = None if self.log_folder is None else os.path.join(self.log_folder, f"reward-{number}.log")
         actor = self._class.remote()
         return actor, actor.load.remote(self.config, self.threads, log_file)
@@ -161,11 +161,11 @@ class RewardGroup(Reward):
         return actor.score.remote([groups[index] for index in share], loaded)
 
     def _see(self, number: int) -> str:
-        """Where a replica's output is, as the end of a sentence; nothing where it has no file of its own."""
+        """The end of a message: `; see` and the replica's log file, or "" if it has none."""
         return "" if self.log_folder is None else f"; see {os.path.join(self.log_folder, f'reward-{number}.log')}"
 
     def _replace(self, number: int, why: str) -> None:
-        """A new actor in the place of one that died, or that does not answer and must not continue."""
+        """Replace an actor that died or does not answer (it is killed) with a new one."""
         self._event(f"reward replica {number} {why} and is replaced{self._see(number)}")
         ray.kill(self._replicas[number][0])
         self._replicas[number] = self._start(number)
@@ -178,12 +178,12 @@ class RewardGroup(Reward):
             self._replace(number, f"did not answer within {self.timeout_s:g} s")
         return TimeoutError(
             f"reward replica {', '.join(map(str, late))} did not answer within {self.timeout_s:g} s: raise "
-            "cluster.timeout_s, or take more replicas or a smaller rollout"
+            "cluster.timeout_s, or use more replicas or a smaller rollout"
         )
 
 
 def share_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
-    """Indices in `shares` lists of nearly equal total length, longest first to the emptiest; each in rising order."""
+    """Split indices into `shares` ascending lists of nearly equal total length (greedy, longest item first)."""
     totals = [0] * shares
     shared: list[list[int]] = [[] for _ in range(shares)]
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
@@ -194,5 +194,5 @@ def share_out(lengths: Sequence[int], shares: int) -> list[list[int]]:
 
 
 def _length(group: Group) -> int:
-    """Characters a reward model reads for this group: each response comes with the problem."""
+    """Characters a reward model reads for this group; the problem is counted once per response."""
     return sum(len(group.problem.text) + len(response.text) for response in group.responses)

@@ -1,6 +1,6 @@
-"""One number from the scores of a solution's steps.
+"""Reduce a solution's step scores to one number.
 
-`min` is the usual choice for process reward models; RLHFlow's own evaluation takes the `mean`; `last` is best for
+`min` is the usual choice for process reward models; RLHFlow's own evaluation uses the `mean`; `last` is best for
 models trained on Monte-Carlo labels (arXiv 2501.07301); `product` reads the scores as independent probabilities.
 """
 
@@ -20,7 +20,7 @@ AGGREGATES: Mapping[str, Aggregate] = {
 
 
 def aggregate(name: str) -> Aggregate:
-    """The function `min`, `product`, `mean` or `last` of a non-empty list. Raises ValueError for another name."""
+    """The function `min`, `product`, `mean` or `last`, for a non-empty list. Raises ValueError for any other name."""
     if name not in AGGREGATES:
         raise ValueError(f"aggregation must be one of {', '.join(AGGREGATES)}, not {name!r}")
     return AGGREGATES[name]

@@ -1,9 +1,9 @@
-"""ArmoRM as a reward: a conversation's score as a mixture of named objectives, and what the mixture was made of.
+"""ArmoRM as a reward: a conversation's score is a gated mixture of named objectives, which are returned as parts.
 
-The conversation is the prompt's messages and the response in the model's own chat template, no generation prompt. The
-gate reads the state at the first token of the last assistant header (in Llama-3's template
-`<|eot_id|><|start_header_id|>assistant<|end_header_id|>` and a blank line). Published code searches these ids in the
-tokenised text, so a response that spells out such a header moves its own gate; here a response is text and cannot.
+The conversation is the prompt's messages and the response in the model's own chat template, without a generation
+prompt. The gate reads the hidden state at the first token of the last assistant header (in Llama-3's template
+`<|eot_id|><|start_header_id|>assistant<|end_header_id|>` and a blank line). The published code searches the tokenised
+text for these ids, so a response that spells out a header moves its own gate. Here it cannot: a response is plain text.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ class ArmoRMReward(ModelReward):
     """ArmoRM's score of a response, or a weighted sum of chosen objectives.
 
     model: folder or hub name of a checkpoint with architecture `LlamaForRewardModelWithGating`.
-    objectives: own weights by objective name; the value is then sum(weight * reward), without gate. None: gated score.
-    helpsteer_scale: bring the helpsteer objectives to their own scale, reward * 5 - 0.5 (about 0 to 4), in the parts
-    and under `objectives`; the gated score always uses the raw rewards.
-    parts: `all`, or `rewards` to leave gate and coefficients out.
-    max_tokens: longest conversation in tokens (the published usage: 4096); None takes the model's limit.
-    overlong: `fail` fails the score of a longer one, `cut` takes away the end of the response, says so in the log and
-    marks the score with the part `cut`. The heads are float32 whatever the decoder's type. The other options are those
-    of `rewards.engines.options.ModelOptions`.
+    objectives: your own weights by objective name; the value is then sum(weight * reward), without the gate. None: the
+    gated score.
+    helpsteer_scale: convert the helpsteer objectives to their original scale, reward * 5 - 0.5 (about 0 to 4), in the
+    parts and under `objectives`; the gated score always uses the raw rewards.
+    parts: `all`, or `rewards` to leave out gate and coefficients.
+    max_tokens: longest conversation in tokens (the published usage: 4096); None uses the model's limit.
+    overlong: what to do with a longer one: `fail` fails its score; `cut` truncates the response, logs it and adds the
+    part `cut` to the score. The heads are float32 whatever the decoder's dtype. The other options are those of
+    `rewards.engines.options.ModelOptions`.
 
     Parts: `score` (gated), and for every objective `reward/NAME`, `gate/NAME` and `coefficient/NAME` (gate @ T.T), with
     sum(reward * coefficient) = score. Raises ValueError for a set-up that cannot work.
@@ -82,7 +83,7 @@ class ArmoRMReward(ModelReward):
         super().__init__(checkpoint, options, ArmoHead())
 
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
-        """See ModelReward: read are the first token of the last assistant header, by the gate, and the last token."""
+        """See ModelReward. Reads the first token of the last assistant header (for the gate) and the last token."""
         conversations = [conversation(problem.messages, response.text) for problem, response in pairs]
         rendered = self.template.render_each(conversations)
         return [
@@ -121,8 +122,8 @@ class ArmoRMReward(ModelReward):
 def assistant_header(template: ChatTemplate) -> list[int]:
     """The token ids between a user's content and the assistant's, taken from the template itself.
 
-    For Llama-3 these are [128009, 128006, 78191, 128007, 271]. Raises ValueError when no control token is among them:
-    a response could then write a header of its own.
+    For Llama-3 these are [128009, 128006, 78191, 128007, 271]. Raises ValueError if none of them is a control token:
+    a response could then forge a header.
     """
     turns = [[Turn("user", text), Turn("assistant", "y", scored=True)] for text in ("a", "b")]
     one, other = (rendered.ids[: rendered.positions[0] + 1] for rendered in template.render(turns))
@@ -134,7 +135,7 @@ def assistant_header(template: ChatTemplate) -> list[int]:
     if not any(token in added and added[token].special for token in header):
         raise ValueError(
             f"the chat template of {template.name} opens the assistant's turn without a control token: ArmoRM's gate "
-            "needs one, use the tokenizer the model was trained with"
+            "needs one; use the tokenizer the model was trained with"
         )
     return header
 
@@ -149,7 +150,7 @@ def last_occurrence(ids: Sequence[int], pattern: Sequence[int]) -> int:
 
 
 def _checked_weights(weights: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float] | None:
-    """Own weights by objective. Raises ValueError for a name the model does not have, and for none at all."""
+    """Check the user's weights by objective. Raises ValueError for an unknown name and for an empty mapping."""
     if weights is None:
         return None
     unknown = sorted(set(weights) - set(names))

@@ -1,9 +1,9 @@
-"""From a configuration node to an object: the class that `_target_` names, its keys checked by name and by type.
+"""Build objects from configuration nodes: `_target_` names the class, and its keys are checked by name and type.
 
-Every key is a keyword argument of that class, so its signature is the only description of what may be set. Checks are
-strict: text is not a number and a number is not text, but a whole number is a float and a list may become a tuple.
+Every key is a keyword argument of that class, so its signature alone defines what may be set. Checks are strict: text
+is not a number and a number is not text, but an integer is accepted as a float and a list as a tuple.
 
-The command line and the Ray actors build by this same code, so what was checked is what runs. A constructor that
+The command line and the Ray actors build with this same code, so what was checked is what runs. A constructor that
 refuses a value raises ValueError in one line that begins with the option's bare name ("labels must be two texts"); the
 builder puts the node's path in front ("reward.terms.orm.labels must be two texts").
 """
@@ -29,7 +29,7 @@ Settings = TypeVar("Settings")
 
 
 class ConfigurationError(ValueError):
-    """A configuration that cannot work; its text is one line that names the key and says what to do."""
+    """A configuration that cannot work. The message is one line that names the key and says what to do."""
 
 
 def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
@@ -59,17 +59,17 @@ def verify(node: Mapping[str, Any], key: str, source: str = "") -> None:
 
 
 def build(node: Mapping[str, Any], key: str, source: str = "") -> Any:
-    """The object a node describes, nested nodes first, after `verify`.
+    """Verify a node and build the object it describes, nested nodes first.
 
-    Raises ConfigurationError as `verify` does, and for the target's own ValueError, TypeError or OSError (a missing
-    file), with the node's path in front of its message.
+    Raises ConfigurationError as `verify` does. The target's own ValueError, TypeError or OSError (a missing file) also
+    becomes a ConfigurationError, with the node's path in front of the message.
     """
     verify(node, key, source)
     return _built(node, key, source)
 
 
 def build_reward(node: Mapping[str, Any], key: str = "reward", source: str = "") -> Reward:
-    """The reward a node describes, in the driver, in an actor or from Python. Raises ConfigurationError as `build`."""
+    """Build the reward a node describes. Raises ConfigurationError as `build` does, and if it is not a Reward."""
     reward = build(node, key, source)
     if not isinstance(reward, Reward):
         raise ConfigurationError(
@@ -79,7 +79,7 @@ def build_reward(node: Mapping[str, Any], key: str = "reward", source: str = "")
 
 
 def _built(node: Mapping[str, Any], key: str, source: str) -> Any:
-    """What a verified node describes."""
+    """Build an already verified node."""
     target = find(node, key, source)
     parameters, hints = _signature(target, key)
     arguments = {
@@ -92,10 +92,10 @@ def _built(node: Mapping[str, Any], key: str, source: str) -> Any:
 
 
 def build_root(kind: type[Settings], config: Mapping[str, Any], others: Collection[str], source: str) -> Settings:
-    """The dataclass `kind` from the keys at the root of a configuration.
+    """Build the dataclass `kind` from the keys at the root of a configuration.
 
-    `others` are root keys that belong to something else (the groups). Raises ConfigurationError for a key that nothing
-    reads, a value of the wrong type, and what the dataclass itself refuses.
+    `others` are root keys that belong to something else (the groups). Raises ConfigurationError for an unknown key, a
+    value of the wrong type, and anything the dataclass itself refuses.
     """
     hints = typing.get_type_hints(kind)
     for key in config:
@@ -133,13 +133,13 @@ def find(node: Mapping[str, Any], key: str, source: str = "") -> Callable[..., A
 
 
 def checked(value: Any, annotation: Any, key: str, source: str = "") -> Any:
-    """Plain data as the annotated type (a list becomes a tuple where one is asked for).
+    """Check plain data against a type annotation and return it (a list becomes a tuple if the type says so).
 
-    Raises ConfigurationError naming the key, the expected type and what was given.
+    Raises ConfigurationError with the key, the expected type and the value given.
     """
     wrong = f"{key}: expected {described(annotation)}, got {value!r}{_in(source)}"
     try:
-        # JSON's strictness is the one wanted: "1" is not a number, true is not a number, [1, 2] may be a tuple.
+        # JSON's strictness is what we want: "1" is not a number, true is not a number, [1, 2] may be a tuple.
         return _adapter(annotation).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         options = [str(option) for option in _options(annotation)]
@@ -169,7 +169,7 @@ def described(annotation: Any) -> str:
 
 
 def unknown_key(name: str, key: str, known: Collection[str], source: str = "") -> str:
-    """The line for a key that nothing reads: where, and what was probably meant."""
+    """The message for an unknown key: where it is, and which key was probably meant."""
     place = f"{key}.{name}" if key else name
     hint = elsewhere(place) or nearest(name, known)
     return f"unknown key {place}{_in(source)}{hint or '; valid keys: ' + ', '.join(known)}"
@@ -179,22 +179,22 @@ ELSEWHERE = {
     "algorithm.critic": "only algorithm=ppo learns with a critic",
     "learner.lora": "learner=lora has adapters",
 }
-"""Keys that exist under another option of their group only."""
+"""Keys that exist only under another option of their group."""
 
 
 def elsewhere(place: str) -> str:
-    """`; which option has this key`, or nothing where no other has it."""
+    """The end of a message naming the option that has this key, or "" if none has."""
     return next((f"; {hint}" for key, hint in ELSEWHERE.items() if f"{place}.".startswith(f"{key}.")), "")
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """`; did you mean X?`, or nothing where no known word comes near."""
+    """`; did you mean X?`, or "" if no known word is similar."""
     matches = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.55)
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error that says something, or its kind."""
+    """The first non-empty line of an error's message, or its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
@@ -202,10 +202,10 @@ def one_line(error: BaseException) -> str:
 def placed(message: str, key: str, options: Collection[str]) -> str:
     """A constructor's message with the node's path in front.
 
-    `key.option ...` where the message begins with the name of one of the constructor's `options`, else `key: ...`.
+    `key.option ...` if the message begins with the name of one of the constructor's `options`, else `key: ...`.
     """
     if message.startswith(f"{key.split('.')[0]}."):
-        return message  # it spells its own path
+        return message  # it already has its path
     word = re.match(r"\w+", message)
     return f"{key}.{message}" if word is not None and word.group() in options else f"{key}: {message}"
 
@@ -216,7 +216,7 @@ def _given(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _argument(value: Any, annotation: Any, key: str, source: str) -> Any:
-    """One keyword argument: nested nodes are built, plain data becomes what its annotation asks for."""
+    """One keyword argument: nested nodes are built, plain data is converted to its annotated type."""
     if not any(_nodes_inside(value, key)):
         return checked(value, annotation, key, source)
     built = _build_inside(value, key, source)
@@ -252,7 +252,7 @@ def _build_inside(value: Any, key: str, source: str) -> Any:
 def _matches(built: Any, annotation: type) -> bool:
     try:
         return isinstance(built, annotation)
-    except TypeError:  # a protocol that cannot be asked at run time
+    except TypeError:  # a protocol that is not runtime-checkable
         return True
 
 
@@ -274,11 +274,11 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
     except PydanticUserError as error:
         if isinstance(error, PydanticSchemaGenerationError):
             raise
-        return TypeAdapter(annotation)  # a dataclass or TypedDict, which brings its own configuration
+        return TypeAdapter(annotation)  # a dataclass or TypedDict, which has its own configuration
 
 
 def _options(annotation: Any) -> list[Any]:
-    """The values a Literal allows, also inside a union."""
+    """The values a Literal allows, including a Literal inside a union."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     return [option for inner in get_args(annotation) for option in _options(inner)]

@@ -1,11 +1,11 @@
-"""Conversations to token ids with a model's own chat template, so that no content can forge a turn.
+"""Render conversations to token ids with a model's own chat template, so that no content can forge a turn.
 
-The template is rendered with the conversation's own contents, since published templates treat a content by what it
-says: they cut thoughts off at `</think>`, strip white space, write an empty think block if there is none. What could
-become a control token is hidden from it (`rewards.control_tokens.Veil`). The rendered text is cut at the template's
-own control tokens; what is between two of them is tokenised as text. So `<|eot_id|>` in a response, a whole forged turn
-or a placeholder is plain text, and the place of a scored turn is known by construction, never searched for.
-For contents without control tokens the ids are those of `tokenizer.apply_chat_template`, which the constructor checks.
+The template is rendered with the real contents, because published templates depend on them: they drop thoughts up to
+`</think>`, strip white space, or write an empty think block if there is none. Text that could become a control token is
+hidden from the template (`rewards.control_tokens.Veil`). The rendered text is split at the template's own control
+tokens, and the stretches between them are tokenised as text. So `<|eot_id|>`, a whole forged turn or a placeholder in a
+response stays plain text, and the position of a scored turn is known by construction, never searched for. For contents
+without control tokens the ids equal those of `tokenizer.apply_chat_template`; the constructor checks this.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class Turn(NamedTuple):
 
 
 def conversation(prompt: Iterable[Message], response: str) -> list[Turn]:
-    """The prompt's messages, and the response as the assistant's turn after them."""
+    """The prompt's messages followed by the response as an assistant turn."""
     return [*(Turn(message["role"], message["content"]) for message in prompt), Turn("assistant", response)]
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A conversation as token ids, and for each scored turn the index of the token *before* its content.
+    """A conversation's token ids, and for each scored turn the index of the token *before* its content.
 
-    `failure` says why a conversation cannot be rendered; it then has no ids.
+    `failure` says why a conversation could not be rendered; there are then no ids.
     """
 
     ids: list[int]
@@ -53,7 +53,7 @@ class Rendered:
     failure: str | None = None
 
     def up_to(self, tokens: int) -> Rendered:
-        """The first `tokens` ids, with the positions among them."""
+        """The first `tokens` ids and the positions within them."""
         return Rendered(self.ids[:tokens], [position for position in self.positions if position < tokens])
 
 
@@ -63,16 +63,16 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"reward.model {path}: cannot load its tokenizer, save one next to it ({reason})") from error
+        raise ValueError(f"reward.model {path}: cannot load its tokenizer; save one next to it ({reason})") from error
 
 
 class ChatTemplate:
-    """A tokenizer's chat template, made safe: contents are text, whatever they say.
+    """A tokenizer's chat template, made safe: contents are always tokenised as plain text.
 
     options: keyword arguments for the template (`chat_template_kwargs`), such as `enable_thinking`.
-    Raises ValueError when the tokenizer has no chat template or no fast backend, for an option that the template does
-    not read, when the template writes a second BOS or drops a message, and when the ids would differ from
-    `apply_chat_template` on ordinary text, with thoughts and without.
+    Raises ValueError if the tokenizer has no chat template or no fast backend, if the template does not read an option,
+    writes a second BOS or drops a message, and if the ids would differ from `apply_chat_template` on ordinary text,
+    with or without thoughts.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> None:
@@ -80,7 +80,7 @@ class ChatTemplate:
         self.name = str(getattr(tokenizer, "name_or_path", "") or "the tokenizer")
         source = template_source(tokenizer)
         if getattr(tokenizer, "backend_tokenizer", None) is None:
-            raise ValueError(f"{self.name} has no fast tokenizer: convert it, so that there is a tokenizer.json")
+            raise ValueError(f"{self.name} has no fast tokenizer: convert it to a tokenizer.json")
         self.options = checked_options(tokenizer, options)
         written = self._text([Turn("user", _mark(0)), Turn("assistant", _mark(1))], True)
         self._control = control_tokens(tokenizer, written)
@@ -92,7 +92,7 @@ class ChatTemplate:
         self._check_against_reference()
 
     def render(self, conversations: Iterable[Sequence[Turn]], *, generation_prompt: bool = False) -> list[Rendered]:
-        """Token ids of each conversation; `generation_prompt` ends it with the opening of an assistant turn.
+        """Token ids of each conversation; `generation_prompt` appends the header of an assistant turn.
 
         Raises ValueError for the first conversation that cannot be rendered (see `render_each`).
         """
@@ -105,10 +105,10 @@ class ChatTemplate:
     def render_each(
         self, conversations: Iterable[Sequence[Turn]], *, generation_prompt: bool = False
     ) -> list[Rendered]:
-        """Token ids of each conversation, or the failure of that one conversation.
+        """Token ids of each conversation, or the reason why it failed; the others are unaffected.
 
-        It fails where the template refuses its roles or drops a message, where a content holds half a character (a lone
-        surrogate), and where a scored turn's content is not exactly one token in its place.
+        A conversation fails if the template refuses its roles or drops a message, if a content holds a lone surrogate
+        (half a character), or if a scored turn's content is not exactly one token in its place.
         """
         plans: list[_Plan | str] = []
         for turns in conversations:
@@ -125,7 +125,7 @@ class ChatTemplate:
     def label_ids(self, labels: Sequence[str]) -> tuple[int, ...]:
         """The token id of each label as the content of an assistant turn.
 
-        Raises ValueError when one is not exactly one token there (a `+` that merges with the space before it).
+        Raises ValueError if a label is not exactly one token there (a `+` that merges with the space before it).
         """
         ids = []
         for label in labels:
@@ -136,7 +136,7 @@ class ChatTemplate:
         return tuple(ids)
 
     def grows_by_turns(self) -> bool:
-        """Whether a longer conversation begins with the ids of the shorter one, so that one forward serves all."""
+        """Whether a longer conversation begins with the ids of a shorter one, so that one forward pass serves all."""
         turn = [Turn("user", "x"), Turn("assistant", "y")]
         short, long = self.render([turn, turn + turn])
         return long.ids[: len(short.ids)] == short.ids
@@ -155,7 +155,7 @@ class ChatTemplate:
             raise ValueError(f"the chat template of {self.name} refuses the roles ({roles}): {reason}") from error
 
     def _plan(self, turns: Sequence[Turn], generation_prompt: bool) -> _Plan:
-        """Render the template with the contents, what could forge a turn hidden, and cut it at its control tokens."""
+        """Render the template with veiled contents (nothing can forge a turn) and split it at its control tokens."""
         for turn in turns:
             if not turn.content.isascii() and (half := _SURROGATE.search(turn.content)):
                 raise ValueError(f"the text of the {turn.role} has half a character (\\u{ord(half[0]):04x})")
@@ -177,7 +177,7 @@ class ChatTemplate:
         key = tuple((turn.role, None if turn.content.strip() else turn.content) for turn in turns)
         if [piece for piece in pieces if isinstance(piece, int)] != self._shape(key, generation_prompt):
             raise ValueError(
-                f"the chat template of {self.name} writes other turns round this text than round any other"
+                f"the chat template of {self.name} writes different turns around this text than around other texts"
             )
         plain = str.maketrans({stand_in: edge for edge, stand_in in stand_ins.items()})
         plan, around = _Plan([], []), iter(spaces)
@@ -189,7 +189,7 @@ class ChatTemplate:
         return plan
 
     def _cut(self, text: str) -> list[int | str]:
-        """A rendered text as control ids and the texts between; white space that a control token swallows is cut."""
+        """Split a rendered text into control ids and texts, without white space that a control token swallows."""
         pieces: list[int | str] = []
         end, strip_left = 0, False
         for match in [*self._split.finditer(text), None]:
@@ -205,16 +205,18 @@ class ChatTemplate:
         return pieces
 
     def _make_shape(self, key: tuple[tuple[str, str | None], ...], generation_prompt: bool) -> list[int]:
-        """The control tokens that the template writes for these roles; None means a content that is not blank."""
+        """The control tokens that the template writes for these roles; None means any non-blank content."""
         marked = [Turn(role, _mark(index) if blank is None else blank) for index, (role, blank) in enumerate(key)]
         text = self._text(marked, generation_prompt)
         for index, (role, blank) in enumerate(key):
             if blank is None and text.count(_mark(index)) != 1:
-                raise ValueError(f"the chat template of {self.name} does not show message {index} ({role}) once")
+                raise ValueError(
+                    f"the chat template of {self.name} does not show message {index} ({role}) exactly once"
+                )
         return [piece for piece in self._cut(text) if isinstance(piece, int)]
 
     def _encode(self, texts: Iterable[str], *, offsets: bool) -> dict[str, _Encoded]:
-        """Ids of each text, control tokens read as text; with character offsets where asked for (slower)."""
+        """Ids of each text, control tokens read as plain text; `offsets` adds character offsets (slower)."""
         texts = list(texts)
         encode = self._backend.encode_batch if offsets else self._backend.encode_batch_fast
         encodings = encode(texts, add_special_tokens=False) if texts else []
@@ -224,7 +226,7 @@ class ChatTemplate:
         }
 
     def _join(self, plan: _Plan, encoded: dict[str, _Encoded]) -> Rendered:
-        """Ids of the whole conversation, and where its scored turns are."""
+        """Ids of the whole conversation and the positions of its scored turns."""
         ids: list[int] = []
         positions: list[int] = []
         stretches = iter(plan.stretches)
@@ -246,7 +248,7 @@ class ChatTemplate:
         return Rendered(ids, positions)
 
     def _check_bos(self) -> None:
-        """Refuse a doubled BOS. A template that begins every turn with it (ChatML's `<|im_start|>`) doubles nothing."""
+        """Refuse a doubled BOS, unless the template begins every turn with it (ChatML's `<|im_start|>`)."""
         bos = self.tokenizer.bos_token_id
         pair = (("user", None), ("assistant", None))
         one = self._shape(pair, False)
@@ -269,7 +271,7 @@ class ChatTemplate:
             try:
                 expected = self._reference(turns)
                 self._shape(tuple((turn.role, None) for turn in turns), False)
-            except Exception:  # the template refuses these roles: conversations that have them will fail, and no others
+            except Exception:  # the template refuses these roles: only conversations with them will fail
                 continue
             self._compare(turns, expected)
 
@@ -282,7 +284,7 @@ class ChatTemplate:
         if rendered.ids != (self._reference(turns) if expected is None else expected):
             raise ValueError(
                 f"{self.name} tokenises a turn differently in its place than in the whole conversation: its tokenizer "
-                "or chat template is of a kind this renderer does not know"
+                "or chat template is of a kind this renderer does not support"
             )
 
 
@@ -293,7 +295,7 @@ class _Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """A conversation before tokenisation: control ids, None for a stretch; the stretches with their label spans."""
+    """A conversation before tokenisation: control ids with None for each stretch, and the stretches' label spans."""
 
     controls: list[int | None]
     stretches: list[tuple[str, tuple[tuple[int, int], ...]]]
@@ -305,9 +307,9 @@ def _mark(index: int) -> str:
 
 
 def _with_spans(parts: Sequence[str], around: Iterator[tuple[str, str]]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The text that these parts make, and the spans of the labels, which are every second part.
+    """The joined parts, and the spans of the labels, which are every second part.
 
-    `around` is the white space at both sides of each label: it counts to the label where the template has kept it.
+    `around` is the white space on both sides of each label; it is part of the label if the template has kept it.
     """
     text, labels = "", []
     for place, part in enumerate(parts):

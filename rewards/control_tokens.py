@@ -1,8 +1,8 @@
-"""Control tokens of a tokenizer, and how contents are kept from forging one.
+"""A tokenizer's control tokens, and how to keep message contents from forging one.
 
-A control token opens or ends a turn: a special token, or another added token that the chat template writes round
-messages. The tags of a thought (`<think>`) are not among them: they belong to a response, templates look for them
-there, and no turn can be made of them.
+A control token opens or ends a turn: a special token, or another added token that the chat template writes around
+messages. Thought tags (`<think>`) are not control tokens: they belong to a response, templates look for them there,
+and they cannot form a turn.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 THOUGHT_TAG = re.compile(r"</?think(ing)?>|\[/?THINK\]")
-_SWITCH = re.compile(r"/\w+")  # GLM's /nothink: an added token that asks for something, and opens no turn
+_SWITCH = re.compile(r"/\w+")  # GLM's /nothink: an added token that sets a mode and does not open a turn
 _PRIVATE = re.compile("[\U000f0000-\U0010fffd]")
 _FIRST_STAND_IN = 0xF0000
 
 
 class Control(NamedTuple):
-    """A control token, and whether it swallows white space at its left and right."""
+    """A control token, and whether it swallows white space to its left and right."""
 
     id: int
     lstrip: bool
@@ -32,7 +32,7 @@ class Control(NamedTuple):
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerBase, written: str) -> dict[str, Control]:
-    """The control tokens by their text; `written` is what the chat template writes round messages."""
+    """The control tokens by their text; `written` is what the chat template writes around messages."""
     return {
         token.content: Control(index, token.lstrip, token.rstrip)
         for index, token in tokenizer.added_tokens_decoder.items()
@@ -49,7 +49,7 @@ def text_only_backend(tokenizer: PreTrainedTokenizerBase, control: Iterable[str]
     control = set(control)
     for token in settings["added_tokens"]:
         token["special"] = token["content"] in control
-    # A stretch is in the middle of a conversation: SentencePiece-like tokenizers must not take it for the beginning.
+    # A stretch is mid-conversation: SentencePiece-like tokenizers must not treat it as the start of a text.
     text = json.dumps(settings).replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
     backend = Tokenizer.from_str(text)
     backend.encode_special_tokens = True
@@ -58,11 +58,11 @@ def text_only_backend(tokenizer: PreTrainedTokenizerBase, control: Iterable[str]
 
 @dataclass(frozen=True)
 class Veil:
-    """Hides from a template whatever in a content could become a control token, and nothing else.
+    """Hides from a template any part of a content that could become a control token, and nothing else.
 
-    The characters that control tokens begin and end with are replaced by stand-ins, so that no content, whole, cut or
-    joined by the template, yields a control token. `literals` are the texts that the template itself looks for; those
-    that cannot be a part of a control token, such as `</think>`, stay visible.
+    The first and last characters of control tokens are replaced by stand-ins, so that no content yields a control
+    token, even after the template cuts or joins it. `literals` are the texts that the template itself looks for; those
+    that cannot be part of a control token, such as `</think>`, stay visible.
     """
 
     control: frozenset[str]
@@ -81,7 +81,7 @@ class Veil:
         return re.compile("|".join([*map(re.escape, kept), f"([{re.escape(self.edges)}])" if self.edges else "(?!)"]))
 
     def stand_ins(self, contents: Iterable[str], more: int) -> list[str]:
-        """Characters that are in none of the contents: one for each edge, then `more`."""
+        """Characters that occur in none of the contents: one per edge, then `more` others."""
         used = {character for content in contents for character in _PRIVATE.findall(content)}
         wanted, code = len(self.edges) + more, _FIRST_STAND_IN
         found: list[str] = []
@@ -96,7 +96,7 @@ class Veil:
         return self.pattern.sub(lambda match: stand_ins[match[1]] if match[1] else match[0], content)
 
     def _touches_control(self, text: str) -> bool:
-        """Whether an occurrence of `text` could share a character with an occurrence of a control token."""
+        """Whether an occurrence of `text` could overlap an occurrence of a control token."""
         return any(
             token in text
             or text in token

@@ -1,4 +1,4 @@
-"""What a message is: a role and a text. The one place that reads messages and the parts of their contents."""
+"""Chat messages, each a role and a text. The only place that reads messages and their content parts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 _ROLE = re.compile(r"\w[\w.-]*")
 _UNREAD = ("tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking", "images")
-"""Fields that change what a conversation says and that no format here has."""
+"""Fields that carry part of a conversation but are not supported by any format here."""
 
 
 _logger = logging.getLogger(__name__)
@@ -24,35 +24,34 @@ class Message(TypedDict):
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content: a string as it is, text parts (`{"type": "text", "text": ...}`) joined.
+    """The text of a message's content: a string unchanged, or text parts (`{"type": "text", "text": ...}`) joined.
 
-    Parts are joined with nothing between them, as published chat templates write them. Raises ValueError for any other
-    content: a part that is not text, an empty list of parts, null.
+    Parts are joined without a separator, as published chat templates do. Raises ValueError for any other content: a
+    part that is not text, an empty list of parts, null.
     """
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
         raise ValueError(f"a message's content must be text or a list of text parts, not {_kind(content)}")
     if not content:
-        raise ValueError("a message's content is a list without parts")
+        raise ValueError("a message's content is an empty list")
     return "".join(_part(part, place) for place, part in enumerate(content))
 
 
 def messages_of(messages: Iterable[Any]) -> tuple[Message, ...]:
     """Messages with a role and a text each; content parts are joined (see `text_of`).
 
-    Fields besides role and content are left out. Raises ValueError, naming the message by its place from 0, for one
-    without role or content, a role that is not a word, content that is not text, and a field with content that would
-    be lost (`tool_calls`, `reasoning_content` and the like).
+    Fields other than role and content are dropped. Raises ValueError, naming the message by its index (from 0), for a
+    missing role or content, a role that is not a word, content that is not text, and a field with content that would
+    be lost (such as `tool_calls` or `reasoning_content`).
     """
     return tuple(_message(message, place) for place, message in enumerate(messages))
 
 
 def with_system(messages: Iterable[Message], system: str | None) -> tuple[Message, ...]:
-    """The messages with a system turn of this text first, unless they bring their own, which takes its place.
+    """The messages with `system` as a system turn in front, unless they already have one.
 
-    The one rule for two system turns: what a row says about itself goes before what a setting says about all rows.
-    An empty `system`, or None, adds nothing.
+    So a row's own system turn takes precedence over the setting for all rows. An empty `system`, or None, adds nothing.
     """
     messages = tuple(messages)
     if not system or any(message["role"] == "system" for message in messages):
@@ -61,9 +60,9 @@ def with_system(messages: Iterable[Message], system: str | None) -> tuple[Messag
 
 
 def earlier_turns(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """The turns before the last user turn, without system turns: what a dialogue says before its question.
+    """The turns before the last user turn, without system turns.
 
-    A system turn instructs the policy; a reward model whose format has a system turn brings its own.
+    System turns are dropped because they instruct the policy; a reward model that uses one has its own.
     """
     messages = tuple(messages)
     last = max((place for place, message in enumerate(messages) if message["role"] == "user"), default=0)
@@ -71,10 +70,10 @@ def earlier_turns(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def question_of(messages: Iterable[Message], reader: str) -> str:
-    """The question as one text, for a format that has no turns: of a dialogue a transcript, each turn after its role.
+    """The question as one text, for a format without turns; a dialogue becomes a transcript, each turn after its role.
 
-    System turns are left out. That a dialogue becomes a transcript is said once, naming the `reader`. Raises ValueError
-    where no message is the user's.
+    System turns are left out. The first time a dialogue becomes a transcript, a warning naming the `reader` is logged.
+    Raises ValueError if there is no user message.
     """
     messages = tuple(messages)
     asked = [message["content"] for message in messages if message["role"] == "user"]
@@ -88,7 +87,7 @@ def question_of(messages: Iterable[Message], reader: str) -> str:
 
 
 def tell_once(message: str) -> None:
-    """Log a warning, unless this process has logged the same one before."""
+    """Log a warning once per process."""
     if message not in _told:
         _told.add(message)
         _logger.warning("%s", message)

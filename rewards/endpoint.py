@@ -1,6 +1,6 @@
-"""Posting many JSON bodies to one HTTP endpoint: a bounded number in flight, time-outs, retries with back-off.
+"""Post many JSON bodies to one HTTP endpoint: a bounded number in flight, time-outs, retries with back-off.
 
-A body that gets no usable answer ends as a reason in words, never as an exception that takes the other answers along.
+A request that gets no usable answer returns a failure reason; it never raises, which would lose the other answers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from rewards.options import require_read
 T = TypeVar("T")
 
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that may pass; every 5xx is tried again too, any other 4xx is final."""
+"""Statuses below 500 that are retried. Every 5xx is retried too; any other 4xx is final."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The JSON object an endpoint answered, or the reason why there is none."""
+    """The JSON object an endpoint returned, or the reason why there is none."""
 
     body: Mapping[str, Any] | None
     failure: str | None = None
@@ -36,11 +36,12 @@ class Reply:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A URL, exactly as it is posted to, and how patient to be with it.
+    """A URL, posted to exactly as given, with its time-out and retry settings.
 
-    `timeout_s`: longest wait for one answer. `tries`: attempts in all. `backoff_s`: wait before the second attempt, it
-    doubles with each (up to 60 s) and is drawn between half and the whole, so that clients do not return in step.
-    `max_in_flight`: requests at a time. Raises ValueError for a number that cannot work or a URL without http(s)://.
+    `timeout_s`: longest wait for one answer. `tries`: total attempts. `backoff_s`: wait before the second attempt; it
+    doubles with each retry (up to 60 s), and the actual wait is random between half of it and all of it, so that
+    clients do not retry in step. `max_in_flight`: concurrent requests. Raises ValueError for a number out of range or
+    a URL without http(s)://.
     """
 
     url: str
@@ -54,13 +55,13 @@ class Endpoint:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, not {self.url!r}")
         if self.timeout_s <= 0 or self.backoff_s < 0:
-            raise ValueError(f"timeout_s ({self.timeout_s}) must be above 0, backoff_s ({self.backoff_s}) not below 0")
+            raise ValueError(f"timeout_s ({self.timeout_s}) must be above 0, backoff_s ({self.backoff_s}) at least 0")
         if self.tries < 1 or self.max_in_flight < 1:
             raise ValueError(f"tries ({self.tries}) and max_in_flight ({self.max_in_flight}) must be at least 1")
         require_read(self, "backoff_s", self.tries > 1, "tries above 1")
 
     def post_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
-        """Post every body; the replies in their order. Blocks until all are answered or have failed."""
+        """Post every body and return the replies in order. Blocks until all are answered or have failed."""
         if not bodies:
             return []
         replies = _run(self._post_all(bodies))
@@ -74,13 +75,13 @@ class Endpoint:
 
     async def _post_all(self, bodies: Sequence[Mapping[str, Any]]) -> list[Reply]:
         limits = httpx.Limits(max_connections=self.max_in_flight)
-        # The pool never makes a request wait: the semaphore does, outside the time-out.
+        # Requests wait at the semaphore, outside the time-out, and never for a connection of the pool.
         gate = asyncio.Semaphore(self.max_in_flight)
         async with httpx.AsyncClient(timeout=self.timeout_s, limits=limits, headers=dict(self.headers)) as client:
             return await asyncio.gather(*(self._post(client, gate, body) for body in bodies))
 
     async def _post(self, client: httpx.AsyncClient, gate: asyncio.Semaphore, body: Mapping[str, Any]) -> Reply:
-        """One body, tried until it is answered, refused for good, or out of tries."""
+        """Post one body until it is answered, fails for good, or runs out of tries."""
         async with gate:
             for attempt in range(self.tries):
                 if attempt:
@@ -94,9 +95,9 @@ class Endpoint:
             return reply
 
     async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> tuple[Reply, bool]:
-        """One attempt: the reply, and whether a failure may pass by itself."""
+        """One attempt: the reply, and whether a failure is worth retrying."""
         try:
-            # httpx bounds each read, not the whole: an answer that trickles would hang for ever.
+            # httpx limits each read, not the whole request: an answer that trickles in would hang forever.
             response = await asyncio.wait_for(client.post(self.url, json=dict(body)), self.timeout_s)
         except (httpx.TimeoutException, TimeoutError):
             return Reply(None, f"the endpoint gave no answer within {self.timeout_s:g} s"), True
@@ -115,7 +116,7 @@ class Endpoint:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; inside a running event loop (an async Ray actor's, a notebook's) in a thread."""
+    """Run a coroutine to completion; in a thread if an event loop is already running (async Ray actor, notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,6 +1,6 @@
 """Pairwise judges: a generative model on its own vLLM engine, or behind any OpenAI-compatible endpoint.
 
-Both ask with `rewards.verdicts`' prompt, decode greedily up to `</resp_b_judge>` and parse only what the judge wrote.
+Both use the prompt of `rewards.verdicts`, decode greedily up to `</resp_b_judge>` and parse only what the judge wrote.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class VllmJudge:
     """A generative judge on its own vLLM engine in this process; the weights are loaded at the first comparison.
 
     model: folder or hub name of a causal language model with tokenizer and chat template (THU-KEG/PairJudge-RM).
-    template: path of a prompt file with {question}, {response_a}, {response_b}; None takes the project's own.
-    system: text of the system turn; None for no such turn. chat_template_kwargs: options of the chat template, such as
-    `enable_thinking`; None for none.
+    template: path of a prompt file with {question}, {response_a}, {response_b}; None uses the default prompt.
+    system: text of the system turn; None for no system turn. chat_template_kwargs: options of the chat template, such
+    as `enable_thinking`.
     max_new_tokens, context_tokens, reserve_tokens: at most min(max_new_tokens, context_tokens - prompt tokens -
-    reserve_tokens) tokens are generated, as published; a prompt that leaves none gets no verdict.
-    verdict: which counts if the judge gives several on one response, `first` (as published) or `last`.
-    dtype: fp32 or bf16. gpu_memory: the engine's share of the GPU's memory (GPU only). max_num_seqs: comparisons at a
-    time. Temperature 0.
+    reserve_tokens) tokens are generated, as published; if the prompt leaves no room, there is no verdict.
+    verdict: if the judge gives several verdicts on one response, use the `first` (as published) or the `last`.
+    dtype: fp32 or bf16. gpu_memory: the engine's share of the GPU's memory (GPU only). max_num_seqs: comparisons
+    decoded at a time. Temperature 0.
 
-    Responses are tokenised as text (`rewards.chat`): chat-control strings in them cannot open a turn.
+    Responses are tokenised as plain text (`rewards.chat`), so control tokens in them cannot open a turn.
     Raises ValueError for a set-up that cannot work.
     """
 
@@ -74,7 +74,7 @@ class VllmJudge:
         self._llm: Any = None
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """All comparisons in one call of the engine."""
+        """Judge all comparisons in one call to the engine."""
         head = [] if self.system is None else [Turn("system", self.system)]
         rendered = self.chat.render_each(
             [[*head, Turn("user", fill(self.prompt, comparison))] for comparison in comparisons], generation_prompt=True
@@ -102,7 +102,7 @@ class VllmJudge:
         return [output.outputs[0].text for output in outputs]
 
     def load(self) -> None:
-        """Start the engine, unless it runs already."""
+        """Start the engine unless it is already running."""
         if self._llm is None:
             self._llm = start_llm(
                 self.model,
@@ -116,15 +116,15 @@ class VllmJudge:
 class EndpointJudge:
     """A generative judge behind an OpenAI-compatible endpoint.
 
-    url: the whole address, as in http://127.0.0.1:8000/v1/chat/completions. model: its name there.
-    api_key_env: name of the environment variable that holds the key; None sends none.
-    tokenizer: the judge's folder or hub name, to count prompt tokens; the limit is then VllmJudge's. None always asks
-    for `max_new_tokens`, and a server with a shorter context may refuse.
-    extra: more keys of the request's body. template, system, max_new_tokens, context_tokens, reserve_tokens, verdict:
-    see VllmJudge. timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. Temperature 0.
+    url: the full address, such as http://127.0.0.1:8000/v1/chat/completions. model: the model's name on that server.
+    api_key_env: name of the environment variable that holds the key; None sends no key.
+    tokenizer: the judge's folder or hub name, used to count prompt tokens; the token limit is then that of VllmJudge.
+    None always requests `max_new_tokens`, which a server with a shorter context may refuse.
+    extra: additional keys of the request body. template, system, max_new_tokens, context_tokens, reserve_tokens,
+    verdict: see VllmJudge. timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. Temperature 0.
 
-    A server tokenises what it gets, so control tokens in a response, `<|im_end|>` and the like, would end the turn
-    there: they are sent as `<| im_end |>`. Raises ValueError for a set-up that cannot work.
+    The server would tokenise `<|im_end|>` in a response as a control token and end the turn, so such strings are sent
+    as `<| im_end |>`. Raises ValueError for a set-up that cannot work.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class EndpointJudge:
             require_read(self, name, tokenizer is not None, "tokenizer, which counts the tokens of a prompt")
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """All comparisons, `max_in_flight` requests at a time."""
+        """Judge all comparisons, `max_in_flight` requests at a time."""
         bodies = [self._body(comparison) for comparison in comparisons]
         replies = iter(self.endpoint.post_all([body for body in bodies if not isinstance(body, Verdict)]))
         return counted(
@@ -171,7 +171,7 @@ class EndpointJudge:
         )
 
     def _body(self, comparison: Comparison) -> dict[str, Any] | Verdict:
-        """The request for one comparison; no verdict where the prompt leaves no room or cannot be rendered."""
+        """The request body for one comparison, or a missing verdict if the prompt is too long or cannot be rendered."""
         safe = Comparison(*(_CONTROL.sub(r"<| \1 |>", text) for text in comparison))
         turns = [] if self.system is None else [Turn("system", self.system)]
         turns.append(Turn("user", fill(self.prompt, safe)))
@@ -201,18 +201,18 @@ def _verdict_of(reply: Reply, which: Which) -> Verdict:
         content = reply.body["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
         return Verdict.none("the endpoint's answer has no choices[0].message.content")
-    return parse(content, which) if isinstance(content, str) else Verdict.none("the endpoint's answer holds no text")
+    return parse(content, which) if isinstance(content, str) else Verdict.none("the endpoint's answer has no text")
 
 
 def which_verdict(which: Which) -> Which:
-    """The option `verdict`, checked."""
+    """Check the option `verdict` and return it."""
     if which not in ("first", "last"):
         raise ValueError(f"verdict must be first or last, not {which!r}")
     return which
 
 
 def counted(verdicts: list[Verdict]) -> list[Verdict]:
-    """The verdicts as they are, after a warning of how many there are not and why."""
+    """Log how many verdicts are missing and why; return them unchanged."""
     reasons = Counter(verdict.reason for verdict in verdicts if verdict.reason is not None)
     if reasons:
         reason, count = reasons.most_common(1)[0]

@@ -1,9 +1,9 @@
-"""A causal language model read as a classifier: the probability that a label such as `+` comes next in a chat.
+"""A causal language model used as a classifier: the probability that a label such as `+` comes next in a chat.
 
-RLHFlow's outcome and process models are of this kind (github.com/RLHFlow/RLHF-Reward-Modeling): every assistant turn
-of the conversation is the positive label, and the score of a turn is P(positive) against the negative label, a softmax
-over the two logits at the token before it. One forward pass over the whole conversation serves all its turns, since no
-token sees what follows it.
+RLHFlow's outcome and process models work this way (github.com/RLHFlow/RLHF-Reward-Modeling): every assistant turn of
+the conversation is the positive label, and the score of a turn is P(positive) against the negative label, a softmax
+over the two logits at the token before it. Attention is causal, so one forward pass over the whole conversation scores
+all its turns.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from rewards.types import Problem
 
 
 class LabelReward(ModelReward):
-    """What outcome and process models share: the conversation of user turns answered by the positive label.
+    """Base of outcome and process models: user turns, each answered by the positive label.
 
-    Raises ValueError at once for a checkpoint of the wrong kind, a missing tokenizer or chat template, labels that are
-    not one token each where the template puts them, a template that refuses the `system` turn, and options that cannot
-    work.
+    Raises ValueError in the constructor for a checkpoint of the wrong kind, a missing tokenizer or chat template,
+    labels that are not one token each where the template puts them, a template that refuses the `system` turn, and
+    invalid options.
     """
 
     part_names = frozenset[str]()
@@ -47,8 +47,8 @@ class LabelReward(ModelReward):
     def render(self, conversations: Sequence[tuple[Problem, Sequence[str]]]) -> list[Rendered]:
         """Conversations of these user turns, each answered with the positive label, up to the last scored token.
 
-        The earlier turns of a problem that is a dialogue go before them, as they are. Its system turn does not: it
-        instructs the policy, and the model has `system` for its own. A conversation that the template cannot render
+        If the problem is a dialogue, its earlier turns come first, unchanged. Its system turn is left out, because it
+        instructs the policy; the model's own is the option `system`. A conversation that the template cannot render
         has a `failure` and no ids.
         """
         head = [] if self.system is None else [Turn("system", self.system)]

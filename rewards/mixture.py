@@ -1,4 +1,4 @@
-"""Several rewards as one: weighted sum, normalise-then-sum in the group, one reward that counts only behind another.
+"""Combine several rewards into one: a weighted sum, raw or normalised within the group, with optional gates.
 
 _target_: rewards.mixture.MixtureReward
 terms:
@@ -23,8 +23,8 @@ from rewards.types import Group, Reward, Score
 class Term:
     """One reward of a mixture.
 
-    `weight` may be 0: the reward is then computed and shown, and pays nothing. With `only_where` (the name of another
-    term) it counts only for responses whose value of that term is above `above`; elsewhere it counts as `otherwise`.
+    `weight` may be 0: the reward is then computed and reported but adds nothing. With `only_where` (the name of another
+    term), it counts only if the response's value of that term exceeds `above`; if not, its value is `otherwise`.
     Raises ValueError for `above` or `otherwise` without `only_where`.
     """
 
@@ -42,19 +42,19 @@ class Term:
 class MixtureReward(Reward):
     """Weighted sum of several rewards, as a reward.
 
-    `combine="sum"`: sum_k weight_k * value_k. `combine="normalised"` (GDPO): each term is first brought to mean 0 and
-    standard deviation 1 inside the group, over the responses it could score, by the formula of algorithm.objectives; a
-    term that is equal for the whole group counts 0. Summing first would collapse groups that differ in different terms
-    to equal advantages.
+    `combine="sum"`: sum_k weight_k * value_k. `combine="normalised"` (GDPO): each term is first normalised to mean 0
+    and standard deviation 1 within the group, over the responses it could score, by the formula of
+    algorithm.objectives; a term with equal values across the group counts as 0. Summing first would give equal
+    advantages to groups that differ in different terms.
 
-    A gate (`only_where`) reads the other term's own value, before normalisation. Where it is closed the gated term is
-    not needed, so its failure there does no harm; any other failed term fails the score, with its name and reason.
+    A gate (`only_where`) reads the other term's own value, before normalisation. If the gate is closed, the gated term
+    is not needed, so its failure is ignored. Any other failed term fails the score, with the term's name and reason.
 
-    `steps_from` names the term whose step scores the mixture passes on, times its weight; the sum of the other terms is
-    added to the last step, as PURE does with its verifiable reward. Only with `combine="sum"`. Without it the mixture
-    has no steps.
+    `steps_from` names the term that provides the mixture's step scores, multiplied by its weight. The sum of the other
+    terms is added to the last step, as PURE does with its verifiable reward. This requires `combine="sum"`. Without
+    `steps_from` the mixture has no steps.
 
-    `parts` hold each term's value under its name (`otherwise` for one that failed behind its closed gate), and that
+    `parts` contains each term's value under its name (`otherwise` for one that failed behind a closed gate), and that
     score's own parts under `name/part`.
     """
 
@@ -73,9 +73,9 @@ class MixtureReward(Reward):
                 raise ValueError(f"terms.{name} must be a rewards.mixture.Term, not {type(term).__name__}")
             if term.only_where is not None and (term.only_where not in terms or term.only_where == name):
                 others = ", ".join(other for other in terms if other != name)
-                raise ValueError(f"terms.{name}.only_where={term.only_where} names no other term ({others})")
+                raise ValueError(f"terms.{name}.only_where={term.only_where} is not another term ({others})")
         if steps_from is not None and steps_from not in terms:
-            raise ValueError(f"steps_from={steps_from} names no term ({', '.join(terms)})")
+            raise ValueError(f"steps_from={steps_from} is not a term ({', '.join(terms)})")
         if steps_from is not None and combine == "normalised":
             raise ValueError("steps_from needs combine=sum: normalised values no longer match their steps")
         self.has_steps = steps_from is not None
@@ -89,18 +89,18 @@ class MixtureReward(Reward):
         self.steps_from = steps_from
 
     def load(self) -> None:
-        """Load the weights of every term that has any."""
+        """Load the model weights of every term that has some."""
         for term in self.terms.values():
             if hasattr(term.reward, "load"):
                 term.reward.load()
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
-        """Score the groups with every term, each over the whole batch at once, and combine."""
+        """Score the whole batch with each term and combine the results."""
         scored = {name: term.reward.score(groups) for name, term in self.terms.items()}
         return [self._group({name: scores[place] for name, scores in scored.items()}) for place in range(len(groups))]
 
     def _group(self, scores: Mapping[str, list[Score]]) -> list[Score]:
-        """The mixture's scores of one group from each term's."""
+        """Combine the terms' scores of one group."""
         values = {name: self._gated(name, scores) for name in self.terms}
         if self.combine == "normalised":
             values = {name: normalised(column) for name, column in values.items()}
@@ -108,7 +108,7 @@ class MixtureReward(Reward):
         return [self._mixed(place, scores, values) for place in range(size)]
 
     def _gated(self, name: str, scores: Mapping[str, list[Score]]) -> list[float | None]:
-        """A term's values for a group behind its gate; None where it failed, or where its gate did."""
+        """A term's values for a group after gating; None if the term or its gate failed."""
         term = self.terms[name]
         own = [score.value if score.ok else None for score in scores[name]]
         if term.only_where is None:
@@ -139,10 +139,10 @@ class MixtureReward(Reward):
         return self._with_steps(self.steps_from, scores[self.steps_from][place], weighted, parts)
 
     def _with_steps(self, name: str, source: Score, weighted: Mapping[str, float], parts: Mapping[str, float]) -> Score:
-        """The combined score with the steps of term `name`, the others' sum on the last of them."""
+        """The combined score with the steps of term `name`; the sum of the other terms is added to the last step."""
         total = sum(weighted.values())
         if source.steps is None or not source.steps:
-            return Score.failed(f"{name}: it has no step scores, which steps_from asks for")
+            return Score.failed(f"{name}: it has no step scores, which steps_from needs")
         term = self.terms[name]
         closed = term.only_where is not None and parts[term.only_where] <= term.above
         steps = [0.0 if closed else term.weight * step for step in source.steps]
@@ -151,7 +151,7 @@ class MixtureReward(Reward):
 
 
 def _part_names(terms: Mapping[str, Term]) -> frozenset[str] | None:
-    """The parts of mixed scores; None where a term does not say."""
+    """The part names of mixed scores; None if a term does not declare its parts."""
     own = {name: term.reward.part_names for name, term in terms.items()}
     if any(parts is None for parts in own.values()):
         return None

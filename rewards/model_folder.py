@@ -1,4 +1,4 @@
-"""A model by folder or hub name: where it is, and what its folder must contain. Nothing here loads weights."""
+"""Locate a model by folder or hub name and check what its folder contains. Nothing here loads weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def is_hub_name(path: str) -> bool:
-    """Whether this could be a model on the hub, `owner/name`. `./name` and `../name` are folders."""
+    """Whether this could be a hub name, `owner/name`. `./name` and `../name` are folders."""
     return _HUB_NAME.fullmatch(path) is not None
 
 
 def check_model(path: str, *, complete: bool = False) -> None:
-    """Raise FileNotFoundError if this is neither a model's folder nor a name that the hub may have.
+    """Raise FileNotFoundError if this is neither a model folder nor a valid hub name.
 
-    A folder needs a config.json; a `complete` one also weights and a tokenizer. A hub name is left to the download.
+    A folder needs a config.json and, if `complete`, also weights and a tokenizer. A hub name is not looked up.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -39,7 +39,7 @@ def check_model(path: str, *, complete: bool = False) -> None:
 
 
 def config_file(path: str) -> Path | None:
-    """The model's config.json in its folder or in the hub's cache on this machine, None if it is in neither."""
+    """The model's config.json in its folder or in the local hub cache; None if it is in neither."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -54,13 +54,13 @@ def config_file(path: str) -> Path | None:
 
 
 def place_of(path: str) -> Place:
-    """Where a model is: in a folder, in the hub's cache on this machine, or only on the hub."""
+    """Where a model is: in a folder, in the local hub cache, or only on the hub."""
     if Path(path).is_dir():
         return "folder"
     return "cache" if config_file(path) else "hub"
 
 
 def hint_inside(folder: str) -> str:
-    """`; there is a model in FOLDER/model` if a folder inside, a run's for example, has a config.json; else ''."""
+    """`; there is a model in FOLDER/model` if a subfolder (a run folder, for example) has a config.json, else ""."""
     found = sorted(Path(folder).glob("*/config.json"))
     return f"; there is a model in {found[0].parent}" if found else ""

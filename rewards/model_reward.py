@@ -1,7 +1,7 @@
-"""A reward that a model reads off its responses: prompts in, one pass over all of them, scores out.
+"""Base class of rewards computed by a model head: build prompts, run one pass over all of them, return scores.
 
-A family fills in three methods: the prompt of a response with the positions that are read, the score from what the head
-read there, and, if over-long responses may be cut, the shorter prompt. Everything else is here, once.
+A model family implements three methods: the prompt of a response with the positions to read, the score from the head's
+output there, and, if over-long responses may be cut, the shorter prompt. Everything else is here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model reads for one response: token ids, the positions that are read, and whose steps these are."""
+    """The model's input for one response: token ids, the positions to read, and the spans of the steps there."""
 
     ids: list[int]
     positions: list[int]
@@ -34,15 +34,15 @@ class Prompt:
 
 
 def prompt_of(rendered: Rendered, positions: Sequence[int], spans: Sequence[Span] = ()) -> Prompt | str:
-    """The prompt of a rendered conversation, or the reason why it could not be rendered."""
+    """The prompt for a rendered conversation, or the reason why it could not be rendered."""
     return rendered.failure or Prompt(rendered.ids, list(positions), tuple(spans))
 
 
 class ModelReward(ResponseReward):
-    """A reward read off a model by a head at positions of a prompt. The weights are loaded when it first scores.
+    """A reward from a model head, read at given positions of a prompt. Weights are loaded at the first scoring.
 
-    `ends_only` says that only the last token of a prompt is ever read (see `rewards.engines.choice.make_runner`).
-    Raises ValueError for a checkpoint or options that cannot work.
+    `ends_only` means that only the last token of a prompt is read (see `rewards.engines.choice.make_runner`).
+    Raises ValueError for an unsuitable checkpoint or invalid options.
     """
 
     ends_only = False
@@ -54,7 +54,7 @@ class ModelReward(ResponseReward):
         self.runner = make_runner(checkpoint, options, max_tokens=self.max_tokens, ends_only=self.ends_only)
 
     def load(self) -> None:
-        """Load the weights, unless they are loaded already."""
+        """Load the weights unless they are already loaded."""
         self.runner.load(self.head)
 
     @abstractmethod
@@ -63,10 +63,10 @@ class ModelReward(ResponseReward):
 
     @abstractmethod
     def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
-        """The score of each prompt from what the head read: one row per position of the prompt."""
+        """The score of each prompt from the head's output, which has one row per position of the prompt."""
 
     def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
-        """A prompt of at most `max_tokens`, None if there is none: here, with the end of the response cut off."""
+        """A prompt of at most `max_tokens` tokens, or None. By default, the end of the response is cut off."""
         shorter: Prompt | str = prompt
         text = response.text
         while not isinstance(shorter, str) and len(shorter.ids) > self.max_tokens and text:
@@ -75,7 +75,7 @@ class ModelReward(ResponseReward):
         return None if isinstance(shorter, str) or len(shorter.ids) > self.max_tokens else shorter
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """A score for each response. One without a prompt fails, and one that is too long unless it may be cut."""
+        """One score per response. A response fails if it has no prompt, or if it is too long and may not be cut."""
         prompts = self.prompts(pairs)
         cut = set()
         for index, prompt in enumerate(prompts):
@@ -84,7 +84,7 @@ class ModelReward(ResponseReward):
             shorter = self.shortened(*pairs[index], prompt) if self.cuts else None
             if shorter is not None:
                 cut.add(index)
-            # The reason is without the length itself, so that failures count by reason.
+            # The reason does not include the length, so that failures can be counted by reason.
             prompts[index] = shorter or f"longer than {self.max_tokens} tokens (max_tokens)"
         if cut:
             _logger.warning(
@@ -98,5 +98,5 @@ class ModelReward(ResponseReward):
 
 
 def _marked(score: Score) -> Score:
-    """The score with the part `cut`; a failed one as it is."""
+    """The score with the part `cut` added; a failed score unchanged."""
     return replace(score, parts={**score.parts, "cut": 1.0}) if score.ok else score

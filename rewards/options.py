@@ -1,4 +1,4 @@
-"""Refusing options that nothing would read: one that is set and has no effect is a mistake in the configuration."""
+"""Refuse options that have no effect: setting one is a mistake in the configuration."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def require_read(options: Any, name: str, read: bool, needs: str) -> None:
-    """Raise ValueError where an option of an object differs from its default, but nothing reads it.
+    """Raise ValueError if an option differs from its default but is not read.
 
-    `options` is an object whose attribute `name` holds its constructor's argument of that name, as every dataclass is;
-    `read` says whether the option is read, and `needs` what that takes, as in "correction=token".
+    `options` stores its constructor's argument `name` in an attribute of the same name, as every dataclass does.
+    `read` says whether the option is read, and `needs` what must be set for that, such as "correction=token".
     """
     default, value = inspect.signature(type(options)).parameters[name].default, getattr(options, name)
     if not read and value != default:
@@ -20,5 +20,5 @@ def require_read(options: Any, name: str, read: bool, needs: str) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """A value as YAML writes it."""
+    """A value in YAML's notation."""
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else value

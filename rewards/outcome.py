@@ -2,7 +2,7 @@
 
 One user turn holds the problem, a space and the full solution; the score is P(`+`) as the assistant's answer
 (RLHFlow/Llama3.1-8B-ORM-Mistral-Data and -Deepseek-Data). The last user message of a dialogue is the problem, and the
-turns before it come first. The published evaluation works in bf16, one sequence at a time; here batches in `dtype`.
+turns before it come first. The published evaluation runs one sequence at a time in bf16; here batches run in `dtype`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ EMPTY = "the response is empty"
 
 
 class OutcomeReward(LabelReward):
-    """P(positive label) after problem and whole solution, in [0, 1].
+    """P(positive label) after the problem and the whole solution, in [0, 1].
 
     model: folder or hub name of a causal language model with its tokenizer and chat template.
     labels: the positive and the negative label, one token each.
-    system: text of a system turn; None leaves what the template does by itself, as the published evaluation does.
-    remove: text taken out of the solution before scoring, `" ки"` for solutions in Math-Shepherd's style.
-    overlong: `fail` fails the score of a longer input, `cut` takes away the end of the solution, says so in the log and
-    marks the score with the part `cut`. The other options are those of `rewards.engines.options.ModelOptions`.
+    system: text of a system turn; None keeps the template's default, as the published evaluation does.
+    remove: text removed from the solution before scoring, such as `" ки"` for solutions in Math-Shepherd's style.
+    overlong: what to do with an input that is too long: `fail` fails its score; `cut` truncates the solution, logs it
+    and adds the part `cut` to the score. The other options are those of `rewards.engines.options.ModelOptions`.
     Raises ValueError for a set-up that cannot work.
     """
 
@@ -77,7 +77,7 @@ class OutcomeReward(LabelReward):
         ]
 
     def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
-        """See ModelReward; `remove` is taken out before anything is cut."""
+        """See ModelReward; `remove` is applied before anything is cut."""
         return super().shortened(problem, replace(response, text=self._solution(response)), prompt)
 
     def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:

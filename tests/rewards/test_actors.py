@@ -94,7 +94,7 @@ def test_a_replica_that_dies_is_replaced_and_its_part_scored_once_again(make, tm
 
 def test_replicas_that_die_again_and_again_are_an_error(make):
     reward = make()
-    with pytest.raises(RuntimeError, match="3 reward replicas in turn died"):
+    with pytest.raises(RuntimeError, match="3 reward replicas in a row died"):
         reward.score(groups("die always"))
     assert (len(reward.events), reward.replaced) == (3, 3), "each of them is told, even those before an error"
 

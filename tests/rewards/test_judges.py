@@ -74,7 +74,7 @@ def test_verdicts_come_in_the_order_of_the_comparisons():
     [
         (500, {}, "answered 500"),
         (200, chat("I cannot tell."), "gave no verdict on response A and B"),
-        (200, chat(None), "holds no text"),
+        (200, chat(None), "has no text"),
         (200, {"error": "x"}, "no choices"),
         (200, {"choices": []}, "no choices"),
     ],

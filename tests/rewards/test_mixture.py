@@ -144,9 +144,9 @@ def test_steps_behind_a_closed_gate_are_zero():
     [
         ({}, {}, "terms is empty"),
         ({"a": Fixed([1])}, {}, "terms.a must be a rewards.mixture.Term"),
-        ({"a": Term(Fixed([1]), only_where="b")}, {}, "terms.a.only_where=b names no other term"),
+        ({"a": Term(Fixed([1]), only_where="b")}, {}, "terms.a.only_where=b is not another term"),
         ({"a": Term(Fixed([1]))}, {"combine": "max"}, "combine"),
-        ({"a": Term(Fixed([1]))}, {"steps_from": "b"}, "steps_from=b names no term"),
+        ({"a": Term(Fixed([1]))}, {"steps_from": "b"}, "steps_from=b is not a term"),
         ({"a": Term(Fixed([1]))}, {"steps_from": "a", "combine": "normalised"}, "needs combine=sum"),
     ],
 )
