@@ -262,7 +262,7 @@ class ChatTemplate:
             raise ValueError(f"the chat template of {self.name} writes {self.tokenizer.bos_token} more than once")
 
     def _check_against_reference(self) -> None:
-        """Compare with `apply_chat_template` on text that is awkward but has no control tokens."""
+        """Compare with `apply_chat_template` on awkward text without control tokens."""
         user, said, quoted, last = _PROBE
         pairs = [Turn("user", user), Turn("assistant", said)], [Turn("user", quoted), Turn("assistant", last)]
         thought = [Turn("user", user), Turn("assistant", _THOUGHT + said)]

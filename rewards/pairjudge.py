@@ -1,7 +1,7 @@
-"""A pairwise judge as a reward: the responses of a group play a tournament, and how far each comes is its score.
+"""A pairwise judge as a reward: the responses of a group play a tournament, and each is scored by how far it gets.
 
-The formats and their cost in judgements are in `rewards.tournament_formats`; PairJudge RM (arXiv 2501.13007) plays the
-knockout. All groups of a rollout are judged together: a few large batches, one a round.
+The formats and their cost in judgements are in `rewards.tournament_formats`; PairJudge RM (arXiv 2501.13007) uses the
+knockout. All groups of a rollout are judged together, in one large batch per round.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from rewards.types import Group, Reward, Score
 from rewards.verdicts import Comparison, Judge, Verdict
 
 Field = list[int]
-"""The responses of a group that take part, by their index in it."""
+"""Indices of the responses of a group that take part."""
 
 
 class PairJudgeReward(Reward):
     """The result of a tournament among the responses to a problem.
 
     judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`).
-    format: `round_robin`, `knockout`, `anchor` or `reference`; values in [0, 1], of the last in [-1, 1].
-    both_orders: judge every pair with sides exchanged too, at twice the cost.
-    teams: which responses count as equal. `answer`: those with the same final answer (as `rewards.verifier` compares
-    them; a response that announces none is alone), so that no two of them are judged against each other and they share
-    a value; `text`: only equal texts.
-    credit: in a knockout, `team` gives every member the value of the one that came furthest, `own` each its own.
-    seed: of the bracket. Chance is drawn from the seed, the problem and the responses, so that a group scored again
-    gets the same bracket, whatever else is in its batch.
-    unreadable: what a response counts as if the judge answered but its verdict on it cannot be read. `incorrect` is the
-    published rule: the other verdict still counts, and in a knockout both are out if neither can be read. `no_verdict`
-    throws the whole verdict away.
-    timeout_s: longest comparison of two final answers, in seconds; slower ones count as different.
+    format: `round_robin`, `knockout`, `anchor` or `reference`. Values are in [0, 1], for `reference` in [-1, 1].
+    both_orders: judge every pair a second time with the sides exchanged, at twice the cost.
+    teams: which responses form a team. `answer`: those with the same final answer (compared as in `rewards.verifier`; a
+    response without a final answer is its own team); members are not judged against each other and share a value.
+    `text`: only identical texts.
+    credit: in a knockout, `team` gives every member the value of the one that got furthest, `own` gives each its own.
+    seed: seed of the bracket. The bracket depends on the seed, the problem and the responses, so that a group scored
+    again gets the same bracket, whatever else is in the batch.
+    unreadable: how to treat a response if the judge answered but its verdict on that response cannot be read.
+    `incorrect` is the published rule: the other verdict still counts, and in a knockout both are out if neither can be
+    read. `no_verdict` discards the whole verdict.
+    timeout_s: time limit for comparing two final answers, in seconds; slower ones count as different.
 
-    An empty response fails and does not play. A response fails when nobody is left to play against, and when none of
-    its team's matches got a verdict, with the judge's reason. Parts: `winner` (1 for the tournament's choice),
-    `judgements` and `no_verdict` (both of the whole group). `matches` of a score are the pairs that were judged.
+    An empty response fails and does not play. A response also fails if it has no opponent, or if none of its team's
+    matches got a verdict (the reason is then the judge's). Parts: `winner` (1 for the tournament's choice),
+    `judgements` and `no_verdict` (counts for the whole group). `matches` of a score are the pairs that were judged.
     """
 
     has_steps = False
@@ -104,7 +104,7 @@ class PairJudgeReward(Reward):
         return play(tournaments, judge, both_orders=self.both_orders, unreadable=self.unreadable)
 
     def _tournament(self, group: Group, field: Field) -> Tournament:
-        """The group's tournament, not yet begun."""
+        """The group's tournament, not yet started."""
         texts = [group.responses[place].text for place in field]
         first = {text: place for place, text in reversed(list(enumerate(texts)))}
         same = [first[text] for text in texts]
@@ -114,7 +114,7 @@ class PairJudgeReward(Reward):
 
 
 def teams_by_answer(texts: Sequence[str], comparer: SymbolicComparer | None = None) -> list[int]:
-    """A team number for each text: equal for equal final answers and equal texts; a text without an answer is alone."""
+    """A team number per text, equal for equal final answers; texts without an answer share one only if identical."""
     classes = answer_classes([extract_answer(text) for text in texts], comparer or default_comparer())
     members = [text if number is None else number for text, number in zip(texts, classes, strict=True)]
     first = {member: place for place, member in reversed(list(enumerate(members)))}
@@ -122,13 +122,13 @@ def teams_by_answer(texts: Sequence[str], comparer: SymbolicComparer | None = No
 
 
 def _comparison(group: Group, field: Field, a: int, b: int) -> Comparison:
-    """What the judge is asked; its prompt has one question, so a dialogue is written into it as a transcript."""
+    """The comparison for the judge; its prompt has one question, so a dialogue is given as a transcript."""
     texts = [group.responses[field[place]].text for place in (a, b)]
     return Comparison(question_of(group.problem.messages, "the judge's prompt"), *texts)
 
 
 def _scores(group: Group, field: Field, played: Played | None) -> list[Score]:
-    """The scores of a group; `played` is None where there were fewer than two to play."""
+    """The scores of a group; `played` is None if fewer than two responses could play."""
     scores = [Score.failed("the response is empty")] * len(group.responses)
     for place, index in enumerate(field):
         scores[index] = _alone() if played is None else _score(played, place, field)

@@ -1,10 +1,9 @@
 """Process reward models in RLHFlow's form: the probability that the solution is right up to each step.
 
-User turn k is step k, and the first one is the problem and the first step with `join` between them. Every assistant
-turn is the positive label, whatever the model thinks of the step; the score of a step is P(`+`) there
-(RLHFlow/Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data). The reference runs one pass for each prefix; here one pass
-gives all of them, with equal numbers. The last user message of a dialogue is the problem, and the turns before it come
-first.
+User turn k is step k; the first one is the problem and the first step with `join` between them. Every assistant turn is
+the positive label, whatever the model thinks of the step; the score of a step is P(`+`) there
+(RLHFlow/Llama3.1-8B-PRM-Mistral-Data and -Deepseek-Data). The reference runs one pass per prefix; here one pass gives
+all of them, with equal numbers. The last user message of a dialogue is the problem, and the turns before it come first.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from rewards.types import Problem, Response, Score, Span
 
 
 class ProcessReward(LabelReward):
-    """P(positive label) after every step, in [0, 1], and one value made of them.
+    """P(positive label) after every step, in [0, 1], and their aggregate as the value.
 
-    splitter: where a step ends: `math_shepherd`, `blank_line`, `line`, `regex` (with `pattern`), or a function from a
-    text to its spans. keep_empty: score empty steps too, as the published reference does. strip: leave out the white
-    space at both ends of every step. join: the text between the problem and the first step. RLHFlow's code strips and
-    joins by a space; ProcessBench's script does not strip and joins by a blank line.
-    aggregation: min, product, mean or last. remove: text taken out of every step before scoring, for example `ки`.
-    overlong: `fail` fails the score, `cut` scores the steps that fit within `max_tokens`, says so in the log and marks
-    the score with the part `cut`. The other options are those of `rewards.outcome.OutcomeReward`.
+    splitter: how to split a response into steps: `math_shepherd`, `blank_line`, `line`, `regex` (with `pattern`), or a
+    function from a text to its spans. keep_empty: also score empty steps, as the published reference does. strip: strip
+    white space from both ends of every step. join: the text between the problem and the first step. RLHFlow's code
+    strips and joins with a space; ProcessBench's script does not strip and joins with a blank line.
+    aggregation: min, product, mean or last. remove: text removed from every step before scoring, for example `ки`.
+    overlong: `fail` fails the score; `cut` scores the steps that fit within `max_tokens`, logs it and adds the part
+    `cut` to the score. The other options are those of `rewards.outcome.OutcomeReward`.
     Spans are in characters of the response. Raises ValueError for a set-up that cannot work.
     """
 
@@ -93,7 +92,7 @@ class ProcessReward(LabelReward):
         ]
 
     def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
-        """See ModelReward: the steps that fit, whose scores are those they have in the whole."""
+        """See ModelReward: the steps that fit; their scores are the same as in the whole response."""
         positions = [position for position in prompt.positions if position < self.max_tokens]
         if not positions:
             return None
@@ -108,7 +107,7 @@ class ProcessReward(LabelReward):
         ]
 
     def _steps(self, text: str) -> tuple[list[str], list[Span]]:
-        """The text of each step as the model reads it, and where it is in the response."""
+        """The text of each step as the model reads it, and its span in the response."""
         texts, spans = [], []
         for start, end in self.split(text):
             step = text[start:end]

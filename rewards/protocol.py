@@ -1,4 +1,4 @@
-"""What every per-response reward does alike: flatten the groups, score each different response once, regroup."""
+"""Shared by all per-response rewards: flatten the groups, score each distinct response once, regroup."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ResponseReward(Reward):
 
     @abstractmethod
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """A score for each (problem, response), in order; a response that cannot be scored gets a failure."""
+        """One score per (problem, response) pair, in order; a response that cannot be scored gets a failed score."""
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score the whole rollout at once; equal responses to equal problems are scored once and share the score."""

@@ -1,10 +1,11 @@
-"""A score as JSON: the one form that every file of scores has, written and read here.
+"""Scores as JSON: the single format of all score files, written and read here.
 
     {"value": 0.5, "steps": [...], "spans": [[start, end], ...], "parts": {...}, "matches": {"1": 1.0, ...}}
     {"failure": "why there is no value"}
 
-`value` is always there unless the score failed; each other key only where the score has it. `matches` maps the index of
-another response of the group to this one's points against it (JSON has no integer keys: they are read back as such).
+`value` is always present unless the score failed; every other key is present only if the score has it. `matches` maps
+the index of another response in the group to this response's points against it (JSON writes these keys as strings; they
+are read back as integers).
 """
 
 from __future__ import annotations

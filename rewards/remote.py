@@ -1,4 +1,4 @@
-"""A reward behind HTTP: OpenRLHF's `/get_reward` form, and a plain batched one."""
+"""A reward served over HTTP, in OpenRLHF's `/get_reward` form or a plain batched form."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from rewards.types import Score
 
 
 class RemoteReward(ResponseReward):
-    """The score an HTTP endpoint gives.
+    """Scores from an HTTP endpoint.
 
-    url: posted to exactly as given (so with its path, `/get_reward` by convention).
-    form: `openrlhf` sends one response a request, as OpenRLHF 0.11 does:
+    url: posted to exactly as given (so include the path, `/get_reward` by convention).
+    form: `openrlhf` sends one response per request, as OpenRLHF 0.11 does:
         {"query": [prompt and response as one text], "prompts": [prompt], "labels": [reference answer or null]}
       `batched` sends up to `batch_size` responses:
         {"prompts": [prompt, ...], "responses": [response, ...], "labels": [answer or null, ...]}
-      With `metadata` both have the key "metadata" too: an object per response, the row's other columns.
-      Both read {"rewards": [number, ...], "extra_logs": {name: [number, ...]}}: one reward a response, and optional
-      numbers that become the score's parts. (OpenRLHF's `scores`, which it only filters by, become the part `score`.)
-    tokenizer: the policy's folder or hub name; prompts are then written in its chat template, special tokens and all,
-      as OpenRLHF's own servers expect them. None sends the plain text of the question, of a dialogue a transcript.
-    timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: sent along, such as a key.
+      With `metadata`, both also send the key "metadata": one object per response with the row's other columns.
+      Both expect {"rewards": [number, ...], "extra_logs": {name: [number, ...]}}: one reward per response, and optional
+      numbers that become the score's parts. (OpenRLHF's `scores`, used there only for filtering, become part `score`.)
+    tokenizer: the policy's folder or hub name; prompts are then sent in its chat template, including special tokens,
+      as OpenRLHF's own servers expect. None sends the question as plain text, and a dialogue as a transcript.
+    timeout_s, tries, backoff_s, max_in_flight: see `rewards.endpoint.Endpoint`. headers: extra headers, such as a key.
 
-    An endpoint that answers 500, hangs, is away, or returns too few or too many rewards fails the scores of that
-    request, with the reason; a reward that is not a number fails its own score.
+    If the endpoint answers 500, hangs, is unreachable, or returns the wrong number of rewards, all scores of that
+    request fail with the reason; a reward that is not a number fails only its own score.
     """
 
-    has_steps = False  # neither form carries them
+    has_steps = False  # neither form returns steps
     has_matches = False
 
     def __init__(
@@ -61,9 +61,9 @@ class RemoteReward(ResponseReward):
             raise ValueError(f"tokenizer {tokenizer} has no chat template: save one with it, or leave it out")
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
-        """Post all responses, `max_in_flight` requests at a time; a score for each.
+        """Post all responses, `max_in_flight` requests at a time, and return one score per response.
 
-        A response to a prompt that the chat template refuses fails, and is not sent.
+        If the chat template refuses a prompt, its responses fail and are not sent.
         """
         prompts: dict[int, str] = {}
         scores: dict[int, Score] = {}
@@ -90,7 +90,7 @@ class RemoteReward(ResponseReward):
         return {"prompts": prompts, "responses": texts, "labels": labels} | more
 
     def _prompt(self, pair: Pair) -> str:
-        """The prompt of one response. Raises ValueError where the chat template refuses it."""
+        """The prompt of one response. Raises ValueError if the chat template refuses it."""
         problem, _ = pair
         if self.tokenizer is None:
             return question_of(problem.messages, "the endpoint of reward=remote")
@@ -100,7 +100,7 @@ class RemoteReward(ResponseReward):
             raise ValueError(f"the chat template refuses the prompt: {str(error).splitlines()[0]}") from error
 
     def _query(self, prompt: str, pair: Pair) -> str:
-        """Prompt and response as OpenRLHF decodes them, with the end-of-turn token of a finished response."""
+        """Prompt and response as OpenRLHF decodes them, with the end-of-turn token if the response is finished."""
         _, response = pair
         if self.tokenizer is None:
             return f"{prompt}\n{response.text}"
@@ -127,7 +127,7 @@ def scores_of(reply: Reply, count: int) -> list[Score]:
 
 
 def _score(reward: object, parts: Mapping[str, object]) -> Score:
-    """One score. What is not a number among the parts is left out; a reward that is not one fails."""
+    """One score. Parts that are not numbers are dropped; a reward that is not a number fails the score."""
     if not isinstance(reward, int | float) or isinstance(reward, bool):
         return Score.failed(f"the endpoint returned {reward!r} as a reward, which is not a number")
     return Score.of(reward, parts={name: float(part) for name, part in parts.items() if isinstance(part, int | float)})

@@ -1,11 +1,11 @@
-"""Scalar reward models: a decoder with one linear head, whose output at the conversation's end is the score.
+"""Scalar reward models: a decoder with one linear head; its output at the end of the conversation is the score.
 
-So `recipe=bradley_terry` writes them, and so they are published (Skywork-Reward, FsfairX): transformers'
+This is the format of `recipe=bradley_terry` and of published models (Skywork-Reward, FsfairX): transformers'
 `AutoModelForSequenceClassification` with one label. The conversation is the prompt's messages and the response in the
-model's own chat template, whole, without a generation prompt, as in training. The head is read where transformers
-reads it: at the last token that is not `pad_token_id` of config.json, which is the last token unless a template ends
-with the padding token. The value is the raw number, with no sigmoid; only differences of it between responses to the
-same prompt have a meaning: -log sigmoid of the difference is the loss of Bradley and Terry's model.
+model's own chat template, whole, without a generation prompt, as in training. The head is read where transformers reads
+it: at the last token that is not `pad_token_id` of config.json, which is the last token unless a template ends with the
+padding token. The value is the raw number, without a sigmoid. Only differences between responses to the same prompt
+are meaningful: -log sigmoid of the difference is the Bradley-Terry loss.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from rewards.types import Score
 
 
 class ScalarReward(ModelReward):
-    """A scalar reward model's number for a response.
+    """A scalar reward model's output for a response.
 
     model: folder or hub name of a decoder with a sequence-classification head of one label, its tokenizer and its chat
     template.
-    normalise: (value - mean) / std with the `mean` and `std` that OpenRLHF's training leaves in config.json, as its
-    `reward.normalize_enable` does; None: as `normalize_reward` of config.json says, else not.
-    A conversation longer than `max_tokens` fails its score; the head is computed in float32 whatever the decoder's
-    type. The other options are those of `rewards.engines.options.ModelOptions`.
+    normalise: (value - mean) / std with the `mean` and `std` that OpenRLHF's training writes to config.json, like its
+    `reward.normalize_enable`; None: follow `normalize_reward` of config.json, or do not normalise if it is absent.
+    A conversation longer than `max_tokens` fails its score. The head is computed in float32 whatever the decoder's
+    dtype. The other options are those of `rewards.engines.options.ModelOptions`.
     Raises ValueError for a set-up that cannot work: a causal language model, several labels, a missing head.
     """
 
@@ -90,7 +90,7 @@ class ScalarReward(ModelReward):
 
 
 def check_kind(checkpoint: Checkpoint) -> None:
-    """Raise ValueError for a checkpoint that is not a scalar reward model on a decoder, as far as its files tell."""
+    """Raise ValueError if the checkpoint's files show that it is not a scalar reward model on a decoder."""
     path, config = checkpoint.path, checkpoint.config
     names = config.architectures or []
     classifier = AutoModelForSequenceClassification._model_mapping.get(type(config), None)
@@ -113,7 +113,7 @@ def check_kind(checkpoint: Checkpoint) -> None:
 
 
 def without_padding(ids: Sequence[int], padding: int | None) -> list[int]:
-    """The ids up to the last one that is not the padding token, where transformers reads the head."""
+    """The ids up to the last non-padding token, which is where transformers reads the head."""
     end = len(ids)
     while end > 1 and ids[end - 1] == padding:
         end -= 1
@@ -121,7 +121,7 @@ def without_padding(ids: Sequence[int], padding: int | None) -> list[int]:
 
 
 def _normalisation(path: str, config: PretrainedConfig, wanted: bool | None) -> tuple[float, float]:
-    """What is subtracted, and what then divides. Raises ValueError if config.json lacks the two numbers."""
+    """The mean to subtract and the std to divide by. Raises ValueError if they are needed but not in config.json."""
     if not (getattr(config, "normalize_reward", False) if wanted is None else wanted):
         return 0.0, 1.0
     found = [getattr(config, name, None) for name in ("mean", "std")]

@@ -1,6 +1,6 @@
-"""Changing a reward before it is learnt from: centring, bounds, and penalties on length.
+"""Reward shaping: centring, bounds, and length penalties.
 
-Pure functions, and `ShapedReward`, which applies them to any reward in the order in which they stand here.
+Pure functions, and `ShapedReward`, which applies them to any reward in a fixed order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LengthUnit = Literal["tokens", "characters", "words"]
 
 
 def clip(value: float, low: float | None = None, high: float | None = None) -> float:
-    """`value` bounded to [low, high]; None: no bound."""
+    """`value` clipped to [low, high]; None means no bound."""
     value = value if low is None else max(value, low)
     return value if high is None else min(value, high)
 
@@ -30,20 +30,20 @@ def centre(values: Sequence[float]) -> list[float]:
 
 
 def sigmoid(value: float, scale: float = 1.0) -> float:
-    """1 / (1 + exp(-value / scale)), in [0, 1]; of a centred reward it keeps the reward bounded. `scale` > 0."""
+    """1 / (1 + exp(-value / scale)), in [0, 1]: it bounds a centred reward. `scale` > 0."""
     x = value / scale
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
 def length_penalty(length: int, per_unit: float, free: int = 0) -> float:
-    """-per_unit for every unit of length beyond `free`; 0 up to there."""
+    """-per_unit for every unit of length beyond `free`; 0 up to `free`."""
     return -per_unit * max(0, length - free)
 
 
 def overlong_penalty(length: int, limit: int, buffer: int) -> float:
     """DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), in [-1, 0].
 
-    0 up to `limit - buffer`, falling linearly to -1 at `limit`, -1 beyond. All in one unit; 0 < buffer <= limit.
+    0 up to `limit - buffer`, falling linearly to -1 at `limit`, -1 beyond. All in the same unit; 0 < buffer <= limit.
     """
     start = limit - buffer
     return -clip((length - start) / buffer, 0.0, 1.0)
@@ -52,19 +52,19 @@ def overlong_penalty(length: int, limit: int, buffer: int) -> float:
 class ShapedReward(Reward):
     """Another reward, shaped.
 
-    In this order, each only where asked for:
-    1. `centre="group"`: minus the mean of the group's scored responses; a number: minus that number.
+    Steps in order, each applied only if configured:
+    1. `centre="group"`: subtract the mean of the group's scored responses; a number: subtract that number.
     2. `sigmoid_scale`: the sigmoid of value / sigmoid_scale.
     3. `clip_low`, `clip_high`.
     4. `length_penalty` for every unit of length beyond `length_free`.
     5. `overlong_weight` times DAPO's overlong penalty with `overlong_limit` and `overlong_buffer`.
-    6. `unfinished_penalty`, a number >= 0 taken off a response which was cut at the token limit.
+    6. `unfinished_penalty`, a number >= 0 subtracted from a response that was cut off at the token limit.
 
-    Lengths are in `length_unit`: characters, words, or tokens of the tokenizer in folder `tokenizer` (end-of-turn token
-    not counted). A failed score stays failed. Where the reward has step scores, 1 to 3 leave them as they are and the
-    penalties 4 to 6 are added to the last step too. `parts` gain `unshaped` and `penalty`.
+    Lengths are in `length_unit`: characters, words, or tokens of the tokenizer in folder `tokenizer` (without the
+    end-of-turn token). A failed score stays failed. If the reward has step scores, 1 to 3 leave them unchanged and the
+    penalties 4 to 6 are also added to the last step. The parts `unshaped` and `penalty` are added.
 
-    Raises ValueError for options that contradict each other, and for one that nothing would read.
+    Raises ValueError for options that contradict each other and for an option that has no effect.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class ShapedReward(Reward):
         if (length_unit == "tokens") != (tokenizer is not None):
             raise ValueError("length_unit=tokens and tokenizer (the policy's folder) go together")
         if unfinished_penalty < 0:
-            raise ValueError(f"unfinished_penalty is taken off: give a number >= 0, not {unfinished_penalty}")
+            raise ValueError(f"unfinished_penalty is subtracted: give a number >= 0, not {unfinished_penalty}")
         self.reward = reward
         self.has_steps = reward.has_steps
         self.has_matches = reward.has_matches
@@ -138,7 +138,7 @@ class ShapedReward(Reward):
         ]
 
     def _shaped(self, score: Score, value: float, penalty: float) -> Score:
-        """One score, its centred `value` bounded and the penalty added."""
+        """One score: the centred `value`, bounded, plus the penalty."""
         if self.sigmoid_scale is not None:
             value = sigmoid(value, self.sigmoid_scale)
         value = clip(value, self.clip_low, self.clip_high) + penalty

@@ -1,10 +1,9 @@
-"""Where the steps of a response are: half-open spans in the characters of its text, by default without the white space
-at both ends.
+"""Split a response into steps: half-open character spans of its text, by default without the white space at both ends.
 
-The published models cut at `ки\\n` (Mistral data, as Math-Shepherd writes it) or at a blank line (Deepseek data), strip
-each piece and, in their reference code, keep empty ones. Here empty pieces are dropped unless `keep_empty`: an empty
-step holds no token of the policy to reward. As in that code a `ки` at the very end, with no line after it, stays in the
-last step's text.
+The published models split at `ки\\n` (Mistral data, as Math-Shepherd writes it) or at a blank line (Deepseek data),
+strip each piece and, in their reference code, keep empty ones. Here empty pieces are dropped unless `keep_empty` is
+set: an empty step has no policy token to reward. As in that code, a `ки` at the very end, without a newline, stays in
+the last step's text.
 """
 
 from __future__ import annotations
@@ -49,10 +48,10 @@ def splitter(name: str, *, pattern: str | None = None, keep_empty: bool = False,
 
 
 def split(text: str, separator: re.Pattern[str], *, keep_empty: bool = False, strip: bool = True) -> list[Span]:
-    """Spans of the pieces of `text` between matches of `separator`; `strip` leaves out the white space at their ends.
+    """Spans of the pieces of `text` between matches of `separator`; `strip` excludes the white space at their ends.
 
-    A piece of white space alone is empty. With `keep_empty` it has a span too, and the piece after a last separator
-    counts as one, as in `text.split(...)`. A match of no characters separates nothing.
+    A piece that is only white space is empty. With `keep_empty` it has a span too, as has an empty piece after the last
+    separator, as in `text.split(...)`. Zero-width matches are ignored.
     """
     spans: list[Span] = []
     start = 0

@@ -1,8 +1,8 @@
-"""Are two formulas equal? math-verify reads them, in a child process that can be stopped.
+"""Compare two formulas with math-verify, in a child process that can be killed.
 
-math-verify's own time limit is a signal: it works in the main thread only, and not inside one long operation of sympy.
-A response such as `9^{9^{9^9}}` would hold up a whole run. The child reads pairs as JSON lines. It starts with the
-first question; a child that takes too long is killed, and the next question starts another.
+math-verify's own time limit is a signal: it works only in the main thread, and not during one long sympy operation. A
+response such as `9^{9^{9^9}}` would block a whole run. The child reads pairs as JSON lines. It is started by the first
+question; a child that takes too long is killed, and the next question starts a new one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REMEMBERED = 20_000
 
 
 class UnreadableError(Undecided):
-    """Formulas that math-verify cannot read: `formulas`."""
+    """Raised when math-verify cannot read one or both formulas; they are in `formulas`."""
 
     def __init__(self, formulas: list[str]) -> None:
         super().__init__(f"math-verify cannot read {' and '.join(formulas)}")
@@ -35,7 +35,7 @@ class UnreadableError(Undecided):
 
 
 class SymbolicComparer:
-    """Compares formulas in LaTeX, at most `timeout_s` seconds each. Safe to share between threads."""
+    """Compares LaTeX formulas within `timeout_s` seconds per comparison. Thread-safe."""
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         if timeout_s <= 0:
@@ -48,8 +48,8 @@ class SymbolicComparer:
     def compare(self, one: str, other: str) -> Verdict:
         """Whether two formulas are the same, alike (a decimal and the irrational number it rounds), or different.
 
-        The same whichever comes first. Raises `Undecided` without a verdict within the limit, and its kind
-        `UnreadableError` where math-verify cannot read one of them.
+        The order does not matter. Raises `Undecided` if there is no verdict within the time limit, and its subclass
+        `UnreadableError` if math-verify cannot read one of them.
         """
         question = (one, other) if one <= other else (other, one)
         with self._lock:
@@ -62,7 +62,7 @@ class SymbolicComparer:
         return found
 
     def readable(self, formula: str) -> bool:
-        """Whether math-verify can read a formula. Raises `Undecided` where it takes too long."""
+        """Whether math-verify can read a formula. Raises `Undecided` if it takes too long."""
         try:
             self.compare(formula, formula)
         except UnreadableError:
@@ -86,7 +86,7 @@ class SymbolicComparer:
         return UnreadableError(list(dict.fromkeys(unreadable))) if unreadable else reply[0]
 
     def close(self) -> None:
-        """End the child process; a later question starts another."""
+        """Stop the child process; a later question starts a new one."""
         with self._lock:
             self._stop()
 
@@ -99,12 +99,12 @@ class SymbolicComparer:
 
 @cache
 def default_comparer() -> SymbolicComparer:
-    """The comparer of everyone who brings none."""
+    """The shared comparer, used by callers that do not pass their own."""
     return SymbolicComparer()
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """The child, once it is ready. Raises RuntimeError when it does not start."""
+    """Start the child and return it once it is ready. Raises RuntimeError if it does not start."""
     child = subprocess.Popen(
         [sys.executable, "-m", "rewards.symbolic"],
         cwd=Path(__file__).resolve().parents[1],
@@ -122,7 +122,7 @@ def _start() -> subprocess.Popen[bytes]:
 
 
 def _ask(child: subprocess.Popen[bytes], question: list[str], timeout_s: float) -> bytes:
-    """The child's reply. Raises TimeoutError when it does not come in time, ChildProcessError when the child ended."""
+    """The child's reply. Raises TimeoutError if it does not come in time, ChildProcessError if the child died."""
     assert child.stdin is not None and child.stdout is not None
     try:
         child.stdin.write(json.dumps(question).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""What a chat template reads besides messages: its options (`enable_thinking`), and the texts it looks for."""
+"""What a chat template reads besides messages: its options (`enable_thinking`) and the strings it looks for."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FUNCTIONS = frozenset({"raise_exception", "strftime_now"})
 
 
 def checked_options(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options for a tokenizer's chat template, as a dictionary.
+    """Check the options for a tokenizer's chat template and return them as a dictionary.
 
-    Raises ValueError for one that the template does not read, naming those it does, and for one that is not an option:
-    the messages, and special tokens.
+    Raises ValueError for an option the template does not read (the message lists those it does), and for the messages
+    and special tokens, which are not options.
     """
     options = dict(options or {})
     taken = _GIVEN | set(tokenizer.special_tokens_map)
@@ -53,10 +53,10 @@ def template_source(tokenizer: PreTrainedTokenizerBase) -> str:
 
 @lru_cache(maxsize=64)
 def template_reads(source: str) -> frozenset[str]:
-    """The names that a template takes from outside.
+    """The names that a template takes from its caller.
 
-    Those that it looks up and never sets, and of those it sets the ones that it asks about first (`is defined`,
-    `default`). Raises ValueError for a template with a syntax error.
+    These are the names it reads but never sets, and those it sets after testing them (`is defined`, `default`). Raises
+    ValueError for a template with a syntax error.
     """
     tree = _parsed(source)
     found = meta.find_undeclared_variables(tree) - _FUNCTIONS
@@ -68,12 +68,12 @@ def template_reads(source: str) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def template_literals(source: str) -> frozenset[str]:
-    """The texts in a template's expressions: whatever it can compare a content with, split it at, strip."""
+    """The string literals in a template's expressions: anything it can compare a content with, split at, or strip."""
     return frozenset(one.value for one in _parsed(source).find_all(nodes.Const) if isinstance(one.value, str))
 
 
 def _parsed(source: str) -> nodes.Template:
-    """Raises ValueError for a template with a syntax error."""
+    """Parse a template. Raises ValueError for a syntax error."""
     environment = Environment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     try:
         return environment.parse(_GENERATION.sub("", source))

@@ -1,8 +1,8 @@
-"""Playing the tournaments of a whole rollout at once: the words, and the driver.
+"""Play the tournaments of a whole rollout at once: data types and driver.
 
-A tournament (its formats are in `rewards.tournament_formats`) is a generator that knows neither judge nor text: it
-yields the matches of a round and is sent their outcomes. So `play` can advance the tournaments of all groups in
-lock-step, and the judge gets one large batch a round, not a call a match.
+A tournament (formats are in `rewards.tournament_formats`) is a generator that knows neither the judge nor the texts: it
+yields the matches of a round and is sent their outcomes. This lets `play` advance the tournaments of all groups in
+lock-step, and the judge gets one large batch per round instead of one call per match.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ Match = tuple[int, int]
 
 
 Unreadable = Literal["incorrect", "no_verdict"]
-"""What a side of a match is on which the judge gave no readable verdict."""
+"""How to treat a side of a match for which the judge gave no readable verdict."""
 
 
 class Outcome(NamedTuple):
-    """How correct each side of a match is, in [0, 1]; `readable` unless the judge's words say nothing of either."""
+    """How correct each side of a match is, in [0, 1]; `readable` unless no verdict on either side could be read."""
 
     a: float
     b: float
@@ -31,13 +31,13 @@ class Outcome(NamedTuple):
 
     @property
     def points(self) -> float:
-        """A's points: 1 a win, 0.5 a tie, 0 a loss."""
+        """A's points: 1 for a win, 0.5 for a tie, 0 for a loss."""
         return 0.5 + 0.5 * ((self.a > self.b) - (self.a < self.b))
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The end of a tournament: each candidate's value (None: never a verdict), and the candidate it would choose."""
+    """The result of a tournament: each candidate's value (None: no verdict at all), and the winning candidate."""
 
     values: list[float | None]
     winner: int
@@ -48,7 +48,7 @@ Rounds = Generator[list[Match], list[Outcome | None], Standing]
 
 
 class Pairing(NamedTuple):
-    """A judgement to be made: in tournament number `tournament`, candidate `a` shown first and `b` second."""
+    """A requested judgement: in tournament number `tournament`, candidate `a` is shown first and `b` second."""
 
     tournament: int
     a: int
@@ -59,8 +59,8 @@ class Pairing(NamedTuple):
 class Tournament:
     """One group's tournament.
 
-    `same[i]` is the first candidate whose text equals candidate i's: equal texts are one to the judge, and no pair of
-    texts is judged twice. `rng` draws who is shown first.
+    `same[i]` is the first candidate with the same text as candidate i: the judge sees equal texts as one, and no pair
+    of texts is judged twice. `rng` decides who is shown first.
     """
 
     rounds: Rounds
@@ -70,7 +70,7 @@ class Tournament:
     shown: dict[Match, Match] = field(default_factory=dict)
 
     def orders(self, match: Match, both_orders: bool) -> list[Match]:
-        """How the match is put to the judge: in both orders, or in one, drawn when these texts first meet."""
+        """The orders in which the judge sees the match: both, or one that is drawn when these texts first meet."""
         a, b = self.same[match[0]], self.same[match[1]]
         if both_orders:
             return [(a, b), (b, a)]
@@ -80,10 +80,10 @@ class Tournament:
 
 @dataclass(frozen=True)
 class Played:
-    """A finished tournament: its standing, the judgements it took, and the reason of every one without a verdict.
+    """A finished tournament: its standing, the number of judgements, and the reason for each one without a verdict.
 
-    `results` holds the outcome of every pair that was judged with a verdict, by candidates a < b; of equal texts only
-    the first candidate is judged.
+    `results` maps every pair that got a verdict, as candidates a < b, to its outcome; for equal texts only the first
+    candidate is judged.
     """
 
     standing: Standing
@@ -99,12 +99,12 @@ def play(
     both_orders: bool = False,
     unreadable: Unreadable = "incorrect",
 ) -> list[Played]:
-    """Play all tournaments in lock-step; `judge` is called once a round with the judgements of all of them.
+    """Play all tournaments in lock-step; `judge` is called once per round with the pairings of all of them.
 
-    With `both_orders` every match is judged twice, sides exchanged, and a side's correctness is the mean of the
-    verdicts given; otherwise once, in a random order. `unreadable` says what a side without a readable verdict counts
-    as: `incorrect`, as published for PairJudge RM, or `no_verdict`, which leaves out the other side's too. Raises
-    ValueError if the judge returns a wrong number of verdicts.
+    With `both_orders` every match is judged twice, with sides exchanged, and a side's correctness is the mean of the
+    verdicts given; otherwise once, in a random order. `unreadable` says how a side without a readable verdict counts:
+    `incorrect`, as published for PairJudge RM, or `no_verdict`, which also discards the other side's verdict. Raises
+    ValueError if the judge returns the wrong number of verdicts.
     """
     standings: dict[int, Standing] = {}
     matches = {number: _advance(tournaments, number, None, standings) for number in range(len(tournaments))}
@@ -139,7 +139,7 @@ def _advance(
     outcomes: list[Outcome | None] | None,
     standings: dict[int, Standing],
 ) -> list[Match]:
-    """Send a tournament its outcomes (None to start it); its next matches, or none and its standing filed."""
+    """Send a tournament its outcomes (None to start it). Returns its next matches; at the end, stores its standing."""
     rounds = tournaments[number].rounds
     try:
         return next(rounds) if outcomes is None else rounds.send(outcomes)
@@ -153,7 +153,7 @@ def _ask(
     asked: dict[int, list[list[Match]]],
     judge: Callable[[list[Pairing]], list[Verdict]],
 ) -> None:
-    """Have every order that was never judged judged, each once, and file the verdicts with their tournaments."""
+    """Judge every order that has not been judged yet, once, and store the verdicts in their tournaments."""
     new = {
         Pairing(number, *shown): None
         for number, matches in asked.items()
@@ -171,7 +171,7 @@ def _ask(
 
 
 def _results(tournament: Tournament, unreadable: Unreadable) -> dict[Match, Outcome]:
-    """The outcome of every pair of texts that was judged, over the orders in which it was."""
+    """The outcome of every pair of texts that was judged, combined over the orders that were judged."""
     facing: dict[Match, list[Verdict]] = {}
     for (a, b), verdict in tournament.verdicts.items():
         facing.setdefault((min(a, b), max(a, b)), []).append(_facing(verdict, a > b))
@@ -180,14 +180,15 @@ def _results(tournament: Tournament, unreadable: Unreadable) -> dict[Match, Outc
 
 
 def _facing(verdict: Verdict, exchanged: bool) -> Verdict:
-    """The verdict as seen from the match, whose sides may have been exchanged for the judge."""
+    """The verdict from the match's point of view; its sides may have been exchanged for the judge."""
     return Verdict(verdict.b, verdict.a, verdict.reason, verdict.text) if exchanged else verdict
 
 
 def _outcome(verdicts: Sequence[Verdict], unreadable: Unreadable) -> Outcome | None:
-    """How correct each side was found, over the orders in which a verdict was given; None if in none.
+    """The mean correctness of each side over the orders with a verdict; None if there is no verdict.
 
-    With `incorrect` a side without a verdict in any order is 0, also where the judge answered and neither is readable.
+    With `incorrect`, a side without a verdict in any order counts 0, even if the judge answered and neither side is
+    readable.
     """
     if unreadable == "no_verdict":
         verdicts = [verdict for verdict in verdicts if verdict.given]

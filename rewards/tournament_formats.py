@@ -1,7 +1,7 @@
-"""Four tournament formats: from who beats whom to a value for every candidate of a group.
+"""Four tournament formats, which turn match outcomes into a value for every candidate of a group.
 
-A format is a generator: it yields the matches of a round, receives one outcome a match, and returns a `Standing`; see
-`rewards.tournament` for the words and the driver. Candidates of one *team* have the same final answer (or the same
+A format is a generator: it yields the matches of a round, receives one outcome per match, and returns a `Standing`; see
+`rewards.tournament` for the types and the driver. Candidates of one *team* have the same final answer (or the same
 text): they are never judged against each other, and in every format but the knockout each pair of teams is judged once,
 by members drawn at random.
 
@@ -12,10 +12,10 @@ by members drawn at random.
 | `anchor`      | 2N-2                             | (rounds survived + points against the anchor) / (rounds + 1) |
 | `reference`   | N-1                              | +1 better than a random member, -1 worse, 0 tie              |
 
-Rules common to all. The more correct side wins; equal is a tie. A match without a verdict decides nothing: it leaves
-the win rate, and where somebody must advance, a coin or the seeding decides. In the knockout both sides are out if the
-judge answered but neither verdict can be read, as published. A candidate whose team met others but never
-in a match with a verdict has no value (None).
+Rules common to all: the more correct side wins; equal is a tie. A match without a verdict is ignored in the win rate;
+if one side must advance, a coin flip or the seeding decides. In the knockout both sides are out if the judge answered
+but neither verdict can be read, as published. A candidate has no value (None) if its team met others but no match got
+a verdict.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from typing import Literal
 from rewards.tournament import Match, Outcome, Rounds, Standing
 
 Format = Callable[[Sequence[int], Random], Rounds]
-"""A format: the team of every candidate (any integers) and a source of chance."""
+"""A format takes the team of every candidate (any integers) and a random generator."""
 
 
 def round_robin(teams: Sequence[int], rng: Random) -> Rounds:
     """Every team meets every other: value i = (1 / (N-1)) * sum over the other candidates j of [i beats j].
 
-    Members of one team tie with each other without a judgement; a candidate alone or in a single team has 0.5.
+    Members of one team tie with each other without a judgement. If there is only one team, every candidate gets 0.5.
     """
     members = _members(teams)
     pairs = list(combinations(members, 2))
@@ -57,7 +57,7 @@ def round_robin(teams: Sequence[int], rng: Random) -> Rounds:
 def reference(teams: Sequence[int], rng: Random) -> Rounds:
     """BRPO: one random candidate is the reference, every other team meets it once.
 
-    Value +1 for a win, -1 for a loss, 0 for a tie, for the reference itself and for its team.
+    The value is +1 for a win, -1 for a loss, and 0 for a tie, for the reference itself and for its team.
     """
     members = _members(teams)
     chosen = rng.randrange(len(teams))
@@ -77,9 +77,9 @@ def reference(teams: Sequence[int], rng: Random) -> Rounds:
 def anchor(teams: Sequence[int], rng: Random) -> Rounds:
     """ArenaRL's anchor-seeded single elimination: first every team meets a random anchor, then a seeded bracket.
 
-    Seeds are the points against the anchor (the anchor's own: 0.5), ties broken by chance; the best seeds get the byes
-    and meet late. A tie or a missing verdict lets the better seed through. A match already judged while seeding is not
-    judged again. With one team everybody has 0.5.
+    Seeding is by points against the anchor (0.5 for the anchor itself), ties broken at random; the best seeds get the
+    byes and meet late. On a tie or a missing verdict the better seed advances. A match already judged for seeding is
+    not judged again. With only one team every candidate gets 0.5.
     """
     members = _members(teams)
     anchored = rng.choice(list(teams))
@@ -92,7 +92,7 @@ def anchor(teams: Sequence[int], rng: Random) -> Rounds:
     survived = dict.fromkeys(slots, 0)
     rounds = math.ceil(math.log2(len(slots)))
     for left in reversed(range(rounds)):
-        # Slot s meets slot 2^(left+1) - 1 - s where there is one (else it has a bye); the winner takes the lower slot.
+        # Slot s meets slot 2^(left+1) - 1 - s if that exists (else it has a bye); the winner takes the lower slot.
         pairs = [(2 ** (left + 1) - 1 - slot, slot) for slot in range(2**left, len(slots))]
         met = [(slots[low], slots[high]) for low, high in pairs]
         new = [pair for pair in met if pair not in known and pair[::-1] not in known]
@@ -112,12 +112,12 @@ def anchor(teams: Sequence[int], rng: Random) -> Rounds:
 def knockout(teams: Sequence[int], rng: Random, credit: Literal["team", "own"] = "team") -> Rounds:
     """PairJudge RM's knockout: rounds of random pairs across teams until one candidate or one team is left.
 
-    An odd candidate gets a bye. Members of one team meet only when there is nobody else to meet, and a coin decides.
-    Only a correct side advances: both equally correct, a random one; both incorrect, both are out. A match without a
-    verdict is decided by a coin. If a round leaves nobody, the tournament ends and a random entrant of that round is
-    the winner, without credit. The value is the share of the played rounds that a candidate survived; with
-    `credit="team"` that of the member which came furthest, since a coin flip between two equal answers says nothing of
-    either. Of one team only, nobody is judged and everybody has 1.
+    An odd candidate gets a bye. Members of one team meet only if there is nobody else to meet; a coin flip decides.
+    Only a correct side advances: if both are equally correct, a random one; if both are incorrect, neither. A match
+    without a verdict is decided by a coin flip. If a round eliminates everybody, the tournament ends and a random
+    entrant of that round is the winner, without credit. The value is the share of the rounds played that a candidate
+    survived; with `credit="team"`, that of the team member that got furthest, since a coin flip between two equal
+    answers says nothing about either. With only one team, nobody is judged and every candidate gets 1.
     """
     alive = list(range(len(teams)))
     survived = [0] * len(teams)
@@ -153,18 +153,18 @@ FORMATS: dict[str, Format] = {
     "anchor": anchor,
     "reference": reference,
 }
-"""The formats by the name a config gives them."""
+"""The formats by their name in a config."""
 
 
 def bound(name: str, candidates: int, both_orders: bool = False) -> int:
-    """The most judgements a tournament of this format takes."""
+    """The maximum number of judgements in a tournament of this format."""
     n = candidates
     most = {"round_robin": n * (n - 1) // 2, "knockout": n - 1, "anchor": 2 * n - 2, "reference": n - 1}[name]
     return most * (2 if both_orders else 1)
 
 
 def _members(teams: Sequence[int]) -> dict[int, list[int]]:
-    """The candidates of every team, teams in the order of their first candidate."""
+    """The candidates of every team; teams are in the order of their first candidate."""
     members: dict[int, list[int]] = {}
     for candidate, team in enumerate(teams):
         members.setdefault(team, []).append(candidate)
@@ -172,21 +172,21 @@ def _members(teams: Sequence[int]) -> dict[int, list[int]]:
 
 
 def _mates(teams: Sequence[int]) -> list[list[int]]:
-    """The members of every candidate's team, itself among them."""
+    """The members of every candidate's team, including the candidate."""
     members = _members(teams)
     return [members[team] for team in teams]
 
 
 def _drawn(members: dict[int, list[int]], first: int, second: int, rng: Random) -> Match:
-    """A match of two teams by random members; which of them is shown first is up to the driver."""
+    """A match between random members of two teams; the driver decides which is shown first."""
     return rng.choice(members[first]), rng.choice(members[second])
 
 
 def _pair_across_teams(alive: Sequence[int], teams: Sequence[int], rng: Random) -> tuple[list[int], list[Match]]:
-    """The bye (a list of none or one) and random pairs, as many of them across teams as there can be.
+    """The bye (a list of zero or one candidates) and random pairs, with as many pairs across teams as possible.
 
-    Sorted by team, the largest team first, candidate i and candidate i + n/2 are of one team only where that team holds
-    more than half of all: the members who have nobody else to meet.
+    Sorted by team, largest team first, candidates i and i + n/2 are in one team only if that team has more than half of
+    all candidates: then these members have nobody else to meet.
     """
     order = list(alive)
     rng.shuffle(order)
@@ -198,7 +198,7 @@ def _pair_across_teams(alive: Sequence[int], teams: Sequence[int], rng: Random) 
 
 
 def _through(pair: Match, outcome: Outcome | None, rng: Random) -> list[int]:
-    """Who of a knockout match advances (nobody, or one); `outcome` is None for team-mates and for no verdict."""
+    """Who advances from a knockout match (zero or one); `outcome` is None for team-mates and for a missing verdict."""
     if outcome is None or (outcome.a == outcome.b > 0):
         return [rng.choice(pair)]
     if outcome.a == outcome.b:
@@ -216,7 +216,7 @@ def _lost(known: dict[tuple[int, int], Outcome | None], pair: tuple[int, int]) -
 
 
 def _without_verdict(pairs: Sequence[tuple[int, int]], outcomes: Sequence[Outcome | None]) -> set[int]:
-    """The teams which met others but never in a match with a verdict."""
+    """The teams that met others but got no verdict in any match."""
     met = {team for pair in pairs for team in pair}
     known = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome is not None and outcome.readable]
     heard = {team for pair in known for team in pair}

@@ -1,6 +1,6 @@
-"""The words the whole project speaks: a problem, its responses, and what each response is worth.
+"""The project's shared data types: a problem, its responses, their scores, and the reward interface.
 
-Everything here is plain, frozen data with no tensor and no model, so that it travels through Ray, JSON and tests alike.
+Problems, responses and scores are plain, frozen data without tensors or models, easy to send through Ray and JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rewards.conversation import Message, messages_of
 __all__ = ["FinishReason", "Group", "Message", "Problem", "Response", "Reward", "Score", "Span"]
 
 FinishReason = Literal["stop", "length", "abort"]
-"""`stop`: the policy ended its turn. `length`: it was cut at the token limit. `abort`: the engine gave up."""
+"""`stop`: the policy ended its turn. `length`: cut off at the token limit. `abort`: the engine gave up."""
 
 Span = tuple[int, int]
 """Half-open range `[start, end)` in characters of a response's text."""
@@ -24,11 +24,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Problem:
-    """A question put to the policy.
+    """A question for the policy.
 
-    `prompt` is the user's text, or chat messages ending with the user's turn, kept as a tuple with the text parts of
-    each content joined. `answer` is the reference answer, None if there is none (a verifier then fails the score; a
-    reward model does not need it). Raises ValueError for messages that `rewards.conversation.messages_of` refuses.
+    `prompt` is the user's text, or chat messages ending with the user's turn, stored as a tuple with the text parts of
+    each content joined. `answer` is the reference answer or None (a verifier then fails the score; a reward model does
+    not need it). Raises ValueError for messages that `rewards.conversation.messages_of` refuses.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Response:
-    """One answer of the policy: its text without special tokens, and why it ended."""
+    """One response of the policy: its text without special tokens, and why it ended."""
 
     text: str
     finish_reason: FinishReason = "stop"
@@ -76,13 +76,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Score:
-    """What a reward says of one response: a finite value, or a failure with its reason, never both, never neither.
+    """A reward's result for one response: either a finite value or the reason for a failure, never both.
 
-    `steps` holds one value per step and `spans` where each step is in the response's characters (same length); both are
-    None for a reward without steps. `parts` names what the value was made of (ArmoRM's objectives, a mixture's terms).
-    `matches` holds a pairwise judge's results: for each response of the group (by index) that this one was judged
-    against, its points: 1 won, 0.5 tied, 0 lost; None for a reward that compares nothing.
-    A failed score has no value: reading it raises, so that no mean swallows it as a zero.
+    `steps` has one value per step and `spans` the character range of each step in the response (same length); both are
+    None for a reward without steps. `parts` are the named components of the value (ArmoRM's objectives, a mixture's
+    terms). `matches` are a pairwise judge's results: for each response of the group (by index) that this one was judged
+    against, this one's points: 1 won, 0.5 tied, 0 lost; None for a reward that does not compare.
+    Reading the value of a failed score raises, so that it cannot enter a mean as zero.
     """
 
     _value: float | None
@@ -98,7 +98,7 @@ class Score:
         if self._value is not None and not math.isfinite(self._value):
             raise ValueError(f"a score must be finite, not {self._value}: report a failure instead")
         if (self.steps is None) != (self.spans is None):
-            raise ValueError("step values and their spans come together")
+            raise ValueError("steps and spans must be given together")
         if self.steps is not None and self.spans is not None and len(self.steps) != len(self.spans):
             raise ValueError(f"{len(self.steps)} step values for {len(self.spans)} spans")
 
@@ -112,7 +112,7 @@ class Score:
         parts: Mapping[str, float] | None = None,
         matches: Mapping[int, float] | None = None,
     ) -> Score:
-        """A score with a value. A value or step that is not finite becomes a failure that says so."""
+        """A score with a value, or a failed score if the value, a step or a part is not finite."""
         numbers = [value, *(steps or ()), *(parts or {}).values()]
         if not all(math.isfinite(number) for number in numbers):
             return cls.failed(f"the reward returned a number that is not finite ({value})")
@@ -126,7 +126,7 @@ class Score:
 
     @classmethod
     def failed(cls, reason: str) -> Score:
-        """A score that could not be given, with the reason in words."""
+        """A failed score with its reason."""
         return cls(None, failure=reason)
 
     @property
@@ -136,37 +136,37 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The value. Raises ValueError for a failed score: ask `ok` first."""
+        """The value. Raises ValueError for a failed score: check `ok` first."""
         if self._value is None:
             raise ValueError(f"this score failed ({self.failure}): it has no value")
         return self._value
 
 
 class Reward(ABC):
-    """What a reward is: whole batches of groups in, a score for every response out, in their order.
+    """A reward: takes whole batches of groups and returns one score per response, in order.
 
-    Only `score` must be written. The attributes say, before anything is scored or loaded, what the scores have besides
-    a value; an algorithm that needs something else is refused before a run starts. None leaves it open: it is found
-    out when an algorithm asks. A class sets them for all its objects, an object may know more.
+    Only `score` must be implemented. The attributes declare, before anything is loaded or scored, what the scores have
+    besides a value, so that an algorithm that needs something else is refused before a run starts. None means unknown:
+    an algorithm that needs it finds out at run time. Set them on the class, or on an object that knows more.
     """
 
     has_steps: bool | None = None
     """Whether scores have step values."""
     has_matches: bool | None = None
-    """Whether scores say who won against whom."""
+    """Whether scores have match results."""
     part_names: frozenset[str] | None = None
-    """The parts of every score that did not fail."""
+    """The names of the parts of every score that did not fail."""
     compares_responses: bool = False
-    """Whether a value depends on the other responses of the group: a single response then has none."""
+    """Whether a value depends on the other responses of the group; a single response then has no value."""
 
     @abstractmethod
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
-        """Score every response of every group. Raises only for faults of the set-up; a bad response gets a failure."""
+        """Score every response of every group. Raises only for set-up errors; a bad response gets a failed score."""
 
     def load(self) -> None:  # noqa: B027 - most rewards have none
-        """Load the weights, if it has any. A reward that is not asked loads them when it first scores."""
+        """Load the weights, if any. If this is not called, they are loaded at the first scoring."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The reward's name in messages."""
         return type(self).__name__

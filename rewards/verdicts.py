@@ -1,9 +1,9 @@
-"""What a pairwise judge is asked and what it answers: the prompt, the parser, and the verdict between them.
+"""The input and output of a pairwise judge: the prompt, the parser, and the verdict.
 
-The form is PairJudge RM's (arXiv 2501.13007): the judge checks two responses step by step and then writes
-`<resp_a_judge>Correct</resp_a_judge>` and `<resp_b_judge>Incorrect</resp_b_judge>`; either side may be either. Only the
-judge's own completion is ever parsed, and verdict tags inside a response lose their angle brackets before the judge
-reads them, so that a judge which quotes a response cannot be made to quote a verdict. The published code does neither.
+The format is PairJudge RM's (arXiv 2501.13007): the judge checks two responses step by step and then writes verdicts
+such as `<resp_a_judge>Correct</resp_a_judge>` and `<resp_b_judge>Incorrect</resp_b_judge>`. Only the judge's own
+completion is parsed, and verdict tags inside a response lose their angle brackets before the judge reads them, so that
+a response cannot smuggle in a verdict for the judge to quote. The published code does neither.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, Protocol
 
 SYSTEM = "You are a helpful assistant."
 STOP = "</resp_b_judge>"
-"""Where a judge's completion ends. The engines drop it; put it back before parsing (`parse` does)."""
+"""The stop string of a judge's completion. Engines remove it; `parse` adds it back."""
 
 DEFAULT_TEMPLATE = """\
 Check two responses to the same question. For each of them go through its steps one by one, say of each step whether
@@ -44,11 +44,11 @@ _ANY_TAG = re.compile(r"<(\s*/?\s*resp_[ab]_judge\s*)>", re.IGNORECASE)
 
 
 Which = Literal["first", "last"]
-"""Which of several verdicts on one side counts. The published parser takes the first."""
+"""Which of several verdicts on one side counts. The published parser uses the first."""
 
 
 class Comparison(NamedTuple):
-    """One question to a judge: is `a` correct, is `b` correct?"""
+    """One question for a judge: is `a` correct, and is `b` correct?"""
 
     question: str
     a: str
@@ -57,9 +57,9 @@ class Comparison(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's answer: whether each side is correct; None for a side without a readable verdict, with the reason.
+    """A judge's answer: whether each side is correct, or None for a side without a readable verdict, with the reason.
 
-    `text` is what the judge wrote, None if it did not answer; verdicts are equal whatever the words.
+    `text` is what the judge wrote, None if it did not answer; it is ignored when verdicts are compared.
     """
 
     a: bool | None
@@ -73,7 +73,7 @@ class Verdict:
 
     @classmethod
     def none(cls, reason: str) -> Verdict:
-        """No answer of the judge, and why."""
+        """A missing verdict, with the reason."""
         return cls(None, None, reason)
 
     @property
@@ -83,20 +83,20 @@ class Verdict:
 
     @property
     def readable(self) -> bool:
-        """Whether there is a verdict on one side at least."""
+        """Whether there is a verdict on at least one side."""
         return self.a is not None or self.b is not None
 
 
 class Judge(Protocol):
-    """Whatever can compare responses: a model on vLLM, an endpoint, a verifier that knows the answer."""
+    """Anything that can compare responses: a model on vLLM, an endpoint, a verifier that knows the answer."""
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """One verdict a comparison, in their order. Raises only for faults of the set-up."""
+        """One verdict per comparison, in order. Raises only for set-up errors."""
         ...
 
 
 def load_template(path: str | None) -> str:
-    """The prompt template in the file at `path`, or the default one for None.
+    """The prompt template in the file at `path`, or the default template if `path` is None.
 
     Raises FileNotFoundError for a missing file and ValueError for a template that lacks one of the placeholders
     `{question}`, `{response_a}`, `{response_b}`. Other braces are left as they are.
@@ -109,15 +109,15 @@ def load_template(path: str | None) -> str:
     missing = {"question", "response_a", "response_b"} - set(_PLACEHOLDER.findall(template))
     if missing:
         names = ", ".join(f"{{{name}}}" for name in sorted(missing))
-        raise ValueError(f"template: {path} lacks the placeholder {names}; add it where its text belongs")
+        raise ValueError(f"template: {path} lacks the placeholder {names}")
     return template
 
 
 def fill(template: str, comparison: Comparison) -> str:
-    """The user's turn for one comparison.
+    """The user turn for one comparison.
 
     All placeholders are replaced in one pass, so that braces or placeholders inside the question or a response stay
-    what they are: text.
+    plain text.
     """
     texts = {
         "question": comparison.question,
@@ -128,15 +128,15 @@ def fill(template: str, comparison: Comparison) -> str:
 
 
 def without_verdict_tags(text: str) -> str:
-    """`text` with `<resp_a_judge>` and its like written as `(resp_a_judge)`; any other text comes back unchanged."""
+    """`text` with verdict tags such as `<resp_a_judge>` written as `(resp_a_judge)`; all else is unchanged."""
     return _ANY_TAG.sub(r"(\1)", text)
 
 
 def parse(completion: str, which: Which = "first") -> Verdict:
-    """The verdict in a judge's completion (never in the prompt); case and spaces do not matter.
+    """The verdict in a judge's completion (never in the prompt), ignoring case and spaces.
 
-    A side is Correct or Incorrect, or True or False, as in the published parser; `which` of several verdicts on one
-    side counts. A completion which the engine cut at the stop string gets it back. A side without a verdict is None.
+    A side is Correct or Incorrect, or True or False, as in the published parser; `which` selects among several verdicts
+    on one side. The stop string is added back if the engine cut it off. A side without a verdict is None.
     """
     text = completion
     if not text.rstrip().lower().endswith(STOP):

@@ -1,7 +1,7 @@
-"""The verifiable reward: 1 where a response's final answer equals the reference answer, else 0.
+"""The verifiable reward: 1 if a response's final answer equals the reference answer, else 0.
 
-docs/grading.md says where the final answer is and what equals what. Where that cannot be decided, the score fails and
-says why.
+docs/grading.md explains how the final answer is found and compared. If a comparison cannot be decided, the score fails
+with the reason.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _PLAIN = re.compile(r"-?[0-9]{1,100}")
 
 
 class VerifierReward(ResponseReward):
-    """1.0 for a right final answer, 0.0 for a wrong one, with the part `extracted`: 1 where there was an answer at all.
+    """1.0 for a correct final answer, 0.0 for a wrong one. The part `extracted` is 1 if there was an answer at all.
 
-    A response that announces no answer is wrong: 0.0, and `extracted` is 0. The score fails, with its reason, if the
-    problem has no reference answer, if that cannot be read, or if a comparison takes longer than `timeout_s` seconds.
+    A response without a final answer is wrong: 0.0, and `extracted` is 0. The score fails, with the reason, if the
+    problem has no reference answer, if it cannot be read, or if a comparison takes longer than `timeout_s` seconds.
     """
 
     part_names = frozenset({"extracted"})
@@ -52,19 +52,19 @@ class VerifierReward(ResponseReward):
 
 
 def grade(text: str, answer: str) -> bool:
-    """Whether the final answer of the solution `text` equals `answer` (itself an answer or a worked solution).
+    """Whether the final answer of the solution `text` equals `answer` (an answer or a worked solution).
 
-    False where the text announces no answer. Raises `Undecided` where the two cannot be compared.
+    False if the text has no final answer. Raises `Undecided` if the two cannot be compared.
     """
     found = extract_answer(text)
     return found is not None and equal_answers(found, answer)
 
 
 def equal_answers(answer: str, reference: str, comparer: SymbolicComparer | None = None) -> bool:
-    """Whether two answers are equal, whichever is the reference.
+    """Whether two answers are equal, whichever one is the reference.
 
-    A `reference` that is a worked solution counts as its final answer. Raises `Undecided` if the comparison takes
-    too long or the reference cannot be read. An answer that cannot be read is not equal to a reference that can.
+    If `reference` is a worked solution, its final answer is used. Raises `Undecided` if the comparison takes too long
+    or the reference cannot be read. An unreadable answer is not equal to a readable reference.
     """
     if _PLAIN.fullmatch(answer) and _PLAIN.fullmatch(reference):
         return int(answer) == int(reference)
