@@ -24,7 +24,7 @@ def test_text_parts_are_joined_with_nothing_between(texts):
         (None, "not null"),
         (3, "not int"),
         ({"type": "text", "text": "x"}, "not dict"),
-        ([], "without parts"),
+        ([], "an empty list"),
         (["x"], "part 0 is not text but 'str'"),
         ([*parts("x"), {"type": "image_url", "image_url": {"url": "x"}}], "part 1 is not text but 'image_url'"),
         ([{"type": "text"}], "part 0 has no text"),
