@@ -1,8 +1,8 @@
-"""Between characters and tokens: which token finishes which character, and rollouts as padded, token-aligned batches.
+"""Align characters with tokens, and turn rollouts into padded, token-aligned batches.
 
-A reward speaks of spans of characters; the policy is trained on its own tokens. `token_ends` ties the two together for
-any tokenizer, also where one character takes several tokens (byte-level BPE) or special tokens come between. From here
-on there are only tensors: `pad_rollout` makes the batch, `place_steps` says where in it the steps of a response end.
+A reward refers to spans of characters; the policy is trained on tokens. `token_ends` maps between the two for any
+tokenizer, even if one character takes several tokens (byte-level BPE) or special tokens come in between. `pad_rollout`
+makes the batch of tensors; `place_steps` finds where in it the steps of a response end.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rl.types import AnswerGroup, Sample, TrainBatch
 
 
 def token_ends(tokenizer: Any, ids: Sequence[int]) -> list[int]:
-    """For each token, how many characters of the decoded text are finished once it is added.
+    """For each token, how many characters of the decoded text are complete once it is added.
 
     The text is `rl.policy.decode(tokenizer, ids)`: special tokens are skipped. A character made of several tokens is
-    finished by its last one. The numbers never fall, and the last is the length of the text.
+    completed by the last one. The numbers never decrease, and the last is the length of the text.
     """
     if not ids:
         return []
@@ -40,14 +40,14 @@ def last_token_of_spans(ends: Sequence[int], spans: Iterable[Span]) -> list[int]
     """For each span of characters, the index of the token that completes its last character.
 
     `ends` comes from `token_ends`. An empty span at character c counts as the character before it (at 0: the first
-    token). Raises ValueError for a span that reaches beyond the text, and if there is no token at all.
+    token). Raises ValueError for a span beyond the text, or if there are no tokens.
     """
     if not ends:
         raise ValueError("a response without tokens has no token to put a span's reward on")
     tokens = []
     for start, end in spans:
         if not 0 <= start <= end <= ends[-1]:
-            raise ValueError(f"span ({start}, {end}) lies outside the text of {ends[-1]} characters")
+            raise ValueError(f"span ({start}, {end}) is outside the text of {ends[-1]} characters")
         tokens.append(bisect_left(ends, end))
     return tokens
 
@@ -77,8 +77,8 @@ def place_steps(groups: Sequence[AnswerGroup], tokenizer: Any) -> StepRewards:
     """Every step value of the rollout, with the batch column (of `pad_rollout`) of the token that completes the step.
 
     One row per answer, in the order of the batch; a failed score has no steps. `tokenizer` is the policy's. Raises
-    ValueError, naming the problem, for a score of a reward without steps (an empty list of steps is fine, and counted),
-    for spans that do not fit the text, and for steps that are not in the order of the text.
+    ValueError, naming the problem, if a score has no step values (an empty list is fine, and counted), if spans do not
+    fit the text, or if steps are not in the order of the text.
     """
     scores = [score for group in groups for score in group.scores]
     places = [
@@ -116,7 +116,7 @@ def _step_columns(tokenizer: Any, sample: Sample, score: Score, problem: str) ->
 
 
 def _own_token(loss_mask: Sequence[bool], token: int) -> int:
-    """The last token up to this one that the policy drew itself; the first such token where none comes before."""
+    """The last token up to this one that the policy generated; the policy's first token if there is none before."""
     own = [place for place, drawn in enumerate(loss_mask) if drawn]
     return max((place for place in own if place <= token), default=own[0] if own else token)
 
@@ -131,7 +131,7 @@ def _fill_row(batch: TrainBatch, row: int, sample: Sample) -> None:
 
 
 def _streamed_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int] | None:
-    """Ends from the tokenizer's own stream decoder, or None where it does not give the same text."""
+    """Ends from the tokenizer's stream decoder, or None if that does not give the same text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         return None
@@ -144,9 +144,9 @@ def _streamed_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int] |
 
 
 def _cumulative_ends(tokenizer: Any, ids: Sequence[int], text: str) -> list[int]:
-    """Ends from decoding every prefix: quadratic, right for any tokenizer.
+    """Ends from decoding every prefix: quadratic, but correct for any tokenizer.
 
-    The common prefix with the whole text counts, so a replacement character for half a character does not.
+    Only the common prefix with the whole text counts, so the replacement character for a partial character does not.
     """
     ends: list[int] = []
     for count in range(1, len(ids) + 1):

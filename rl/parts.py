@@ -1,4 +1,4 @@
-"""What one run is made of: its settings, its processes, its folder, and who watches."""
+"""The parts of one run: settings, processes, folder and display."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rl.sampler import SamplerGroup
 
 @dataclass
 class Parts:
-    """The parts of one run, which the loop and its helpers pass on together.
+    """The parts of one run, passed around together.
 
-    `watch.stage(name)` tells the display which stage begins and counts its seconds.
+    `watch.stage(name)` announces a stage on the display and counts its seconds.
     """
 
     settings: RunSettings
@@ -30,11 +30,11 @@ class Parts:
     display: Display
     watch: Stopwatch
     ends: ExitStack = field(default_factory=ExitStack)
-    """What else must be closed once the processes have ended."""
+    """Other things to close once the processes have ended."""
 
     @classmethod
     def start(cls, settings: RunSettings, run: RunFolder, display: Display, watch: Stopwatch) -> Parts:
-        """Start all actors at the same time and wait until each is ready, reward models loaded."""
+        """Start all actors at once and wait until each is ready, with reward models loaded."""
         sampler = SamplerGroup(settings.policy, settings.rollout, settings.cluster, log_folder=run.logs)
         learner = LearnerGroup(
             settings.policy,

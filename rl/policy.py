@@ -1,4 +1,4 @@
-"""The policy's folder: what must be in it, its tokenizer, and how a problem becomes prompt tokens."""
+"""Check the policy's folder, load its tokenizer, and turn problems into prompt tokens."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rewards.types import Problem
 
 
 def check_policy(path: str, key: str = "policy.path") -> None:
-    """Raise FileNotFoundError, in one line that names the key, for a model folder that cannot work.
+    """Raise FileNotFoundError, with a one-line message that names the key, for an unusable model folder.
 
-    A name of the form `owner/model` without a folder here is taken for a model on the hub and left to the download.
+    A name of the form `owner/model` without a local folder is taken for a hub model, to be downloaded later.
     """
     try:
         check_model(path, complete=True)
@@ -24,11 +24,11 @@ def check_policy(path: str, key: str = "policy.path") -> None:
 
 
 def load_tokenizer(path: str, options: Mapping[str, Any] | None = None) -> Any:
-    """The policy's tokenizer, with a padding token, and the options of its chat template kept for `prompt_ids`.
+    """Load the policy's tokenizer, with a padding token and its chat template's options (used by `prompt_ids`).
 
-    Raises ValueError where it has no chat template, or one that cannot be rendered exactly
-    (`rewards.chat.ChatTemplate`), and for an option (`policy.chat_template_kwargs`) that the template does not read.
-    Code that comes with a model is never run (`trust_remote_code` stays off).
+    Raises ValueError if it has no chat template, or one that cannot be rendered exactly (`rewards.chat.ChatTemplate`),
+    or if the template does not read an option of `policy.chat_template_kwargs`. Code that comes with a model is never
+    run (`trust_remote_code` stays off).
     """
     from transformers import AutoTokenizer
 
@@ -61,16 +61,16 @@ def prompt_template(tokenizer: Any) -> ChatTemplate:
 
 @lru_cache(maxsize=8)
 def _template(tokenizer: Any, template: str, options: str) -> ChatTemplate:
-    """A template is made once, and once more if the tokenizer gets another template or other options."""
+    """Cached: built once per tokenizer, template and options."""
     return ChatTemplate(tokenizer, getattr(tokenizer, "chat_template_kwargs", {}))
 
 
 def prompt_ids(tokenizer: Any, problem: Problem) -> tuple[int, ...]:
-    """The problem as the policy reads it: its chat template with the assistant's turn opened.
+    """The problem's prompt tokens: the chat template up to the start of the assistant's turn.
 
     The template writes the beginning-of-sequence token itself, so none is added. A control token in a message is read
-    as text, as it is for the reward models, so that no row can end its turn and open another. Raises ValueError, naming
-    the problem, for an empty prompt and for one that the template refuses.
+    as text, as in the reward models, so that no row can end its turn and open another. Raises ValueError, naming the
+    problem, if the prompt is empty or the template refuses it.
     """
     if not problem.text.strip():
         raise ValueError(f"problem {problem.id}: the prompt is empty")
@@ -82,16 +82,16 @@ def prompt_ids(tokenizer: Any, problem: Problem) -> tuple[int, ...]:
 
 
 def prompt_lengths(tokenizer: Any, problems: Sequence[Problem]) -> list[int | str]:
-    """The tokens of each prompt as `prompt_ids` writes it, all rendered at once; or, in words, why one cannot be."""
+    """The number of tokens of each prompt as in `prompt_ids`, or the reason it cannot be rendered. One batched call."""
     dialogues = [[Turn(turn["role"], turn["content"]) for turn in problem.messages] for problem in problems]
     rendered = prompt_template(tokenizer).render_each(dialogues, generation_prompt=True)
     return [len(one.ids) if one.failure is None else one.failure for one in rendered]
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of response tokens: special tokens are left out, except the tags of a thought; nothing is tidied.
+    """The text of response tokens, without special tokens except thought tags, and without any cleanup.
 
-    A tokenizer may call `<think>` special. Without its tags a thought could not be told from the answer.
+    Some tokenizers mark `<think>` as special; without the tags, a thought would be indistinguishable from the answer.
     """
     if dropped := _special_but_thoughts(tokenizer):
         ids = [token for token in ids if token not in dropped]
@@ -100,7 +100,7 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
 
 @lru_cache(maxsize=8)
 def _special_but_thoughts(tokenizer: Any) -> frozenset[int]:
-    """The special tokens but for the tags of thoughts; empty where no tag is special, as with most tokenizers."""
+    """All special tokens except thought tags; empty if no tag is special, as in most tokenizers."""
     special = frozenset(tokenizer.all_special_ids)
     thoughts = {index for index in special if THOUGHT_TAG.fullmatch(tokenizer.convert_ids_to_tokens(index))}
     return special - thoughts if thoughts else frozenset()

@@ -1,6 +1,6 @@
-"""What the loop tells whoever watches: the `Display` protocol, and the words it speaks.
+"""The `Display` protocol, through which the loop reports progress, and the data it reports.
 
-The loop calls these methods and knows nothing of terminals; `launch` implements them.
+The loop calls these methods and knows nothing about terminals; `launch` implements them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Protocol
 class Evaluation:
     """The policy on held-out problems after `update` updates (0: before training).
 
-    `accuracy` in [0, 1] is the verifier's, None where the task has no answers to grade against; `reward` the mean
-    reward of the same responses, None where every score failed, and where none was asked for because the reward
-    compares responses and there is one per problem; `tokens` their mean length. `problems` counts the problems,
-    `responses` those to each, `failed` the scores that failed. `details` are further metrics: `accuracy/held_out_low`
-    and `..._high`, the ends of the accuracy's 95% interval, and `accuracy/held_out_pass_at_K` with the same.
+    `accuracy` in [0, 1] is the verifier's, None if the task has no reference answers. `reward` is the mean reward of
+    the same responses, None if every score failed, or if the reward compares responses and there is one per problem.
+    `tokens` is their mean length. `problems` counts the problems, `responses` the responses to each, and `failed` the
+    failed scores. `details` are further metrics: `accuracy/held_out_low` and `..._high`, the ends of the accuracy's 95%
+    interval, and `accuracy/held_out_pass_at_K` with the same.
     """
 
     update: int
@@ -43,10 +43,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Summary:
-    """A finished run: first and last evaluation, and where its time went.
+    """A finished run: first and last evaluation, timings and failures.
 
-    `stages` holds wall seconds by stage, `failures` how many scores failed for each reason over the whole run,
-    `skipped` how many updates had nothing to learn from.
+    `stages` holds wall seconds by stage, `failures` the number of failed scores by reason over the whole run, and
+    `skipped` the number of updates with nothing to learn from.
     """
 
     before: Evaluation
@@ -60,7 +60,7 @@ class Summary:
 
 
 class Display(Protocol):
-    """Who watches a run."""
+    """Shows a run's progress."""
 
     def stage(self, name: str) -> None:
         """A stage starts ("sample", "score", "learn", "sync", "evaluate", or what is being started)."""
@@ -69,10 +69,10 @@ class Display(Protocol):
         """Update `number` (from 1) is done."""
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        """Held-out problems have been tried."""
+        """An evaluation on held-out problems is done."""
 
     def event(self, text: str) -> None:
-        """Something a person should know: failed scores, a warning. One line."""
+        """A one-line message for a person, such as failed scores or a warning."""
 
     def finish(self, summary: Summary) -> None:
         """The run is complete."""
@@ -82,7 +82,7 @@ class Display(Protocol):
 
 
 class Silent:
-    """A display that shows nothing: for programs and tests."""
+    """A display that shows nothing, for programs and tests."""
 
     def stage(self, name: str) -> None:
         """Nothing."""

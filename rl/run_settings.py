@@ -1,4 +1,4 @@
-"""Everything one run is made of."""
+"""The settings and objects of one run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rl.tasks import Task
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything one run is made of, checked: what the loop gets.
+    """The checked settings of one run, as the loop receives them.
 
     `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
     is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to

@@ -1,7 +1,7 @@
-"""New weights for the engines, and the proof that they arrived.
+"""Send new weights to the engines, and prove that they arrived.
 
-The proof is the gap: right after a sync the engine's log-probabilities of its own samples must equal the learner's. How
-old the weights behind a rollout may be is another question (`rl.source.check_age`).
+The proof is the gap: right after a sync, the engine's log-probabilities of its own samples must equal the learner's.
+How old a rollout's weights may be is checked elsewhere (`rl.source.check_age`).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ PROOF_ROWS = 4
 """Responses that prove a sync, at least one from each engine."""
 
 PROOF_TOKENS = 16
-"""Tokens of each, at most: enough to see other weights in every one of them."""
+"""Maximum tokens of each: enough to detect wrong weights in every one."""
 
 PROOF_SEED = 11
 
 
 class WeightsDidNotArrive(RuntimeError):
-    """The sampler's log-probabilities are not those of the learner's weights."""
+    """The sampler's log-probabilities do not match the learner's weights."""
 
 
 def sync(parts: Parts, version: int, problems: Sequence[Problem]) -> Metrics:
-    """Give every engine the learner's present weights, drop its prefix cache, set its weight version; prove all that.
+    """Give every engine the learner's current weights, drop its prefix cache, set its weight version, and prove it.
 
     Returns the gap of the proof: `sync/proof_mean` and `sync/proof_max`. Raises RuntimeError if an engine could not
-    load the weights (that engine refuses all later calls), WeightsDidNotArrive if the proof fails.
+    load the weights (that engine refuses all later calls), and WeightsDidNotArrive if the proof fails.
     """
     parts.sampler.load_weights(parts.learner.weights(), version)
     return prove_arrival(parts, version, problems)
@@ -59,10 +59,14 @@ def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Me
     sampler.forget_prefixes()
     versions = {sample.weight_version for group in groups for sample in group.samples}
     if versions != {version}:
-        raise WeightsDidNotArrive(f"after sync {version} engines draw with the weights of sync {sorted(versions)}")
+        raise WeightsDidNotArrive(
+            f"after sync {version} the engines sample with the weights of sync {sorted(versions)}"
+        )
     batch = parts.learner.with_logprobs(pad_rollout(groups, pad_id=0))
     if not batch.response_mask.any():
-        raise WeightsDidNotArrive(f"after sync {version} the engines draw nothing: their weights cannot be compared")
+        raise WeightsDidNotArrive(
+            f"after sync {version} the engines sampled no tokens: their weights cannot be compared"
+        )
     measured = gap(batch)
     check_gap(measured, settings.policy.dtype, settings.loop.logprob_gap(settings.policy.dtype))
     return {f"sync/proof_{name}": value for name, value in measured.items()}
@@ -71,9 +75,9 @@ def prove_arrival(parts: Parts, version: int, problems: Sequence[Problem]) -> Me
 def gap(batch: TrainBatch) -> dict[str, float]:
     """How far the sampler's log-probabilities are from the learner's on response tokens, in nats.
 
-    `batch.old_logprobs` must be there (`LearnerGroup.with_logprobs`). Where sampling is truncated, the learner's are
-    renormalized over the kept tokens first, as the sampler's are. Returns the mean and the maximum of the absolute
-    differences; both 0 for a batch without response tokens, NaN if a log-probability is NaN.
+    Needs `batch.old_logprobs` (`LearnerGroup.with_logprobs`). If sampling is truncated, the learner's log-probabilities
+    are first renormalized over the kept tokens, as the sampler's are. Returns the mean and the maximum of the absolute
+    differences: both 0 for a batch without response tokens, NaN if a log-probability is NaN.
     """
     assert batch.old_logprobs is not None
     learned = batch.old_logprobs if batch.kept_logprobs is None else batch.old_logprobs - batch.kept_logprobs
@@ -86,8 +90,8 @@ def gap(batch: TrainBatch) -> dict[str, float]:
 def check_gap(measured: dict[str, float], dtype: Precision, limit: float) -> None:
     """Raise WeightsDidNotArrive if the mean gap is more than rounding explains: above `limit`, in nats per token.
 
-    `LoopSettings.logprob_gap` has the limits. The mean decides, not the maximum: in bf16 a single unlikely token can
-    differ by much.
+    `LoopSettings.logprob_gap` gives the limits. The mean decides, not the maximum, because in bf16 a single unlikely
+    token can differ a lot.
     """
     if not measured["mean"] <= limit:
         raise WeightsDidNotArrive(

@@ -1,6 +1,6 @@
-"""Does this reward deserve trust, and do responses end? Read from rollouts, before anything is optimised against them.
+"""Report from rollouts, before anything is optimised against them, whether to trust the reward and responses end.
 
-`python -m launch.evaluate` gives the whole report, with intervals and on held-out problems.
+`python -m launch.evaluate` gives the full report, with intervals and on held-out problems.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from rl.stops import ends_in_words
 from rl.types import AnswerGroup
 
 NEARLY_ALL = 0.9
-"""The share of responses cut at the length limit from which on scores and grades say little."""
+"""If at least this share of responses is cut at the length limit, scores and grades say little."""
 
 
 def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
-    """Say on the display, in one line, how the scores compare with the grades; in another, if the reward may not help.
+    """Report in one line how the scores compare with the grades, and in a second if the reward is unlikely to help.
 
-    Says nothing where the task gives no grades. Groups with an answer that could not be graded are left out. A reward
+    Reports nothing if the task gives no grades. Groups with an answer that could not be graded are left out. A reward
     is not blamed for responses that were cut.
     """
     groups = [group for group in groups if all(answer.correct is not None for answer in group.answers)]

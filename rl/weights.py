@@ -1,9 +1,9 @@
-"""The learner's weights on their way into the engines: packed in buckets, unpacked in vLLM's worker.
+"""Transfer the learner's weights to the engines: pack them in buckets, unpack them in vLLM's worker.
 
 Rank 0 of the learner puts the weights into Ray's object store in buckets of bounded size (under ZeRO-3 all ranks gather
-each bucket together); an engine reads one bucket after the other straight from shared memory and loads it through
-vLLM's `reload_weights`, which knows how its kernels lay weights out on CPU and GPU alike. Then its prefix cache is
-dropped, because the keys and values in it are the old policy's, and its weight version advances (`rl.sync`).
+each bucket together). An engine reads one bucket at a time straight from shared memory and loads it through vLLM's
+`reload_weights`, which handles the kernels' weight layout on CPU and GPU alike. Then the engine drops its prefix cache,
+because its keys and values are the old policy's, and advances its weight version (`rl.sync`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 BUCKET_BYTES = 256 * 2**20
-"""Bytes in a bucket, at most, unless a single tensor is larger: then it travels alone."""
+"""Maximum bytes in a bucket; a larger tensor gets a bucket to itself."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Bucket:
 
 
 def pack(tensors: Iterable[tuple[str, Tensor]]) -> Bucket:
-    """Tensors on any device, with their names, as one bucket on the CPU."""
+    """Pack named tensors on any device into one bucket on the CPU."""
     entries, parts, start = [], [], 0
     for name, tensor in tensors:
         flat = tensor.detach().to("cpu").contiguous()
@@ -61,7 +61,7 @@ def unpack(bucket: Bucket) -> Iterator[tuple[str, Tensor]]:
 
 
 def split(sizes: Iterable[tuple[str, int]], bucket_bytes: int = BUCKET_BYTES) -> list[list[str]]:
-    """Names in buckets, in their order: each bucket holds at most `bucket_bytes`, or a single larger tensor."""
+    """Split names into buckets, in order: each holds at most `bucket_bytes`, or a single larger tensor."""
     buckets: list[list[str]] = []
     room = 0
     for name, size in sizes:
@@ -74,13 +74,13 @@ def split(sizes: Iterable[tuple[str, int]], bucket_bytes: int = BUCKET_BYTES) ->
 
 
 class LoadsBuckets:
-    """vLLM worker extension: loads weights from buckets in Ray's object store. vLLM mixes it into its worker class.
+    """vLLM worker extension that loads weights from buckets in Ray's object store. vLLM mixes it into its worker class.
 
-    The worker must live in the process of the Ray actor (`VLLM_ENABLE_V1_MULTIPROCESSING=0`).
+    The worker must run in the Ray actor's process (`VLLM_ENABLE_V1_MULTIPROCESSING=0`).
     """
 
     def load_buckets(self, references: list[Any]) -> None:
-        """Replace the model's weights by those in these buckets, fetching one bucket at a time."""
+        """Replace the model's weights with those in these buckets, fetching one bucket at a time."""
         self.reload_weights(weights_iterator=_stream(references))  # type: ignore[attr-defined]
         if getattr(self.model_config.hf_text_config, "tie_word_embeddings", False):  # type: ignore[attr-defined]
             _refresh_head(self.get_model())  # type: ignore[attr-defined]
@@ -92,10 +92,10 @@ def _stream(references: list[Any]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _refresh_head(model: Any) -> None:
-    """Let an output head that shares the embedding's weights take their new values.
+    """Update an output head that shares the embedding's weights.
 
-    On CPU vLLM's head keeps a packed copy for its kernel, and `reload_weights` renews only the copies of layers that
-    are loaded by name, which a tied head is not.
+    On CPU vLLM's head keeps a packed copy for its kernel. `reload_weights` refreshes only the copies of layers loaded
+    by name, which a tied head is not.
     """
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 

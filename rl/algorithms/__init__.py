@@ -1,7 +1,7 @@
 """How a policy learns from scored groups: one short file per algorithm.
 
-An algorithm turns a rollout with its scores into what the learner trains on and says which loss to minimise. The loop
-and the learner know none of them by name.
+An algorithm turns a scored rollout into training data for the learner and chooses the loss. The loop and the learner
+know no algorithm by name.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from rl.types import Prepared, Scored
 
 
 class Algorithm(ABC):
-    """What the loop asks of an algorithm. Only `loss` and `prepare` must be written; the rest says "no" by default.
+    """The interface of an algorithm. Subclasses must define `loss` and `prepare`; the other defaults mean "no".
 
-    A subclass is a frozen dataclass whose fields are its options; a field may replace a property of the same name.
+    A subclass is a frozen dataclass with its options as fields; a field may override a property of the same name.
     """
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the learner must hold a frozen reference: the starting policy, or see `refresh_every`."""
+        """Whether the learner must hold a frozen reference (the starting policy unless `refresh_every` is set)."""
         return False
 
     @property
     def refresh_every(self) -> int:
-        """After how many updates the reference becomes a copy of the present policy; 0: never."""
+        """Every how many updates the reference becomes a copy of the current policy; 0: never."""
         return 0
 
     @property
@@ -43,21 +43,21 @@ class Algorithm(ABC):
 
     @property
     def needs_steps(self) -> bool:
-        """Whether it reads the scores of single steps, which only some rewards give."""
+        """Whether it reads step scores, which only some rewards give."""
         return False
 
     @property
     def needs_matches(self) -> bool:
-        """Whether it reads who won against whom, which only a pairwise judge says."""
+        """Whether it reads match results, which only a pairwise judge gives."""
         return False
 
     @property
     def objectives(self) -> Mapping[str, float] | None:
-        """The parts of a score that it reads, with their weights; None where it reads the value."""
+        """The parts of a score that it reads, with their weights; None if it reads the value."""
         return None
 
     def rows_per_group(self, responses: int) -> int:
-        """How many sequences the learner trains on for a group of as many responses, at most."""
+        """The largest number of sequences the learner trains on per group of `responses` responses."""
         return responses
 
     def pairs_per_group(self, responses: int) -> int | None:
@@ -71,12 +71,12 @@ class Algorithm(ABC):
 
     @property
     def corrects_age(self) -> bool:
-        """Whether its loss weighs samples of older weights by what the learner makes of them (importance sampling)."""
+        """Whether its loss corrects for samples drawn with older weights (importance sampling)."""
         return False
 
     @property
     def dynamic_sampling(self) -> int:
-        """How many further draws that an update may take to replace groups whose scores are all equal; 0: none."""
+        """How many extra draws an update may make to replace groups whose scores are all equal; 0: none."""
         return 0
 
     @abstractmethod
@@ -85,16 +85,16 @@ class Algorithm(ABC):
 
     @abstractmethod
     def prepare(self, scored: Scored) -> Prepared:
-        """What to train on: the usable rows with their advantages, or preference pairs; no rows where nothing is left.
+        """The data to train on: usable rows with advantages, or preference pairs; perhaps no rows.
 
-        Scores may be failures: they must not count as any number. At least one score of the rollout is there.
+        Scores may be failures, which must not count as any number. At least one score of the rollout is successful.
         """
 
     def state(self) -> dict[str, Any]:
-        """What it has learnt itself during the run, as JSON, for a checkpoint."""
+        """The algorithm's own state, as JSON, for a checkpoint."""
         return {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave. Raises ValueError for a state that is not this algorithm's."""
+        """Restore what `state` returned. Raises ValueError if the state is not this algorithm's."""
         if state:
             raise ValueError(f"the checkpoint holds a state of {sorted(state)}, but {type(self).__name__} keeps none")

@@ -1,9 +1,9 @@
 """Iterative DPO: groups become preference pairs, and the loss is a classifier's (arXiv:2305.18290, eq. 7).
 
-Online, as RLHFlow does it (arXiv:2405.07863): each update draws fresh responses, makes pairs of them by the reward, and
-trains on those against a reference that is the policy of the iteration's start. An iteration here is one rollout, or
-`refresh_every` of them; theirs are three of 20,000 prompts. Left out: their mixture of two policies to draw from, and
-step-wise DPO, which needs responses that share their first steps.
+Online, as in RLHFlow (arXiv:2405.07863): each update draws fresh responses, pairs them by reward, and trains on the
+pairs. The reference is the policy at the start of the iteration. An iteration here is `refresh_every` rollouts; they
+use three of 20,000 prompts each. Left out: sampling from their mixture of two policies, and step-wise DPO, which needs
+responses that share their first steps.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class DPO(Algorithm):
 
     pairs: `margin` makes a pair of any two responses whose scores differ by more than `margin`, `best_worst` one per
     group, `judge` one of every match that a pairwise judge decided. Ties are dropped and counted.
-    credit: `outcome` ranks by the score's value, `steps` by the mean of its step scores, whatever the reward's own
-    aggregation makes of them.
+    credit: `outcome` ranks by the score's value, `steps` by the mean of its step scores, ignoring the reward's own
+    aggregation.
     """
 
     pairs: Literal["best_worst", "margin", "judge"] = "margin"
-    margin: float = 0.1  # in units of the reward, read where pairs=margin
+    margin: float = 0.1  # in units of the reward; used if pairs=margin
     credit: Literal["outcome", "steps"] = "outcome"
     mask_cut: bool = False  # no pair has a response that was cut at the length limit
     beta: float = 0.1
     label_smoothing: float = 0.0
     ipo: bool = False
     nll_coefficient: float = 0.0
-    refresh_every: int = 1  # updates of one iteration: how often the reference becomes the present policy; 0: never
+    refresh_every: int = 1  # updates per iteration, after which the reference becomes the current policy; 0: never
 
     def __post_init__(self) -> None:
         self.loss()  # it checks its own options, which have the same names here
@@ -60,7 +60,7 @@ class DPO(Algorithm):
 
     @property
     def group_relative(self) -> bool:
-        """A pair takes two."""
+        """A pair needs two responses."""
         return True
 
     def rows_per_group(self, responses: int) -> int:
@@ -73,7 +73,7 @@ class DPO(Algorithm):
 
     @property
     def needs_steps(self) -> bool:
-        """Only where step scores rank the responses."""
+        """Only if step scores rank the responses."""
         return self.credit == "steps"
 
     @property
@@ -82,11 +82,11 @@ class DPO(Algorithm):
         return self.pairs == "judge"
 
     def loss(self) -> PreferenceLossSettings:
-        """DPO's loss, or one of its relatives."""
+        """DPO's loss, or one of its variants."""
         return PreferenceLossSettings(self.beta, self.label_smoothing, self.ipo, self.nll_coefficient)
 
     def prepare(self, scored: Scored) -> Prepared:
-        """The preference pairs of this rollout; none where every group is a tie."""
+        """The preference pairs of this rollout; none if every group is a tie."""
         scores = (
             [[of_steps(score) for score in group] for group in scored.scores] if self.needs_steps else scored.scores
         )
@@ -125,7 +125,7 @@ def without_cut(scores: list[list[Score]], groups: Sequence[AnswerGroup]) -> tup
 
 
 def of_steps(score: Score) -> Score:
-    """The mean of a score's steps as its value; a failed score stays failed. Raises ValueError where there are none."""
+    """A score with the mean of its steps as value; a failed score stays failed. Raises ValueError without steps."""
     if not score.ok:
         return score
     if not score.steps:

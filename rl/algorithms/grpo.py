@@ -1,10 +1,11 @@
 """GRPO and its family: the group is the baseline, there is no critic (DeepSeekMath, arXiv:2402.03300).
 
-The advantage of every token of a response is the response's reward minus a baseline, over a scale; the loss is PPO's
-clipped one, with a KL to the reference in the loss (eq. 3 and 4) or in the reward. The options make the relatives:
-RLOO, Dr. GRPO, DAPO, REINFORCE++, GSPO and PURE are files in `configs/algorithm/`, each with its own differences.
-Left out: iterating with a refreshed reward model (section 4.1.4). One difference: by default the loss is a mean over
-all tokens of the minibatch, as DAPO advises, where the paper takes the mean of each response's mean (`aggregation`).
+The advantage of every token of a response is the response's reward minus a baseline, divided by a scale. The loss is
+PPO's clipped loss, with a KL to the reference in the loss (eq. 3 and 4) or in the reward. The options give the
+variants: RLOO, Dr. GRPO, DAPO, REINFORCE++, GSPO and PURE are files in `configs/algorithm/`, each listing its
+differences. Left out: iterating with a refreshed reward model (section 4.1.4). One difference: by default the loss is a
+mean over all tokens of the minibatch, as DAPO advises; the paper takes the mean of each response's mean
+(`aggregation`).
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ class GRPO(PolicyGradient):
     """Group-relative policy optimisation.
 
     credit: `outcome` puts the score of a response on all its tokens. `steps` is DeepSeekMath's process supervision
-    (section 4.1.3): all step scores of a group normalised together, a token gets the sum of those of its own step and
-    the later ones. `min_form` is PURE's (arXiv:2504.15275): about the worst of the steps still to come, with a baseline
-    for each token from the other responses.
-    objectives: parts of the score, with weights, each compared in the group by itself (GDPO, arXiv:2601.05242). With
-    credit=outcome they replace the score's value; with steps or min_form they are added to the credit of the steps.
+    (section 4.1.3): all step scores of a group are normalised together, and a token gets the sum over its own and later
+    steps. `min_form` is PURE's (arXiv:2504.15275): approximately the worst step still to come, with a per-token
+    baseline from the other responses.
+    objectives: parts of the score, with weights, each normalised within the group (GDPO, arXiv:2601.05242). With
+    credit=outcome they replace the score's value; with steps or min_form they are added to the step credit.
     """
 
-    baseline: Literal["mean", "leave_one_out", "none"] = "mean"  # what a reward is compared with
-    scale: Literal["group", "batch", "none"] = "group"  # the standard deviation that it is divided by
+    baseline: Literal["mean", "leave_one_out", "none"] = "mean"  # subtracted from a reward
+    scale: Literal["group", "batch", "none"] = "group"  # whose standard deviation divides it
     credit: Literal["outcome", "steps", "min_form"] = "outcome"
     min_form_temperature: float = 0.1  # of the softmax over steps; towards 0 only the worst step counts
     objectives: dict[str, float] | None = None
     overlong_buffer: int = 0  # tokens before overlong_limit over which a penalty falls to -1 (DAPO, eq. 13); 0: none
     overlong_limit: int | None = None  # tokens
-    dynamic_sampling: int = 0  # draws that an update may take to replace groups with equal scores (DAPO, eq. 11)
+    dynamic_sampling: int = 0  # extra draws per update to replace groups with equal scores (DAPO, eq. 11)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,7 +100,7 @@ class GRPO(PolicyGradient):
 
     @property
     def needs_steps(self) -> bool:
-        """Only where credit goes to steps."""
+        """Only if credit goes to steps."""
         return self.credit != "outcome"
 
     def prepare(self, scored: Scored) -> Prepared:
@@ -115,7 +116,7 @@ class GRPO(PolicyGradient):
             tokens = on_every_token(self._outcome(scored, values, mask).flatten(), batch.response_mask)
         else:
             steps = scored.placed_steps()
-            if self.credit == "steps":  # which compares all steps of a group, not the values
+            if self.credit == "steps":  # compares all steps of a group, not the values
                 metrics["groups_equal"] = counts(*steps.in_groups(mask.shape[1]))["groups_equal"]
             metrics |= steps.counts()
             tokens = self._step_credit(steps, scored, mask)

@@ -1,8 +1,8 @@
-"""What GRPO's family and PPO share: the clipped loss, and the KL to the reference, in the loss or in the reward.
+"""Shared by GRPO's family and PPO: the clipped loss, and the KL to the reference, in the loss or in the reward.
 
-A KL in the loss pulls every token towards the reference by a gradient of its own (DeepSeekMath, arXiv:2402.03300,
-eq. 4). A KL in the reward is a price that each sampled token pays (Ziegler et al., arXiv:1909.08593, eq. 2), at a fixed
-rate or one that steers the KL to a target.
+A KL in the loss adds a gradient that pulls every token towards the reference (DeepSeekMath, arXiv:2402.03300, eq. 4). A
+KL in the reward is a penalty on each sampled token (Ziegler et al., arXiv:1909.08593, eq. 2), with a fixed coefficient
+or one that steers the KL to a target.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rl.types import TrainBatch
 
 @dataclass(frozen=True)
 class PolicyGradient(Algorithm):
-    """Options and parts of an algorithm that gives an advantage to every token. See `PolicyLossSettings` for the loss.
+    """Base class of algorithms that give every token an advantage. See `PolicyLossSettings` for the loss options.
 
     Raises ValueError, naming the option, for a combination that cannot work.
     """
@@ -37,8 +37,8 @@ class PolicyGradient(Algorithm):
     kl: float = 0.05  # coefficient of the KL to the reference; 0 leaves the reference out
     kl_in: Literal["loss", "reward"] = "loss"
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    kl_target: float | None = None  # nats per response: steers `kl`, which is then the first coefficient
-    kl_horizon: int = 10_000  # responses; how slowly it steers
+    kl_target: float | None = None  # nats per response: adapts the coefficient, starting at `kl`
+    kl_horizon: int = 10_000  # responses; larger adapts more slowly
     correction: Literal["off", "token", "sequence"] = "off"
     correction_mode: Literal["clip", "mask"] = "clip"
     correction_low: float = 0.5
@@ -68,7 +68,7 @@ class PolicyGradient(Algorithm):
 
     @property
     def needs_reference(self) -> bool:
-        """The reference is only for the KL."""
+        """The reference is used only for the KL."""
         return self.kl > 0
 
     @property
@@ -82,7 +82,7 @@ class PolicyGradient(Algorithm):
         return self.correction != "off"
 
     def loss(self) -> PolicyLossSettings:
-        """Clipped ratio, plus the KL where it belongs into the loss."""
+        """The clipped loss, plus the KL if it is in the loss."""
         in_loss = self.kl_in == "loss"
         return PolicyLossSettings(
             clip_low=self.clip_low,
@@ -100,9 +100,9 @@ class PolicyGradient(Algorithm):
         )
 
     def kl_price(self, batch: TrainBatch, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """What each token pays for its KL, (B, L) >= 0 on average, and metrics; zeros without a KL in the reward.
+        """The KL penalty of each token, (B, L) >= 0 on average, and metrics; zeros without a KL in the reward.
 
-        `rows` (B,) bool: the rows that count for the measured KL (nats per response, k1), which moves the coefficient
+        `rows` (B,) bool: the rows that count for the measured KL (nats per response, k1), which adapts the coefficient
         for the next update.
         """
         if self.kl_in == "loss" or self.kl == 0:
@@ -118,11 +118,11 @@ class PolicyGradient(Algorithm):
         return coefficient * estimate * batch.response_mask, metrics
 
     def state(self) -> dict[str, Any]:
-        """The adaptive coefficient, where there is one."""
+        """The adaptive coefficient, if there is one."""
         return {} if self._controller is None else self._controller.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on with the coefficient of the checkpoint."""
+        """Restore the checkpoint's coefficient."""
         if self._controller is None:
             super().load_state(state)
         else:

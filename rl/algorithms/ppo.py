@@ -1,9 +1,9 @@
-"""PPO with a learnt critic: every token is compared with what the critic expected there (arXiv:1707.06347).
+"""PPO with a learned critic as the baseline of every token (arXiv:1707.06347).
 
-Rewards stand on the last token of a response, or each step's score on its own last token, as in Math-Shepherd's step by
-step PPO (arXiv:2312.08935, section 3.4). Minus the KL's price they go through generalised advantage estimation
-(arXiv:1506.02438, eq. 16); the critic regresses on advantage plus value, with its values clipped. Left out: an entropy
-bonus, which RLHF does without, and bootstrapping beyond a truncated response, whose last token ends it like any other.
+A response's reward is on its last token, or each step's score is on the step's last token, as in Math-Shepherd's step
+by step PPO (arXiv:2312.08935, section 3.4). Rewards minus the KL penalty go through generalised advantage estimation
+(arXiv:1506.02438, eq. 16); the critic regresses on advantage plus value, with clipped values. Left out: an entropy
+bonus, which RLHF does not need, and bootstrapping beyond a truncated response, which ends like any other.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from rl.settings import CriticSettings, require
 from rl.types import Prepared, Scored
 
 OWN_CRITIC = CriticSettings()
-"""A critic that starts from the policy itself."""
+"""A critic that starts from the policy's weights."""
 
 
 @dataclass(frozen=True)
 class PPO(PolicyGradient):
     """Proximal policy optimisation.
 
-    credit: `outcome` pays the score of a response on its last token, `steps` each step's score on the step's last one.
-    shaping: what is made of step scores first. `delta`: r_k - r_{k+1}; `clip`: min(r - clip_eta, 0); `clip_delta`: both
+    credit: `outcome` puts a response's score on its last token, `steps` each step's score on the step's last token.
+    shaping: a transform of step scores. `delta`: r_k - r_{k+1}; `clip`: min(r - clip_eta, 0); `clip_delta`: both
     (Gao et al., arXiv:2410.15115); `min_form`: weighted by softmax(-r / min_form_temperature) (PURE, arXiv:2504.15275).
     """
 
@@ -40,12 +40,12 @@ class PPO(PolicyGradient):
     kl_estimator: Literal["k1", "k2", "k3"] = "k1"
     critic: CriticSettings = OWN_CRITIC
     gamma: float = 1.0
-    lam: float = 0.95  # GAE's lambda: 1 trusts the rewards alone, 0 the critic one token ahead
-    whiten: bool = True  # advantages to mean 0 and standard deviation 1 over the batch
+    lam: float = 0.95  # GAE's lambda: 1 uses the rewards alone, 0 the critic one token ahead
+    whiten: bool = True  # normalise advantages to mean 0 and standard deviation 1 over the batch
     credit: Literal["outcome", "steps"] = "outcome"
     centre: bool = False  # steps: P(right) - P(wrong) = 2 p - 1, in [-1, 1], for p
     shaping: Literal["none", "delta", "clip", "clip_delta", "min_form"] = "none"
-    clip_eta: float = 0.5  # steps: a step scored above it costs nothing, and none earns anything
+    clip_eta: float = 0.5  # steps: a step scored above this costs nothing; no step earns anything
     min_form_temperature: float = 0.1
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class PPO(PolicyGradient):
 
     @property
     def needs_steps(self) -> bool:
-        """Only where credit goes to steps."""
+        """Only if credit goes to steps."""
         return self.credit == "steps"
 
     @property
@@ -87,7 +87,7 @@ class PPO(PolicyGradient):
         return Prepared(learnt, metrics | of_cut)
 
     def _earned(self, scored: Scored) -> tuple[Tensor, dict[str, float]]:
-        """What each token earns before the KL's price, (B, L), and what was counted."""
+        """The reward of each token before the KL penalty, (B, L), and metrics."""
         if self.credit == "outcome":
             values, _ = values_of(scored.scores)
             return on_last_token(values.flatten(), scored.batch.response_mask), {}
@@ -97,7 +97,7 @@ class PPO(PolicyGradient):
         return earned, steps.counts() | {"steps_earned": float(total.mean())}
 
     def _shaped(self, steps: StepRewards) -> StepRewards:
-        """The step scores as they are paid."""
+        """The step scores after centring and shaping."""
         steps = centred(steps) if self.centre else steps
         if self.shaping in ("clip", "clip_delta"):
             steps = clip(steps, self.clip_eta)

@@ -1,4 +1,4 @@
-"""From groups to rows of a batch: row i * n + j is response j of group i."""
+"""Map groups to rows of a batch: row i * n + j is response j of group i."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rl.types import Scored, TrainBatch
 
 
 def scored_rows(scores: Sequence[Sequence[Score]]) -> Tensor:
-    """(B,) bool: the rows whose score is there."""
+    """(B,) bool: True for rows with a successful score."""
     return torch.tensor([score.ok for group in scores for score in group], dtype=torch.bool)
 
 

@@ -1,1 +1,1 @@
-"""Where a reward lands and what it is compared with: pure functions on tensors, a file a subject."""
+"""Credit assignment: on which tokens a reward is placed, and its baseline. Pure functions on tensors."""

@@ -1,8 +1,8 @@
-"""What a response's reward is compared with: its group, the rest of its group, the batch. Pure functions on tensors.
+"""Compare a response's reward with its group, the rest of its group, or the batch. Pure functions on tensors.
 
-A rollout's values are a (G, n) tensor, G groups of n responses, with a mask of the same shape: True where the
-score is there. Failed scores take no part: not in a mean, not in a deviation, and their advantage is 0. Statistics are
-computed in float64, results have the dtype of what came in.
+A rollout's values are a (G, n) tensor, G groups of n responses, with a mask of the same shape that is True where a
+score exists. Failed scores are excluded from means and deviations, and their advantage is 0. Statistics are computed
+in float64; results have the dtype of the input.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rewards.types import Score
 
 
 def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
-    """The scores of G groups of n as values (G, n) float32, 0 where failed, and a mask (G, n), True where there is one.
+    """The scores of G groups of n as values (G, n) float32, 0 where failed, and a mask (G, n), False where failed.
 
     Raises ValueError for groups of different sizes.
     """
@@ -29,9 +29,9 @@ def values_of(scores: Sequence[Sequence[Score]]) -> tuple[Tensor, Tensor]:
 
 
 def parts_of(scores: Sequence[Sequence[Score]], names: Sequence[str]) -> dict[str, Tensor]:
-    """The named parts of every score, each (G, n) float32, 0 where failed: what `normalise_each` asks for.
+    """The named parts of every score, each (G, n) float32, 0 where failed; the input of `normalise_each`.
 
-    Raises ValueError for a part which a score that is there does not have.
+    Raises ValueError if a successful score lacks a part.
     """
     for group in scores:
         for score in group:
@@ -48,8 +48,8 @@ def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -
     """Each value minus its group's mean, over its group's standard deviation (DeepSeekMath, arXiv:2402.03300, 4.1.2).
 
     values, mask: (G, n). Returns (G, n). The standard deviation is the unbiased one (n - 1), as in OpenRLHF's
-    `group_norm` and TRL's GRPO, which add 1e-9 and 1e-4 to it where this adds nothing; `normalise_std=False` leaves it
-    out (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or with equal ones, gets zeros.
+    `group_norm` and TRL's GRPO, which add 1e-9 and 1e-4 to it; nothing is added here. `normalise_std=False` skips the
+    division (Dr. GRPO, arXiv:2503.20783). A group with fewer than two scores, or with equal scores, gets zeros.
     """
     if normalise_std:
         return standardised(values, mask)
@@ -60,8 +60,8 @@ def group_advantages(values: Tensor, mask: Tensor, normalise_std: bool = True) -
 def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
     """Each value minus the mean of the *other* scores of its group (RLOO, arXiv:2402.14740, section 3.3).
 
-    values, mask: (G, n). Returns (G, n); with m scores in a group it is m / (m - 1) times the value minus the group's
-    mean. A group with fewer than two scores, or with equal ones, gets zeros.
+    values, mask: (G, n). Returns (G, n); with m scores in a group this is m / (m - 1) times (value - group mean). A
+    group with fewer than two scores, or with equal scores, gets zeros.
     """
     centred, _, teaches = group_statistics(values, mask)
     count = mask.sum(dim=1, keepdim=True)
@@ -71,9 +71,9 @@ def leave_one_out(values: Tensor, mask: Tensor) -> Tensor:
 def batch_whitened(advantages: Tensor, mask: Tensor) -> Tensor:
     """Advantages minus their mean over their standard deviation, both over the whole batch where `mask` is True.
 
-    Any shape: (G, n) a response, or (B, L) a token as REINFORCE++ (arXiv:2501.03262) and PPO do. The standard deviation
-    is the population's (divides by n), as in OpenRLHF; TRL's `masked_whiten` divides by n - 1. 0 where `mask` is False.
-    Equal advantages, one alone among them, become zeros.
+    Any shape: (G, n), one per response, or (B, L), one per token, as in REINFORCE++ (arXiv:2501.03262) and PPO. The
+    standard deviation is the population's (divides by n), as in OpenRLHF; TRL's `masked_whiten` divides by n - 1. 0
+    where `mask` is False. Equal advantages, or a single one, become zeros.
     """
     row, row_mask = advantages.reshape(1, -1), mask.reshape(1, -1)
     centred, std, teaches = group_statistics(row, row_mask, unbiased=False)
@@ -84,11 +84,10 @@ def batch_whitened(advantages: Tensor, mask: Tensor) -> Tensor:
 def normalise_each(named: Mapping[str, Tensor], mask: Tensor, weights: Mapping[str, float], whiten: bool) -> Tensor:
     """Several objectives as one advantage: normalise each in its group, sum by weight, whiten (GDPO, arXiv:2601.05242).
 
-    named: objective -> values (G, n), as `parts_of` gives them; mask: (G, n); weights: a number for each objective.
-    Returns (G, n). Summing first and normalising the sum would collapse groups that differ in different objectives to
-    equal advantages. An objective that is equal for a whole group adds nothing there. `whiten=False` leaves the last
-    step out, which gives the values of a mixture with combine=normalised. Raises ValueError where objectives and
-    weights do not match.
+    named: objective -> values (G, n), as from `parts_of`; mask: (G, n); weights: one number per objective. Returns
+    (G, n). Normalising the sum instead would give equal advantages to groups that differ in different objectives. An
+    objective that is equal across a group adds nothing there. `whiten=False` skips the last step and gives the values
+    of a mixture with combine=normalised. Raises ValueError if objectives and weights do not match.
     """
     if not named or set(named) != set(weights):
         raise ValueError(f"weights for {sorted(weights)}, but the objectives are {sorted(named)}")
@@ -97,12 +96,13 @@ def normalise_each(named: Mapping[str, Tensor], mask: Tensor, weights: Mapping[s
 
 
 def informative(values: Tensor, mask: Tensor) -> Tensor:
-    """Which groups can teach a group-relative algorithm anything, (G,) bool: at least two scores, and not all equal."""
+    """Which groups a group-relative algorithm can learn from, (G,) bool: at least two scores, not all equal."""
     return group_statistics(values, mask)[2].squeeze(1)
 
 
 def counts(values: Tensor, mask: Tensor) -> dict[str, float]:
-    """How many groups teach nothing, and why: `groups_failed` (no score), `groups_single` (one), `groups_equal`."""
+    """Count the groups that teach nothing, by reason: `groups_failed` (no score), `groups_single` (one score),
+    `groups_equal`."""
     present = mask.sum(dim=1)
     return {
         "groups_failed": float((present == 0).sum()),
@@ -112,5 +112,5 @@ def counts(values: Tensor, mask: Tensor) -> dict[str, float]:
 
 
 def on_every_token(advantages: Tensor, response_mask: Tensor) -> Tensor:
-    """One advantage a response, (B,), on each of its response tokens, (B, L); 0 elsewhere."""
+    """Put each response's advantage, (B,), on each of its response tokens, (B, L); 0 elsewhere."""
     return advantages[:, None] * response_mask.to(advantages.dtype)

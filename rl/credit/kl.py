@@ -1,7 +1,7 @@
-"""The KL of the policy to its reference, token by token, and a coefficient that steers it.
+"""The KL between the policy and its reference, per token, and an adaptive coefficient that controls it.
 
-A KL can be in the reward, as a price that each token pays (`PolicyGradient.kl_price` in rl.algorithms.policy_gradient),
-or in the loss (`rl.learner.policy`).
+The KL can be in the reward, as a penalty on each token (`PolicyGradient.kl_price` in rl.algorithms.policy_gradient), or
+in the loss (`rl.learner.policy`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import Tensor
 Estimator = Literal["k1", "k2", "k3"]
 
 BOUND = 10.0
-"""OpenRLHF's own bound: an estimate beyond it counts as the bound."""
+"""Estimates are clamped to +-BOUND, as in OpenRLHF."""
 
-MOST_ERROR = 0.2
+MAX_RELATIVE_ERROR = 0.2
 """Ziegler et al. clip the relative error of the measured KL to this."""
 
 
@@ -24,9 +24,9 @@ def kl_estimate(policy_logprobs: Tensor, reference_logprobs: Tensor, estimator: 
     """KL(policy || reference) of each sampled token from its two log-probabilities, in nats.
 
     Both (B, L), returns (B, L), 0 where they are equal (outside the response both are 0). With d = log policy - log
-    reference (joschu.net/blog/kl-approx): k1 = d, unbiased, may be negative; k2 = d^2 / 2, biased, of low variance;
-    k3 = exp(-d) - 1 + d, unbiased, never negative. Bounded to [-10, 10] as in OpenRLHF's `compute_approx_kl`. Raises
-    ValueError for another name.
+    reference (joschu.net/blog/kl-approx): k1 = d, unbiased, may be negative; k2 = d^2 / 2, biased, low variance;
+    k3 = exp(-d) - 1 + d, unbiased, never negative. Clamped to [-10, 10] as in OpenRLHF's `compute_approx_kl`. Raises
+    ValueError for any other estimator.
     """
     difference = policy_logprobs - reference_logprobs
     if estimator == "k1":
@@ -44,11 +44,11 @@ def kl_estimate(policy_logprobs: Tensor, reference_logprobs: Tensor, estimator: 
 class AdaptiveKL:
     """A coefficient that keeps the KL near a target (Ziegler et al., arXiv:1909.08593, section 2.2).
 
-    initial: the first coefficient. target: the KL aimed at, in the unit of what `update` is given (their 6 nats are of
-    a whole response; a mean over tokens wants a target a token). horizon: in samples; at an error held at its bound the
-    coefficient changes by a fifth every horizon, theirs is 10000. With e = clip(KL / target - 1, -0.2, 0.2) it is
-    multiplied by 1 + e n / horizon, as in OpenRLHF's `AdaptiveKLController`; the paper's K_beta = 0.1 is n / horizon.
-    Raises ValueError for numbers that are not above 0.
+    initial: the first coefficient. target: the desired KL, in the unit passed to `update` (their 6 nats are per whole
+    response; a mean over tokens needs a target per token). horizon: in samples (theirs is 10000); while the error is at
+    its bound, the coefficient changes by a fifth per horizon. With e = clip(KL / target - 1, -0.2, 0.2), the
+    coefficient is multiplied by 1 + e n / horizon, as in OpenRLHF's `AdaptiveKLController`; the paper's K_beta = 0.1
+    is n / horizon. Raises ValueError for numbers that are not above 0.
     """
 
     def __init__(self, initial: float, target: float, horizon: float) -> None:
@@ -63,14 +63,14 @@ class AdaptiveKL:
         """Move the coefficient after `n` samples with this mean KL. Raises ValueError for a KL that is not finite."""
         if not math.isfinite(measured_kl):
             raise ValueError(f"the measured KL is {measured_kl}: the coefficient cannot follow it")
-        error = min(max(measured_kl / self.target - 1, -MOST_ERROR), MOST_ERROR)
-        # max: a batch of more than 5 horizons, each a fifth too low, would turn the coefficient negative
+        error = min(max(measured_kl / self.target - 1, -MAX_RELATIVE_ERROR), MAX_RELATIVE_ERROR)
+        # max: with a batch of more than 5 horizons and an error of -0.2, the coefficient would turn negative
         self.coefficient *= max(1 + error * n / self.horizon, 0.1)
 
     def state(self) -> dict[str, float]:
-        """What a checkpoint must keep."""
+        """The state to save in a checkpoint."""
         return {"coefficient": self.coefficient}
 
     def load(self, state: dict[str, float]) -> None:
-        """Go on from `state()`."""
+        """Restore the result of `state()`."""
         self.coefficient = float(state["coefficient"])

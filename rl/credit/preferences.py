@@ -1,7 +1,7 @@
-"""From the scores of a group to preference pairs, which DPO trains on. Pure functions.
+"""Turn the scores of a group into preference pairs for DPO. Pure functions.
 
-Rows are those of the batch: response j of group i is row i * n + j. Two scores whose difference is below `TIE` are a
-tie, which prefers nothing: ties are dropped and counted. Failed scores are in no pair.
+Rows are rows of the batch: response j of group i is row i * n + j. Two scores that differ by less than `TIE` are a tie;
+ties are dropped and counted. Failed scores are never in a pair.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch import Tensor
 from rewards.types import Score
 
 TIE = 1e-6
-"""Scores that differ by less are equal but for rounding; relative to the larger of them where that is above 1."""
+"""Scores that differ by less are equal up to rounding. Relative to the larger score if that is above 1."""
 
 
 @dataclass(frozen=True)
 class Pairs:
     """P preferences: row `chosen[k]` of the batch is better than row `rejected[k]` by `margins[k]`.
 
-    `counts`: `pairs`; `ties_dropped` (pairs that were looked at and equal); `below_margin` (different, but not by
-    enough); `groups_without_pair`.
+    `counts`: `pairs`; `ties_dropped` (compared pairs that were equal); `below_margin` (different, but not by enough);
+    `groups_without_pair`.
     """
 
     chosen: Tensor  # int64 (P,)
@@ -39,9 +39,9 @@ class Pairs:
 def best_against_worst(values: Tensor, mask: Tensor) -> Pairs:
     """One pair per group: its best response over its worst (RLHFlow's online iterative DPO, arXiv:2405.07863).
 
-    values, mask: (G, n). Of equal ones the first is taken. A group whose best and worst tie gives none.
+    values, mask: (G, n). Among equal responses the first is taken. A group whose best and worst tie gives no pair.
     """
-    found = _Found(len(values))
+    found = _PairCollector(len(values))
     for group, row, present in zip(range(len(values)), values.tolist(), mask.tolist(), strict=True):
         places = [place for place, there in enumerate(present) if there]
         if len(places) >= 2:
@@ -58,7 +58,7 @@ def all_above_margin(values: Tensor, mask: Tensor, margin: float) -> Pairs:
     """
     if margin < 0:
         raise ValueError(f"the margin of preference pairs must not be negative, not {margin}")
-    found = _Found(len(values), margin)
+    found = _PairCollector(len(values), margin)
     for group, row, present in zip(range(len(values)), values.tolist(), mask.tolist(), strict=True):
         for a, b in combinations([place for place, there in enumerate(present) if there], 2):
             better, worse = (a, b) if row[a] >= row[b] else (b, a)
@@ -67,12 +67,12 @@ def all_above_margin(values: Tensor, mask: Tensor, margin: float) -> Pairs:
 
 
 def by_judge(scores: Sequence[Sequence[Score]]) -> Pairs:
-    """Every pair that the judge compared and did not find equal, the winner over the loser (`Score.matches`).
+    """Every pair that the judge compared and did not find equal: the winner over the loser (`Score.matches`).
 
-    scores: G groups of n. The margin is the difference of their values, negative where a tournament put the loser of
-    this match further. Responses with equal texts count once. Raises ValueError for scores without match results.
+    scores: G groups of n. The margin is the difference of the values; it is negative if the tournament ranked the loser
+    of this match higher. Responses with equal texts count once. Raises ValueError for scores without match results.
     """
-    found = _Found(len(scores))
+    found = _PairCollector(len(scores))
     for group, row in enumerate(scores):
         for place, score in enumerate(row):
             if not score.ok:
@@ -87,8 +87,8 @@ def by_judge(scores: Sequence[Sequence[Score]]) -> Pairs:
     return found.pairs(len(scores[0]) if scores else 0)
 
 
-class _Found:
-    """The pairs found so far, in G groups."""
+class _PairCollector:
+    """Collects the pairs of G groups."""
 
     def __init__(self, groups: int, margin: float = 0.0) -> None:
         self.groups, self.margin = groups, margin
@@ -96,7 +96,7 @@ class _Found:
         self.ties = self.below_margin = 0
 
     def compare(self, group: int, better: int, worse: int, row: Sequence[float]) -> None:
-        """Take the pair unless it is a tie or within the margin."""
+        """Add the pair unless it is a tie or within the margin."""
         difference = row[better] - row[worse]
         if difference <= TIE * max(1.0, abs(row[better]), abs(row[worse])):
             self.ties += 1
@@ -109,7 +109,7 @@ class _Found:
         self.found.append((group, better, worse, margin))
 
     def pairs(self, size: int) -> Pairs:
-        """What was found, as rows of groups of `size`."""
+        """The collected pairs as batch rows, for groups of `size`."""
         chosen = [group * size + better for group, better, _, _ in self.found]
         rejected = [group * size + worse for group, _, worse, _ in self.found]
         counts = {

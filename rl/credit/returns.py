@@ -1,8 +1,8 @@
-"""From rewards to returns and advantages along the tokens of a response. Pure functions on tensors.
+"""Compute returns and advantages along the tokens of a response. Pure functions on tensors.
 
 All tensors are (B, L) and token-aligned, prompt then response, padded on the right; `response_mask` is True on response
-tokens. What is outside the response is never read, and results are 0 there. A response that was cut at the token
-limit ends like any other: nothing is bootstrapped beyond its last token, as in OpenRLHF and TRL.
+tokens. Values outside the response are never read, and results are 0 there. A response cut at the token limit ends like
+any other: nothing is bootstrapped beyond its last token, as in OpenRLHF and TRL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def on_last_token(values: Tensor, response_mask: Tensor) -> Tensor:
-    """One reward per response, (B,), on its last response token, (B, L); a response without tokens gets nothing."""
+    """Put each response's reward, (B,), on its last response token, (B, L); a response without tokens gets nothing."""
     places = torch.arange(response_mask.shape[1], device=response_mask.device)
     last = torch.where(response_mask, places, -1).amax(dim=1, keepdim=True)
     return torch.where(response_mask & (places == last), values[:, None], 0.0).to(values.dtype)
@@ -21,9 +21,10 @@ def on_last_token(values: Tensor, response_mask: Tensor) -> Tensor:
 def gae(rewards: Tensor, values: Tensor, response_mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:
     """Generalised advantage estimation (arXiv:1506.02438, eq. 16), with V = 0 after the last token.
 
-    rewards, values: (B, L), values the critic's before the token of their column is chosen. gamma, lam in [0, 1].
-    Returns (advantages, returns), both (B, L), returns = advantages + values being what the critic regresses on.
-    delta_t = r_t + gamma V_{t+1} - V_t; A_t = delta_t + gamma lam A_{t+1}. Raises ValueError for gamma or lam outside.
+    rewards, values: (B, L); a value is the critic's estimate before the token in its column. gamma, lam in [0, 1].
+    Returns (advantages, returns), both (B, L); returns = advantages + values, the critic's regression target.
+    delta_t = r_t + gamma V_{t+1} - V_t; A_t = delta_t + gamma lam A_{t+1}. Raises ValueError for gamma or lam outside
+    [0, 1].
     """
     _check_fraction("gamma", gamma)
     _check_fraction("lam", lam)
@@ -39,9 +40,9 @@ def gae(rewards: Tensor, values: Tensor, response_mask: Tensor, gamma: float, la
 
 
 def discounted_returns(rewards: Tensor, response_mask: Tensor, gamma: float) -> Tensor:
-    """The return of every response token: R_t = r_t + gamma R_{t+1}, (B, L); gamma in [0, 1], 1 sums what is to come.
+    """The return of every response token: R_t = r_t + gamma R_{t+1}, (B, L). gamma in [0, 1]; 1 sums future rewards.
 
-    Raises ValueError for another gamma.
+    Raises ValueError for any other gamma.
     """
     _check_fraction("gamma", gamma)
     returns = torch.zeros_like(rewards)

@@ -1,1 +1,1 @@
-"""What a run keeps: its folder, its checkpoints, where it came from, and how it stops and resumes."""
+"""A run's folder, its checkpoints and origin, and how it stops and resumes."""

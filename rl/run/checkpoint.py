@@ -1,8 +1,8 @@
-"""Checkpoints of a run: the learner, and all that the loop remembers, so that a stopped run resumes bit for bit.
+"""Checkpoints of a run: the state of the learner and the loop, so that a stopped run resumes bit for bit.
 
 checkpoints/update-000020/
     learner/     weights, optimizer and schedule, as the learner writes them
-    state.json   how far the run had come, and under which settings
+    state.json   the loop's state and the settings
 
 A checkpoint is written to a temporary folder and renamed when complete: a folder with its name is always complete. The
 sampler needs no state, since its seed is a function of the update and its weights are the learner's. Rewards need none
@@ -27,7 +27,7 @@ FOLDER = "checkpoints"
 _STATE = "state.json"
 _LEARNER = "learner"
 _GROWING = ("metrics.jsonl", "samples.jsonl")
-"""Files of a run that grow by lines: lines written after a checkpoint are cut off when the run resumes from it."""
+"""Files that a run appends to. Lines written after a checkpoint are cut off when the run resumes from it."""
 
 
 class Checkpointable(Protocol):
@@ -44,10 +44,10 @@ class Checkpointable(Protocol):
 class LoopState:
     """What the loop remembers from one update to the next.
 
-    `update` counts the updates done, `problems` the training problems that they took from the task's stream (not those
-    which were drawn for an update that is still to come). `before` and `last`
-    are the first and the latest evaluation, `failed` counts failed scores by reason. `skipped` counts the updates that
-    had nothing to learn from, `scoreless` the latest ones in a row that had no score which could be used.
+    `update` counts the updates done, `problems` the training problems they took from the task's stream (not those drawn
+    for a later update). `before` and `last` are the first and the latest evaluation. `failed` counts failed scores by
+    reason, `skipped` the updates with nothing to learn from, and `scoreless` the latest consecutive updates without a
+    usable score.
     """
 
     before: Evaluation
@@ -60,25 +60,25 @@ class LoopState:
 
     @classmethod
     def at_start(cls, first: Evaluation) -> LoopState:
-        """Before any update, with the evaluation of the policy as it came."""
+        """The state before any update, with the evaluation of the initial policy."""
         return cls(before=first, last=first)
 
 
 class Checkpoints:
-    """The checkpoints of one run: `every` so many updates (0: none), of which the latest `kept` stay."""
+    """The checkpoints of one run: one every `every` updates (0: none); only the latest `kept` stay."""
 
     def __init__(self, run: Path, settings: RunSettings) -> None:
         self.run, self.settings = run, settings
         self.every, self.kept = settings.loop.checkpoint_every, settings.loop.checkpoints_kept
 
     def due(self, update: int) -> bool:
-        """Whether the run is to be saved after this update."""
+        """Whether to save a checkpoint after this update."""
         return self.every > 0 and update % self.every == 0
 
     def save(self, state: LoopState, learner: Checkpointable, watch: Stopwatch) -> Path:
-        """Write a checkpoint, then remove the ones beyond `kept`. Returns its folder.
+        """Write a checkpoint, then remove all but the latest `kept`. Returns its folder.
 
-        Raises OSError or RuntimeError where it cannot be written; the checkpoints before it are untouched then.
+        Raises OSError or RuntimeError if it cannot be written; earlier checkpoints are then untouched.
         """
         place = self.run / FOLDER / f"update-{state.update:06d}"
         half = place.with_suffix(".part")
@@ -108,7 +108,7 @@ class Checkpoints:
         return place
 
     def restore(self, learner: Checkpointable, watch: Stopwatch) -> LoopState:
-        """Load the latest checkpoint into the learner, the algorithm and the stopwatch; returns the loop's own state.
+        """Load the latest checkpoint into the learner, the algorithm and the stopwatch; returns the loop's state.
 
         Raises ValueError as `check` does, and FileNotFoundError if there is no checkpoint.
         """
@@ -130,18 +130,18 @@ class Checkpoints:
 
 
 def latest(run: Path) -> Path | None:
-    """The folder of a run's latest checkpoint, None where it has none."""
+    """The folder of a run's latest checkpoint, or None."""
     found = _all(run)
     return found[-1] if found else None
 
 
 def require_latest(run: Path) -> Path:
-    """The folder of a run's latest checkpoint. Raises FileNotFoundError where it has none."""
+    """The folder of a run's latest checkpoint. Raises FileNotFoundError if there is none."""
     found = latest(run)
     if found is None:
         raise FileNotFoundError(
-            f"resume: {run} has no checkpoint to resume from (checkpoint_every says how often one is written): start "
-            "the run anew"
+            f"resume: {run} has no checkpoint to resume from (checkpoint_every sets how often one is written): start "
+            "a new run"
         )
     return found
 
@@ -152,16 +152,16 @@ def update_of(checkpoint: Path) -> int:
 
 
 def cut_back(run: Path) -> None:
-    """Cut off the lines that were written after the latest checkpoint: the resumed run writes the same ones again.
+    """Cut off the lines written after the latest checkpoint; the resumed run writes them again.
 
-    Raises ValueError where a file is shorter than it was at the checkpoint, so that lines were lost.
+    Raises ValueError if a file is shorter than it was at the checkpoint, which means that lines were lost.
     """
     content = read_state(require_latest(run))
     for name, size in content["sizes"].items():
         present = _size(run / name)
         if present < size:
             raise ValueError(
-                f"resume: {run / name} has {present} bytes, but had {size} at the checkpoint: lines are lost"
+                f"resume: {run / name} has {present} bytes, but had {size} at the checkpoint: lines were lost"
             )
         if present > size:
             with (run / name).open("r+b") as file:
@@ -169,11 +169,10 @@ def cut_back(run: Path) -> None:
 
 
 def check(run: Path, settings: RunSettings) -> list[str]:
-    """Whether a run can resume from its latest checkpoint under these settings, before anything starts.
+    """Check, before anything starts, that a run can resume from its latest checkpoint with these settings.
 
-    Returns notes for whoever watches: settings that were changed and change results by rounding only. Raises
-    FileNotFoundError without a checkpoint, and ValueError for a run that has finished or is still running, and for
-    settings that differ and may not, all of them listed.
+    Returns notes on changed settings that affect results by rounding only. Raises FileNotFoundError if there is no
+    checkpoint, and ValueError if the run has finished or is still running, or lists the settings that must not differ.
     """
     content = read_state(require_latest(run))
     refuse_running_or_finished(run, settings.loop.updates)
@@ -191,7 +190,7 @@ def _all(run: Path) -> list[Path]:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint's state.json holds. Raises ValueError where it is not whole."""
+    """The content of a checkpoint's state.json. Raises ValueError if it is not valid JSON."""
     file = checkpoint / _STATE
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""A run's own folder: what was asked, of which code, and all it wrote, readable while it runs and after it broke.
+"""A run's folder: its configuration, origin and output, readable while it runs and after a failure.
 
 config.yaml       the resolved configuration
 origin.json       command line, options chosen, git commit and whether the tree was dirty, package versions, machine
@@ -6,8 +6,8 @@ status.json       running, finished or failed, with the reason
 metrics.jsonl     one line per update: numbers, and failed scores by reason
 samples.jsonl     one line per response: text, score (as in rewards/records.py), whether it is correct, weight version
 tensorboard/      the same numbers as events
-logs/             what the processes printed, and the traceback of a run that broke
-checkpoints/      what a run that stopped resumes from
+logs/             output of the processes, and the traceback if the run failed
+checkpoints/      from which a stopped run resumes
 policy/           the trained policy
 """
 
@@ -33,13 +33,13 @@ from rl.types import AnswerGroup
 
 
 class RunFolder:
-    """Writes a run's files. Every line is flushed as it is written, so that a run that stops keeps what it had."""
+    """Writes a run's files. Lines are flushed as they are written, so a stopped run loses nothing."""
 
     def __init__(self, path: Path, logger: LoggerSettings, *, resume: bool = False) -> None:
-        """Make the folder, or with `resume` continue in that of a run that stopped, from its latest checkpoint.
+        """Create the folder, or with `resume` continue a stopped run's folder from its latest checkpoint.
 
-        Raises FileExistsError where a new run's folder holds something already (runs are never mixed), and
-        FileNotFoundError or ValueError where there is nothing to resume.
+        Raises FileExistsError if a new run's folder is not empty (runs are never mixed), and FileNotFoundError or
+        ValueError if there is nothing to resume.
         """
         path = Path(path).absolute()
         checkpoint = require_latest(path) if resume else None
@@ -62,16 +62,16 @@ class RunFolder:
     def describe(
         self, config: Mapping[str, Any], command: Sequence[str], choices: Mapping[str, str | None] | None = None
     ) -> None:
-        """Write down what was asked (`config`, resolved) and where it comes from (`command`, the words typed).
+        """Write config.yaml (`config`, resolved) and origin.json (`command`: the command line's words).
 
-        `choices`: the option of each configuration group, as {"reward": "prm"}, by which reports name the run.
+        `choices`: the option of each configuration group, such as {"reward": "prm"}; reports name the run by them.
         """
         text = yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=120)
         (self.path / "config.yaml").write_text(text, encoding="utf-8")
         _write_json(self.path / "origin.json", {"command": list(command), "choices": dict(choices or {})} | origin())
 
     def describe_resumption(self, command: Sequence[str], notes: Sequence[str]) -> None:
-        """Add to origin.json with which words and by which code the run was resumed, and what was changed."""
+        """Add the resuming command, its code and the notes on changed settings to origin.json."""
         file = self.path / "origin.json"
         content = json.loads(file.read_text(encoding="utf-8"))
         after = None if self._purge is None else self._purge - 1
@@ -95,10 +95,10 @@ class RunFolder:
         groups: Sequence[AnswerGroup],
         stage: str = "train",
     ) -> None:
-        """Append one line per response, as `logger.samples` says: all, those of the first problem (some), or none.
+        """Append one line per response. `logger.samples` selects all, those of the first problem (some), or none.
 
-        `correct` is null where the task has no grade, `score` is null where no reward was asked; otherwise it is an
-        object as `rewards.records` writes it. `stage` says what they were drawn for ("train" or "evaluate").
+        `correct` is null if the task gave no grade. `score` is null if no reward was used, else an object as
+        `rewards.records` writes it. `stage` is what the responses were drawn for ("train" or "evaluate").
         """
         if self._settings.samples == "none":
             return
@@ -148,7 +148,7 @@ class RunFolder:
         return trace
 
     def close(self) -> None:
-        """Close what is open. Writing afterwards opens it again."""
+        """Close all open files. Writing afterwards reopens them."""
         self._metrics.close()
         self._samples.close()
         if self._events is not None:
@@ -168,13 +168,13 @@ class RunFolder:
 
 
 def require_unused(path: Path) -> None:
-    """Raise FileExistsError where a run's folder would hold something already."""
+    """Raise FileExistsError if a new run's folder is not empty."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"run_dir: {path} is not empty: choose another run_dir, or null for a new one")
 
 
 def reason_of(error: BaseException) -> str:
-    """An error as one line: its own first line, or its kind where it says nothing."""
+    """An error as one line: the first line of its message, or its type if it has none."""
     if isinstance(error, KeyboardInterrupt):
         return stop_reason(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -182,7 +182,7 @@ def reason_of(error: BaseException) -> str:
 
 
 class _Lines:
-    """A JSONL file that is made with its first line."""
+    """A JSONL file, created when its first line is written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -206,14 +206,14 @@ class _Lines:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write by renaming, so that a reader never sees half a file."""
+    """Write to a temporary file and rename it, so a reader never sees half a file."""
     half = path.with_suffix(".part")
     half.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     half.replace(path)
 
 
 def _plain(value: Any) -> Any:
-    """Mappings and sequences as dicts and lists, which YAML writes without tags."""
+    """Convert mappings and sequences to dicts and lists, which YAML writes without tags."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

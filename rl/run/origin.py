@@ -31,13 +31,13 @@ def origin() -> dict[str, Any]:
 
 
 def this_process() -> dict[str, Any]:
-    """This process as another one can find it: machine, id, and when it started, since ids are used again."""
+    """Identify this process for others: machine, id, and start time, since ids are reused."""
     process = psutil.Process()
     return {"machine": platform.node(), "id": process.pid, "started": process.create_time()}
 
 
 def still_running(process: Mapping[str, Any]) -> bool:
-    """Whether the process that `this_process` described runs on this machine now; False where it is another machine."""
+    """Whether the process that `this_process` described is running; False if it was on another machine."""
     if process.get("machine") != platform.node() or not psutil.pid_exists(int(process.get("id", -1))):
         return False
     try:
@@ -47,7 +47,7 @@ def still_running(process: Mapping[str, Any]) -> bool:
 
 
 def _git(*words: str) -> str | None:
-    """What git answers about the code's own folder, None without git or a checkout."""
+    """The output of a git command in the code's folder, or None without git or a checkout."""
     here = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)

@@ -1,4 +1,4 @@
-"""Check that a run can resume under these settings, before anything starts; every difference is named."""
+"""Check, before anything starts, that a run can resume with these settings; list every difference."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FREE = (
     "logprob_gap_fp32",
     "logprob_gap_bf16",
 )
-"""Settings that a resumed run may change: they say where it runs and what it writes, not what it computes."""
+"""Settings that a resumed run may change: they control where it runs and what it writes, not what it computes."""
 
 ROUNDING = (
     "cluster.threads",
@@ -37,18 +37,18 @@ ROUNDING = (
     "rollout.kv_cache_gib",
     "rollout.max_num_seqs",
 )
-"""Settings that it may change too, for lack of memory say, but then its numbers are equal up to rounding only."""
+"""Settings that it may also change, for lack of memory for instance; results are then equal up to rounding only."""
 
 
 DATA = "data"
-"""Where `flat` has the digests of the problems."""
+"""The key under which `flat` puts the digests of the problems."""
 
 
 def compare(run: Path, before: Mapping[str, Any], settings: RunSettings) -> list[str]:
-    """Refuse settings under which a run cannot continue as it was; `before` are its flat settings at the checkpoint.
+    """Refuse settings that would change the results of a resumed run. `before`: its flat settings at the checkpoint.
 
-    Returns notes: settings that were changed and change results by rounding only. Raises ValueError that lists every
-    setting that differs and may not; problems of files that changed since are among them.
+    Returns notes on changed settings that affect results by rounding only. Raises ValueError that lists every setting
+    that must not differ; that includes problems whose files have changed.
     """
     now = flat(settings)
     known = any(_among(key, (DATA,)) for key in before)
@@ -80,7 +80,7 @@ def _changed(run: Path, settings: RunSettings) -> str:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Each key whose value differs between two flat settings, with a line that names both values."""
+    """Map each key that differs between two flat settings to a line with both values."""
     missing = "not there"
     return {
         key: f"{key} was {before.get(key, missing)}, now {now.get(key, missing)}"
@@ -90,10 +90,10 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def flat(settings: RunSettings) -> dict[str, Any]:
-    """All settings by dotted key, as JSON can hold them. The loop's own keys have no prefix, as in the config.
+    """All settings by dotted key, as JSON values. The loop's own keys have no prefix, as in the config.
 
-    Reward and task are compared by their configurations, and problems from files by their digests (`data.train`); an
-    algorithm that is not a dataclass is known by its class only.
+    Reward and task are compared by their configurations, problems from files by their digests (`data.train`), and an
+    algorithm that is not a dataclass by its class only.
     """
     groups = {
         "": settings.loop,
@@ -108,12 +108,12 @@ def flat(settings: RunSettings) -> dict[str, Any]:
 
 
 def refuse_running_or_finished(run: Path, updates: int) -> None:
-    """Raise ValueError where status.json says that the run has done so many updates, or that its process lives."""
+    """Raise ValueError if status.json says that the run has done `updates` updates, or its process is still running."""
     file = run / "status.json"
     status = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if status.get("state") == "finished" and status.get("updates", 0) >= updates:
         raise ValueError(
-            f"resume: the run in {run} has finished its {status['updates']} updates: make it longer with updates=... , "
+            f"resume: the run in {run} has finished its {status['updates']} updates: extend it with updates=..., "
             f"or start a new run from its policy with policy.path={run / 'policy'}"
         )
     process = status.get("process", {})

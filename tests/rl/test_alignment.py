@@ -81,7 +81,7 @@ def test_an_empty_span_counts_as_the_character_before_it() -> None:
 
 
 def test_a_span_beyond_the_text_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(0, 6\) lies outside the text of 5"):
+    with pytest.raises(ValueError, match=r"\(0, 6\) is outside the text of 5"):
         last_token_of_spans([2, 5], [(0, 6)])
 
 

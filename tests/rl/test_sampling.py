@@ -159,7 +159,7 @@ def test_a_skipped_sync_is_caught(pair: Pair) -> None:
     with pytest.raises(WeightsDidNotArrive, match="disagree by"):
         prove_arrival(pair.parts(), 1, PROBLEMS)
     pair.sync(2)
-    with pytest.raises(WeightsDidNotArrive, match=r"after sync 3 engines draw with the weights of sync \[2\]"):
+    with pytest.raises(WeightsDidNotArrive, match=r"after sync 3 the engines sample with the weights of sync \[2\]"):
         prove_arrival(pair.parts(), 3, PROBLEMS)
     check_gap(batch_of(pair, seed=5)[1], "fp32", LIMIT["fp32"])
 

@@ -108,8 +108,8 @@ def test_every_engine_has_a_row_in_the_proof_however_few_problems_there_are(engi
     ("sampler", "message"),
     [
         (Sampler(1, logprob=-1.1), "disagree by 0.1 nats per token"),
-        (Sampler(1, behind=1), r"after sync 3 engines draw with the weights of sync \[2\]"),
-        (Sampler(1, tokens=0), "after sync 3 the engines draw nothing"),
+        (Sampler(1, behind=1), r"after sync 3 the engines sample with the weights of sync \[2\]"),
+        (Sampler(1, tokens=0), "after sync 3 the engines sampled no tokens"),
     ],
 )
 def test_weights_that_did_not_arrive_are_found_right_after_the_sync(sampler: Sampler, message: str) -> None:

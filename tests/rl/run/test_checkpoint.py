@@ -202,7 +202,7 @@ def test_lost_lines_are_no_run_to_go_on_with(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n')
     saved(tmp_path, 2)
     (tmp_path / "metrics.jsonl").write_text("")
-    with pytest.raises(ValueError, match="lines are lost"):
+    with pytest.raises(ValueError, match="lines were lost"):
         cut_back(tmp_path)
 
 
