@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from launch.report_matrix import matrix
-from launch.runs import Run, differing, read_all
 from rewards.builder import one_line
+from rl.run.reading import Run, differing, read_all
 
 
 def main(words: Sequence[str] | None = None) -> int:

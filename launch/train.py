@@ -20,12 +20,12 @@ from launch import configuration, resume
 from launch.composition import Composed, compose, show
 from launch.output import quiet
 from launch.plan import plan
-from launch.runs import title_of
 from launch.terminal import make_display
 from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.run.checkpoint import latest, update_of
 from rl.run.folder import RunFolder, require_unused
+from rl.run.reading import title_of
 from rl.run.stopping import STOPPED, exit_code, install_sigterm_handler, stop_reason
 from rl.run_settings import RunSettings
 from rl.tasks import FileTask
