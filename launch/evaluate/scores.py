@@ -15,12 +15,14 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from launch.composition import compose
+from launch.progress import progress
 from rewards.builder import ConfigurationError, build, find
 from rewards.evaluation.benchmark_rows import STEP_END
 from rewards.evaluation.options import PROTOCOLS, Protocol
 from rewards.files.fields import metadata_of
 from rewards.files.journal import file_name
 from rewards.files.responses import READ, VERDICTS, records
+from rewards.files.scored import resume, score_file, usable
 from rewards.records import score_from_json
 from rewards.types import Group, Reward, Score
 
@@ -90,8 +92,6 @@ def score(
     entry: Entry, reward: Reward, folder: Path, batch: int, console: Console, groups: Sequence[Group], name: str
 ) -> list[list[Score]]:
     """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
-    from launch.score import resume, score_file, usable  # Ray takes a second to import
-
     folder.mkdir(parents=True, exist_ok=True)
     name = file_name(name)
     source = folder / f"{name}.input"
@@ -99,11 +99,12 @@ def score(
         "".join(json.dumps(_record(group), ensure_ascii=False) + "\n" for group in groups), encoding="utf-8"
     )
     output = folder / f"{name}.jsonl"
-    done, tally = resume(output, {"input": str(source), "reward": entry.node})
+    done, tally = resume(output, source, entry.node)
     if done < len(groups):
         total = sum(len(group.responses) for group in groups)
         console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
-        score_file(reward, usable(source), output, done, batch, total, tally, console)
+        with progress(total, tally, console) as show:
+            score_file(reward, usable(source), output, done, batch, tally, show)
     source.unlink()
     return [[score_from_json(one) for one in record["scores"]] for record in records(output)]
 
