@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from launch.command import Composed, parse_and_check, run_logged
+from launch.command import Command, Composed, say
 from launch.progress import progress
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, build_root
@@ -46,19 +45,13 @@ class ScoreSettings:
         check_file(self.input, "input")
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Score the file that `words` names. Returns the exit code."""
-    job = parse_and_check("score", words, __doc__, Job)
-    return (
-        job if isinstance(job, int) else run_logged(job.run, job.output.with_name(job.output.name + ".log"), job.output)
-    )
-
-
-class Job:
+class ScoreFile(Command):
     """One file to score. The constructor checks everything and reads earlier output, but starts nothing.
 
     Raises ValueError or OSError for an invalid set-up.
     """
+
+    name, help = "score", __doc__
 
     def __init__(self, composed: Composed) -> None:
         config = composed.config
@@ -69,6 +62,7 @@ class Job:
             raise ConfigurationError(f"reward._target_ {self.node['_target_']} is not a reward: it has no `score`")
         self.cluster: ClusterSettings = build(config["cluster"], "cluster", "configs/cluster")
         self.input, self.output = Path(settings.input), Path(settings.output)
+        self.kept, self.log = self.output, self.output.with_name(self.output.name + ".log")
         found = Input.read(self.input, settings.fields)
         self.total, self.rejects = found.responses, found.rejects
         self.done, self.tally = resume(self.output, self.input, self.node, settings.fields)
@@ -78,7 +72,7 @@ class Job:
         """Score the remaining rows and print a summary."""
         started, before, settings = time.perf_counter(), self.tally.responses, self.settings
         for note in self.rejects.notes(f"{self.output.name}.rejects.jsonl"):
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
+            say(console, note)
         try:
             reward = self._replicas(console) if settings.replicas else self.reward
             rows = usable(self.input, settings.fields)
@@ -88,7 +82,7 @@ class Job:
             if settings.replicas:
                 stop_cluster()
         for line in self.tally.lines(self.tally.responses - before, time.perf_counter() - started):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
 
     def _replicas(self, console: Console) -> Reward:
         """The reward in Ray actors. Prints a note if a replica is replaced."""
@@ -100,9 +94,11 @@ class Job:
             ray_options=actor_options(cluster, "reward", actors=replicas),
             threads=cluster.threads_of(replicas) if cluster.device == "cpu" else None,
             timeout_s=cluster.timeout_s,
-            event=lambda text: console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True),
+            event=lambda text: say(console, f"note: {text}"),
         )
 
+
+main = ScoreFile.main
 
 if __name__ == "__main__":
     sys.exit(main())

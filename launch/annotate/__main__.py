@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 
 from launch.annotate.settings import GROUPS, AnnotateSettings, make_reward, settings_of
-from launch.command import Composed, parse_and_check, run_logged
+from launch.command import Command, Composed, say
 from rewards.builder import ConfigurationError, build
 from rewards.files.claim import Claim
 from rewards.files.digests import file_digest, files_of
@@ -35,17 +35,13 @@ from rewards.types import Problem
 from rl.annotation.summary import add_left_out, figures, lines, rejected, write_data, write_rows
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Annotate what `words` ask for. Returns the exit code."""
-    job = parse_and_check("annotate", words, __doc__, Job)
-    return job if isinstance(job, int) else run_logged(job.run, job.logs / "annotate.log", job.folder)
-
-
-class Job:
+class Annotate(Command):
     """One annotation, checked: nothing is started, sampled or written but the folder's mark.
 
     Raises ConfigurationError or OSError for a set-up that cannot work.
     """
+
+    name, help = "annotate", __doc__
 
     def __init__(self, composed: Composed) -> None:
         from rl.annotation.sources import sources_of  # transformers and Ray take seconds to import
@@ -73,8 +69,9 @@ class Job:
         )
         if not self.found.rows:
             raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
-        self.folder = Path(settings.folder)
+        self.folder = self.kept = Path(settings.folder)
         self.logs = self.folder / "logs"
+        self.log = self.logs / "annotate.log"
         claim_of(settings, config, names, len(self.found.rows)).take()
         self.logs.mkdir(exist_ok=True)
         write_rejects(self.folder / "rejects.jsonl", self.found)
@@ -82,7 +79,7 @@ class Job:
     def run(self, console: Console) -> None:
         """Annotate what is not annotated yet, and write everything else from it."""
         for line in self.found.cut:  # before the hours, and at their end
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
         journal = self.folder / "annotated.jsonl"
         rate = self._label(journal, console)
         with journal.open(encoding="utf-8") as file:
@@ -102,7 +99,7 @@ class Job:
         files = ", ".join(f"{self.folder / name} ({count})" for name, count in report["files"].items())
         said += [*rate, *self.found.cut, *rejected(**report["rejects"])]
         for line in [*notes, *said, f"files: {files}"]:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(console, line)
 
     def _label(self, journal: Path, console: Console) -> list[str]:
         """Label the batches that are not in the journal; returns a line about the pace where there were any."""
@@ -150,7 +147,7 @@ class Job:
 
         settings = self.settings
         journal = self.folder / f"judgements_{file_name(str(settings.judge))}.jsonl"
-        report_line = partial(console.print, markup=False, highlight=False)
+        report_line = partial(say, console)
         judged = judge_rows(
             self.reward,
             records,
@@ -210,6 +207,8 @@ def claim_of(settings: AnnotateSettings, config: Mapping[str, Any], names: Seque
 def _first(found: Rows[Any]) -> str:
     return f": line {found.rejects[0].line}: {found.rejects[0].reason}" if found.rejects else ""
 
+
+main = Annotate.main
 
 if __name__ == "__main__":
     sys.exit(main())

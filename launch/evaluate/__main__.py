@@ -20,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.command import Composed, parse_and_check, run_logged
+from launch.command import Command, Composed, say
 from launch.evaluate.kinds import KINDS
 from launch.evaluate.scores import Entry, entries, score
 from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
@@ -34,24 +34,21 @@ from rl.settings import RolloutSettings
 from rl.tasks import Task
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Evaluate what `words` ask for. Returns the exit code."""
-    job = parse_and_check("evaluate", words, __doc__, Job)
-    return job if isinstance(job, int) else run_logged(job.run, job.folder / "logs" / "evaluate.log", job.folder)
-
-
-class Job:
+class Evaluate(Command):
     """One evaluation, checked, its input read: nothing is started or written but the folder's mark.
 
     Raises ConfigurationError or OSError for a set-up that cannot work.
     """
+
+    name, help = "evaluate", __doc__
 
     def __init__(self, composed: Composed) -> None:
         config = composed.config
         self.settings = settings_of(config)
         self.kind = KINDS[self.settings.kind]
         self.rewards = prepare(entries(self.settings.rewards, composed.flags), self.settings)
-        self.folder = Path(self.settings.folder)
+        self.folder = self.kept = Path(self.settings.folder)
+        self.log = self.folder / "logs" / "evaluate.log"
         self.drawn_by: dict[str, Any] = {}
         if self.settings.input is None:
             self.drawn_by = {name: build(config[name], name, f"configs/{name}") for name in GROUPS}
@@ -85,8 +82,8 @@ class Job:
         report.notes += bench.notes
         files = report.write(self.folder)
         files += [self.folder / name for name in FILES if (self.folder / name).exists()]
-        console.print(report.markdown(), markup=False, highlight=False, soft_wrap=True)
-        console.print(f"files: {', '.join(map(str, files))}", markup=False, highlight=False, soft_wrap=True)
+        say(console, report.markdown())
+        say(console, f"files: {', '.join(map(str, files))}")
 
 
 FILES = ("accuracy.png", "responses.jsonl", "rejects.jsonl", "disagreements.jsonl")
@@ -130,6 +127,8 @@ def claim_of(settings: EvaluateSettings, config: Mapping[str, Any]) -> Claim:
         made_from |= {"seed": settings.seed, "judge_fields": settings.judge_fields}
     return Claim(Path(settings.folder), made_from, "made_from.json", "evaluation")
 
+
+main = Evaluate.main
 
 if __name__ == "__main__":
     sys.exit(main())

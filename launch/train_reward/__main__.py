@@ -16,14 +16,13 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from launch.command import Composed, parse_and_check, run_logged
+from launch.command import Command, Composed, say
 from launch.train_reward.settings import TrainRewardSettings, claim_of, finished, parts_of
 from rewards.files.rows import write_rejects
 from rewards.training.armorm_fit import ArmoModel
@@ -36,29 +35,21 @@ from rl.reward_training.recipes import JudgeModel
 from rl.settings import ClusterSettings
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Train what `words` ask for. Returns the exit code."""
-    job = parse_and_check("train_reward", words, __doc__, Job)
-    if isinstance(job, int):
-        return job
-    if job.is_finished:
-        print(f"{job.folder / 'model'} is finished already: choose another folder to train again")
-        return 0
-    return run_logged(job.run, job.folder / "logs" / "train_reward.log", job.folder)
-
-
-class Job:
+class TrainReward(Command):
     """One training, checked: its rows are read, nothing is started or written but the folder's mark.
 
     Raises ValueError or OSError for a set-up that cannot work.
     """
 
+    name, help = "train_reward", __doc__
+
     def __init__(self, composed: Composed) -> None:
         self.settings, self.recipe, self.cluster = parts_of(composed.config, composed.choices)
-        self.folder = Path(self.settings.folder)
+        self.folder = self.kept = Path(self.settings.folder)
+        self.log = self.folder / "logs" / "train_reward.log"
         claim = claim_of(self.settings, composed.config)
-        self.is_finished = finished(claim)
-        if self.is_finished:
+        if finished(claim):
+            self.nothing_to_do = f"{self.folder / 'model'} is finished already: choose another folder to train again"
             return
         check_policy(self.recipe.model, "recipe.model")
         data = Path(self.settings.data)
@@ -76,7 +67,7 @@ class Job:
 
     def run(self, console: Console) -> None:
         """Train on the rows that can be used, set the others aside."""
-        report = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        report = partial(say, console)
         found, folder = self.found, self.folder
         for name, rows in found.files.items():
             write_rejects(folder / f"{name}.jsonl", rows)
@@ -123,6 +114,8 @@ def train(
         write_prompt(recipe, found.rows.rows, folder / "model", report)
     return summary
 
+
+main = TrainReward.main
 
 if __name__ == "__main__":
     sys.exit(main())
