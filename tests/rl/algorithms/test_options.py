@@ -145,7 +145,8 @@ def loss_of(algorithm: Any, data: TrainBatch | Preferences, monkeypatch: pytest.
     if isinstance(settings, PolicyLossSettings):
         assert isinstance(data, TrainBatch)
         monkeypatch.setattr(policy, "token_logprobs", moved)
-        learner: Any = SimpleNamespace(**around, setup=SimpleNamespace(temperature=1.0))
+        learner: Any = SimpleNamespace(**around, _reference_of=lambda rows: rows.reference_logprobs)
+        learner.setup = SimpleNamespace(temperature=1.0)
         learner.loss_terms = policy.policy_loss(settings)
         if not settings.kl:
             data = dataclasses.replace(data, reference_logprobs=None)
@@ -154,13 +155,10 @@ def loss_of(algorithm: Any, data: TrainBatch | Preferences, monkeypatch: pytest.
     monkeypatch.setattr(preference, "token_logprobs", moved)
     pair_loss = preference.DPOLoss(settings.beta, settings.label_smoothing, settings.ipo)
     assert isinstance(data, Preferences)
-    both = preference.stacked(data)
-    both.reference_logprobs = 0.9 * moved(None, both, 1.0)
-    return float(
-        preference.PreferenceLearner._micro_loss(
-            SimpleNamespace(**around, pair_loss=pair_loss), both, range(len(data))
-        )[0]
-    )
+    reference = 0.9 * moved(None, data.batch, 1.0)
+    data = dataclasses.replace(data, batch=dataclasses.replace(data.batch, reference_logprobs=reference))
+    learner = SimpleNamespace(**around, pair_loss=pair_loss)
+    return float(preference.PreferenceLearner._micro_loss(learner, data, list(range(len(data))))[0])
 
 
 def data_rows(batch: TrainBatch) -> TrainBatch:
@@ -171,6 +169,7 @@ def outcome(algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """All that an algorithm decides: its plan, what it makes of two rollouts one after the other, and its loss."""
     plan = [
         algorithm.needs_reference,
+        algorithm.needs_old_logprobs,
         algorithm.refresh_every,
         algorithm.critic,
         algorithm.group_relative,
@@ -181,7 +180,8 @@ def outcome(algorithm: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     numbers: list[float] = []
     for _ in range(2):  # what is steered shows in the second only
         data = algorithm.prepare(scored()).data
-        sides = [data.chosen, data.rejected] if isinstance(data, Preferences) else [data]
+        paired = [data.chosen, data.rejected] if isinstance(data, Preferences) else []
+        sides = [data.batch.select(rows) for rows in paired] or [data]
         for side in sides:
             for tensor in (side.input_ids, side.advantages, side.returns):
                 numbers += [] if tensor is None else [round(float(x), 6) for x in tensor.flatten()]

@@ -87,6 +87,7 @@ def test_a_correction_multiplies_the_loss_of_sequence_ratios_and_leaves_their_cl
         loss_terms=policy.policy_loss(settings),
         strategy=SimpleNamespace(world_size=1, device="cpu"),
         setup=SimpleNamespace(temperature=1.0),
+        _reference_of=lambda rows: None,
         actor=None,
     )
     with pytest.MonkeyPatch.context() as patch:
