@@ -105,32 +105,24 @@ class Annotate(Command):
         """Label the batches that are not in the journal; returns a line about the pace where there were any."""
         from rl.annotation.labelling import Labeller
         from rl.annotation.sources import batches_of
-        from rl.cluster import start_cluster, stop_cluster
-        from rl.sampler import SamplerGroup
+        from rl.drawing import sampler_alone
 
         batches = batches_of(self.found.rows, self.rollout.problems)
         done = whole_batches(journal, [len(batch) for batch in batches])
         if done == len(batches):
             return []
-        start_cluster(self.cluster, self.logs)
-        try:
-            sampler = SamplerGroup(self.policy, self.rollout, self.cluster, log_folder=self.logs)
-            try:
-                grade_steps = self.task.grade_steps if self.task is not None and self.task.grades_steps else None
-                labeller = Labeller(sampler, self.rollout, self._grade(), grade_steps, **self.settings.labelling)
-                sampler.wait()
-                pace = Pace(sum(len(batch) for batch in batches), sum(len(batch) for batch in batches[:done]))
-                with journal.open("a", encoding="utf-8") as file:
-                    for number in range(done, len(batches)):
-                        records = labeller.label(batches[number], number)
-                        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-                        file.flush()
-                        console.print(pace.after(records), highlight=False, soft_wrap=True)
-                return [pace.whole()]
-            finally:
-                sampler.shutdown()
-        finally:
-            stop_cluster()
+        with sampler_alone(self.policy, self.rollout, self.cluster, self.logs) as sampler:
+            grade_steps = self.task.grade_steps if self.task is not None and self.task.grades_steps else None
+            labeller = Labeller(sampler, self.rollout, self._grade(), grade_steps, **self.settings.labelling)
+            sampler.wait()
+            pace = Pace(sum(len(batch) for batch in batches), sum(len(batch) for batch in batches[:done]))
+            with journal.open("a", encoding="utf-8") as file:
+                for number in range(done, len(batches)):
+                    records = labeller.label(batches[number], number)
+                    file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+                    file.flush()
+                    say(console, pace.after(records))
+            return [pace.whole()]
 
     def _grade(self) -> Callable[[Problem, str], bool]:
         """The task's verifier, or, for problems of a file, the verifier of final answers."""

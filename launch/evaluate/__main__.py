@@ -62,9 +62,10 @@ class Evaluate(Command):
     def run(self, console: Console) -> None:
         """Draw what is to be drawn; score, measure and write the report."""
         if self.drawn_by:
-            from launch.evaluate.draw import draw  # Ray and transformers take seconds to import
+            from rl.drawing import draw  # Ray and transformers take seconds to import
 
-            draw(self.settings, **self.drawn_by, output=self.source, console=console)
+            problems, seed = self.settings.problems, self.settings.seed
+            draw(**self.drawn_by, output=self.source, report=partial(say, console), problems=problems, seed=seed)
             self.found = self.kind.read(self.source, self.settings)
         folder, batch = self.folder / "scores", self.settings.batch
         subjects = [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.evaluate.__main__ import main
 from tests.launch.evaluate.commands import HERE, evaluate, figures, reward
 from tests.launch.evaluate.rewards import Fussy
 
@@ -158,3 +159,15 @@ def test_scores_of_other_responses_are_never_taken_for_these(solutions, capfd):
     assert evaluate(solutions, f'rewards=["{reward("Longest")}"]') == 0
     assert evaluate(solutions, f'rewards=["{reward("Longest")}"]', "n=[1]") == 1
     assert "is not what was scored as row 5 of output" in capfd.readouterr().out
+
+
+@pytest.mark.e2e
+def test_one_command_draws_scores_and_tells_what_to_trust(tmp_path, capfd):
+    folder = tmp_path / "found"
+    words = [f"folder={folder}", "problems=8", "rollout.responses=4", "rollout.problems=8", "rewards=[prm]"]
+    assert main(words) == 0
+    found = json.loads((folder / "report.json").read_text())
+    assert found["problems"] == 8
+    assert found["sizes"] == [1, 2, 4]
+    assert "trust, prm (min): AUC" in capfd.readouterr().out
+    assert found["calibration"]["prm: step right"]["count"] > 50

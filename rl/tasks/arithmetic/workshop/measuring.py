@@ -13,8 +13,7 @@ from rewards.outcome import OutcomeReward
 from rewards.pairjudge import PairJudgeReward
 from rewards.process import ProcessReward
 from rewards.types import Group
-from rl.cluster import start_cluster, stop_cluster
-from rl.sampler import SamplerGroup
+from rl.drawing import sampler_alone
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.tasks.arithmetic.workshop import judge_quality, quality
@@ -59,15 +58,7 @@ def open_judge(folder: str) -> VllmJudge:
 def draw(policy: Path, task: ArithmeticTask, problems: int, responses: int) -> list[Group]:
     """The policy's samples at temperature 1 for the first held-out problems."""
     logs = Path(tempfile.mkdtemp(prefix="rewardloop-"))
-    cluster = ClusterSettings()
-    start_cluster(cluster, logs)
-    try:
-        sampler = SamplerGroup(PolicySettings(str(policy)), RolloutSettings(), cluster, log_folder=logs)
-        try:
-            held_out = task.held_out_problems(problems)
-            drawn = sampler.sample(held_out, responses, temperature=1.0, seed=SAMPLING_SEED)
-            return [group.for_reward() for group in drawn]
-        finally:
-            sampler.shutdown()
-    finally:
-        stop_cluster()
+    with sampler_alone(PolicySettings(str(policy)), RolloutSettings(), ClusterSettings(), logs) as sampler:
+        held_out = task.held_out_problems(problems)
+        drawn = sampler.sample(held_out, responses, temperature=1.0, seed=SAMPLING_SEED)
+        return [group.for_reward() for group in drawn]

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 
-from launch.evaluate import draw as evaluate_draw
-from launch.evaluate.__main__ import main
-from launch.evaluate.settings import EvaluateSettings
+from rl import drawing
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.types import AnswerGroup, Sample
-
-SETTINGS = EvaluateSettings(folder="unused", problems=5)
 
 
 class FakeSampler:
@@ -39,9 +33,9 @@ class FakeSampler:
 
 @pytest.fixture
 def sampler(monkeypatch):
-    monkeypatch.setattr(evaluate_draw, "SamplerGroup", FakeSampler)
-    monkeypatch.setattr(evaluate_draw, "start_cluster", lambda *_: None)
-    monkeypatch.setattr(evaluate_draw, "stop_cluster", lambda: None)
+    monkeypatch.setattr(drawing, "SamplerGroup", FakeSampler)
+    monkeypatch.setattr(drawing, "start_cluster", lambda *_: None)
+    monkeypatch.setattr(drawing, "stop_cluster", lambda: None)
     monkeypatch.setattr(FakeSampler, "calls", [])
     monkeypatch.setattr(FakeSampler, "fails", None)
     return FakeSampler
@@ -49,8 +43,8 @@ def sampler(monkeypatch):
 
 def draw(output) -> list[dict]:
     rollout = RolloutSettings(problems=2, responses=3)
-    console = Console(file=SimpleNamespace(write=lambda _: None, flush=lambda: None))
-    evaluate_draw.draw(SETTINGS, PolicySettings("?"), ArithmeticTask(), rollout, ClusterSettings(), output, console)
+    policy, cluster = PolicySettings("?"), ClusterSettings()
+    drawing.draw(policy, ArithmeticTask(), rollout, cluster, output, lambda _: None, problems=5, seed=1)
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -84,15 +78,3 @@ def test_what_is_drawn_is_not_drawn_again(sampler, tmp_path):
     sampler.calls.clear()
     assert draw(output) == first
     assert sampler.calls == []
-
-
-@pytest.mark.e2e
-def test_one_command_draws_scores_and_tells_what_to_trust(tmp_path, capfd):
-    folder = tmp_path / "found"
-    words = [f"folder={folder}", "problems=8", "rollout.responses=4", "rollout.problems=8", "rewards=[prm]"]
-    assert main(words) == 0
-    found = json.loads((folder / "report.json").read_text())
-    assert found["problems"] == 8
-    assert found["sizes"] == [1, 2, 4]
-    assert "trust, prm (min): AUC" in capfd.readouterr().out
-    assert found["calibration"]["prm: step right"]["count"] > 50
