@@ -1,1 +1,1 @@
-"""Label the steps of solutions by continuing them (Math-Shepherd), and sum up what came of it."""
+"""Label the steps of solutions by continuing them (Math-Shepherd), and summarize the results."""

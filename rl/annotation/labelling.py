@@ -1,8 +1,8 @@
-"""Math-Shepherd's labelling (arXiv 2312.08935): every step of a solution is continued k times, and the share of
-continuations that reach the right answer says how good the solution still is there.
+"""Math-Shepherd's labelling (arXiv 2312.08935): continue a solution k times after each step. The step's value is the
+share of continuations that reach the right answer.
 
-The solutions of a batch of problems are drawn in one call, and all their beginnings are continued in one more; equal
-beginnings of one problem are continued once. The last step of a solution is worth what the solution is.
+The solutions of a batch of problems are drawn in one call, and all their beginnings are continued in a second; equal
+beginnings of one problem are continued once. The last step's value is the solution's own grade.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SEEDS_APART = 1_000_003
 
 
 @dataclass
-class _Found:
-    """The solutions of one problem that are labelled, and why the others are not."""
+class _Solutions:
+    """The solutions of one problem to label, and the reasons why others are left out."""
 
     source: Source
     texts: list[str] = field(default_factory=list)
@@ -36,7 +36,7 @@ class _Found:
     left_out: list[dict[str, Any]] = field(default_factory=list)
 
     def leave_out(self, solution: int, reason: str) -> None:
-        """Note a solution that is not labelled, or a part of it that is no step."""
+        """Record a solution that is not labelled, or a part of it that is not a step."""
         self.left_out.append({"answer": solution, "reason": reason})
 
 
@@ -48,7 +48,7 @@ class _Beginnings:
         self.ids: list[tuple[int, ...]] = []
 
     def place(self, number: int, text: str, prompt: tuple[int, ...], ids_of: Callable[[str], tuple[int, ...]]) -> int:
-        """Where this beginning of a solution to problem `number` stands."""
+        """The index of this beginning of a solution to problem `number`; new beginnings are added."""
         if (number, text) not in self.places:
             self.places[number, text] = len(self.ids)
             self.ids.append(prompt + ids_of(text))
@@ -56,10 +56,10 @@ class _Beginnings:
 
 
 class Labeller:
-    """Labels whole batches of problems, with `continuations` of every step but the last.
+    """Labels whole batches of problems, with `continuations` for every step except the last.
 
-    `splitter` and `pattern` name how solutions are split into steps (`rewards.steps.splitter`). `grade` says whether
-    a solution is right; one that it cannot grade (`Undecided`) counts as wrong. `grade_steps`, where the task can
+    `splitter` and `pattern` select how solutions are split into steps (`rewards.steps.splitter`). `grade` decides
+    whether a solution is right; one that it cannot grade (`Undecided`) counts as wrong. `grade_steps`, if the task can
     verify steps, is compared with the labels.
     """
 
@@ -84,9 +84,9 @@ class Labeller:
         self.split_all = splitter_of(splitter, pattern=pattern, keep_empty=True)
 
     def label(self, sources: Sequence[Source], number: int) -> list[dict[str, Any]]:
-        """A record for each problem of batch `number`; see `rewards.training.annotated`.
+        """Return a record for each problem of batch `number`; see `rewards.training.annotated`.
 
-        The engines' prefix caches are dropped first and the seeds are the batch's own, so that the records do not
+        The engines' prefix caches are dropped first and the seeds depend only on the batch, so the records do not
         depend on what was annotated before.
         """
         self.sampler.forget_prefixes()
@@ -100,8 +100,8 @@ class Labeller:
             for one, grade, rows in zip(found, grades, places, strict=True)
         ]
 
-    def _solutions(self, sources: Sequence[Source], seed: int) -> list[_Found]:
-        """The solutions of every problem: those of the file, the others drawn in one call."""
+    def _solutions(self, sources: Sequence[Source], seed: int) -> list[_Solutions]:
+        """The solutions of every problem: from the file if given, otherwise drawn, all in one call."""
         drawn = [source for source in sources if source.solutions is None]
         samples = iter(
             self.sampler.sample(
@@ -122,8 +122,8 @@ class Labeller:
             found.append(self._usable(source, solutions))
         return found
 
-    def _usable(self, source: Source, solutions: Sequence[tuple[str, str]]) -> _Found:
-        found = _Found(source)
+    def _usable(self, source: Source, solutions: Sequence[tuple[str, str]]) -> _Solutions:
+        found = _Solutions(source)
         room = self.rollout.max_model_len - len(prompt_ids(self.sampler.tokenizer, source.problem))
         for index, (text, reason) in enumerate(solutions):
             spans = self.split(text)
@@ -142,8 +142,8 @@ class Labeller:
                 found.spans.append(spans)
         return found
 
-    def _beginnings(self, found: Sequence[_Found]) -> tuple[_Beginnings, list[list[list[int]]]]:
-        """What is to be continued, and where each step of each solution of each problem finds it."""
+    def _beginnings(self, found: Sequence[_Solutions]) -> tuple[_Beginnings, list[list[list[int]]]]:
+        """The beginnings to continue, and the index of the beginning for each step of each solution of each problem."""
         asked = _Beginnings()
         places = []
         for number, one in enumerate(found):
@@ -156,8 +156,10 @@ class Labeller:
             )
         return asked, places
 
-    def _shares(self, found: Sequence[_Found], grades: Sequence[_Grades], asked: _Beginnings, seed: int) -> list[float]:
-        """The share of right continuations of each beginning, all continued in one call."""
+    def _shares(
+        self, found: Sequence[_Solutions], grades: Sequence[_Grades], asked: _Beginnings, seed: int
+    ) -> list[float]:
+        """The share of right continuations for each beginning, all continued in one call."""
         if not asked.ids:
             return []
         continued = self.sampler.continue_from(
@@ -171,7 +173,7 @@ class Labeller:
             for (number, start), samples in zip(asked.places, continued, strict=True)
         ]
 
-    def _record(self, found: _Found, grades: _Grades, shares: list[list[float]]) -> dict[str, Any]:
+    def _record(self, found: _Solutions, grades: _Grades, shares: list[list[float]]) -> dict[str, Any]:
         problem = found.source.problem
         labels = [grades.right(text) for text in found.texts]
         record: dict[str, Any] = {
@@ -191,12 +193,12 @@ class Labeller:
         return record
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        """The beginning of a response as the policy's tokens."""
+        """The policy's token ids of the beginning of a response."""
         return tuple(self.sampler.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class _Grades:
-    """The grades of one problem's solutions: each text is graded once."""
+    """Grades one problem's solutions, each distinct text once."""
 
     def __init__(self, grade: Grade, problem: Problem) -> None:
         self.grade, self.problem = grade, problem

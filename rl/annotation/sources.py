@@ -1,4 +1,4 @@
-"""The problems of an annotation, with their solutions where the file has them; a bad row is set aside, never fatal."""
+"""Read the problems to annotate, with their solutions if the file has them. Bad rows are set aside, never fatal."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from rl.tasks import Task
 from rl.tasks.math import last_boxed
 
 TASK_PROBLEMS = 200
-"""How many of a task's problems are annotated where nothing is said: it has no end."""
+"""How many of a task's problems are annotated by default; a task has no end of them."""
 
 FIELDS = frozenset(
     {"id", "problem", "prompt", "question", "answers", "responses", "response", "steps", "answer", "solution"}
 )
-"""What is read of a row. Labels are not: the reference answer grades solutions and continuations alike."""
+"""The fields read from a row. Labels are not: the reference answer grades solutions and continuations alike."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A problem to annotate: its line in the file (or number in the task), and its solutions; None: to be drawn."""
+    """A problem to annotate: its line in the file (or number in the task) and its solutions (None: to be drawn)."""
 
     line: int
     problem: Problem
@@ -37,13 +37,13 @@ class Source:
 
 @dataclass
 class Sources(Rows[Source]):
-    """The problems to annotate, and how many there were before `problems` cut them."""
+    """The problems to annotate, and how many usable ones there were before `problems` limited them."""
 
     usable: int = 0
 
     @property
     def cut(self) -> list[str]:
-        """A line about a file of which not every usable problem is annotated."""
+        """A message if not every usable problem of the file is annotated, else an empty list."""
         kept = len(self.rows)
         if kept == self.usable:
             return []
@@ -51,7 +51,7 @@ class Sources(Rows[Source]):
 
 
 def parse_source(record: Mapping[str, Any], line: int) -> Source:
-    """A row of the input. Raises ValueError with the reason where it cannot be used."""
+    """Parse a row of the input. Raises ValueError with the reason if it cannot be used."""
     given = any(record.get(name) is not None for name in (*SEVERAL, "response", "steps"))
     group = group_of(record if given else {**record, "responses": []}, line)
     problem = replace(group.problem, answer=_reference(record))
@@ -77,8 +77,8 @@ def sources_of(
 ) -> Sources:
     """The first `problems` usable problems of a file (None: all), or of the task's training split if `path` is None.
 
-    `fields` names the file's own names for the fields that are read (see `read_rows`). A prompt that the
-    policy's template refuses, or that leaves too little room for an answer, is set aside too.
+    `fields` maps the fields that are read to the file's names (see `read_rows`). A prompt that the policy's template
+    refuses, or that leaves too little room for an answer, is also set aside.
     """
     if path is not None:
         found = Sources(**vars(read_rows(path, parse_source, FIELDS, fields)))
@@ -101,7 +101,7 @@ def sources_of(
 
 
 def _unusable(source: Source, rollout: RolloutSettings, tokenizer: Any) -> str | None:
-    """Why the policy cannot answer this problem, or that nothing could grade its answers; None where all is well."""
+    """Why the policy cannot answer this problem, or its answers cannot be graded; None if all is well."""
     if not (source.problem.answer or "").strip():
         return "no reference answer: nothing could grade the continuations"
     try:
@@ -115,14 +115,14 @@ def _unusable(source: Source, rollout: RolloutSettings, tokenizer: Any) -> str |
 
 
 def _check_labels(record: Mapping[str, Any], answers: int) -> None:
-    """Raise ValueError where labels are not one for each answer: one of the two lists has lost something."""
+    """Raise ValueError unless there is one label per answer: otherwise one of the lists is incomplete."""
     for name in ("label", "labels"):
         if isinstance(record.get(name), list) and len(record[name]) != answers:
             raise ValueError(f"{answers} answers but {len(record[name])} labels")
 
 
 def _reference(record: Mapping[str, Any]) -> str:
-    """The reference answer: `answer`, or what is in the last box of `solution`."""
+    """The reference answer: `answer`, or the content of the last box in `solution`."""
     answer = record.get("answer")
     if answer is None and isinstance(record.get("solution"), str):
         answer = last_boxed(record["solution"])

@@ -1,4 +1,4 @@
-"""What an annotation found, in figures and in plain lines; and the training data written from its records."""
+"""Summarize an annotation in figures and sentences, and write training data from its records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rl.annotation.sources import Sources
 
 
 def write_data(folder: Path, records: Sequence[Record], *, soft: bool, remove: str) -> dict[str, int]:
-    """Write prm.jsonl and orm.jsonl; returns how many conversations each holds. See `process_rows` for the options."""
+    """Write prm.jsonl and orm.jsonl; return the number of conversations in each. See `process_rows` for the options."""
     process = (row for one in records for row in process_rows(one, soft=soft, remove=remove))
     outcome = (row for one in records for row in outcome_rows(one, remove=remove))
     return {
@@ -24,7 +24,7 @@ def write_data(folder: Path, records: Sequence[Record], *, soft: bool, remove: s
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write rows to a JSONL file, which appears when it is whole; returns their number."""
+    """Write rows to a JSONL file, which appears only when complete; return their number."""
     part = path.with_name(path.name + ".part")
     count = 0
     with part.open("w", encoding="utf-8") as file:
@@ -36,9 +36,9 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def add_left_out(found: Sources, records: Sequence[Record]) -> None:
-    """Set aside, with the rows that could not be read, the file's solutions that could not be labelled.
+    """Add the file's solutions that could not be labelled to the rejects.
 
-    The records are those of `found.rows`, in their order: in a JSON list many rows may stand on one line.
+    The records are those of `found.rows`, in the same order (line numbers may repeat in a JSON list).
     """
     for source, record in zip(found.rows, records, strict=True):
         for one in record["left_out"] if source.solutions is not None else ():
@@ -49,15 +49,15 @@ def add_left_out(found: Sources, records: Sequence[Record]) -> None:
 
 
 def rejected(rows: int, solutions: int) -> Iterator[str]:
-    """How many rows, and solutions of the rows that were used, stand in rejects.jsonl."""
+    """Messages about the number of rows, and of solutions of used rows, in rejects.jsonl."""
     if rows:
         yield f"{rows} {'row' if rows == 1 else 'rows'} could not be used: see rejects.jsonl"
     if solutions:
-        yield f"{solutions} times a given solution, or a part of it, was left out: see rejects.jsonl"
+        yield f"{solutions} given solutions, or parts of them, were left out: see rejects.jsonl"
 
 
 def figures(records: Sequence[Record]) -> dict[str, Any]:
-    """Counts and shares of what was labelled; `agreement` with the task's own verdicts on steps, where it has them."""
+    """Counts and shares of the labels; `agreement` with the task's verdicts on steps, if it has them."""
     labels = [label for record in records for label in record["label"]]
     values = [value for record in records for solution in record["step_values"] for value in solution]
     found: dict[str, Any] = {
@@ -83,14 +83,14 @@ def figures(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """The figures in plain sentences."""
+    """The figures as sentences."""
     yield (
         f"{found['problems']} problems, {found['solutions']} solutions ({_percent(found['solutions_right'])} right), "
         f"{found['steps']} steps: {_percent(found['steps_positive'])} +, "
         f"{_percent(found['steps_undecided'])} with right and wrong continuations"
     )
     for reason, count in found["left_out"].items():
-        yield f"  {count} times left out: {reason}"
+        yield f"  {count} left out: {reason}"
     if found["problems_without_solution"]:
         yield f"  {found['problems_without_solution']} problems have no solution left"
     if found["undecided"]:
@@ -105,7 +105,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _against_truth(records: Sequence[Record]) -> Iterator[tuple[bool, bool]]:
-    """The hard label and the task's verdict of every step; solutions that the task cuts otherwise are passed over."""
+    """The hard label and the task's verdict for every step; skips solutions that the task splits differently."""
     for record in records:
         for values, truth in zip(record["step_values"], record.get("step_labels", ()), strict=False):
             if len(values) == len(truth):

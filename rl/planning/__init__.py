@@ -1,1 +1,1 @@
-"""What a run takes before it starts, by arithmetic: sizes of models, memory, hours, who shares which GPU."""
+"""Estimate by arithmetic what a run will need: model sizes, memory, hours, and placement on GPUs."""

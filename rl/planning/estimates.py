@@ -1,7 +1,7 @@
-"""What a run would take in memory and in hours, by arithmetic alone: estimates to plan with, not measurements.
+"""Estimate a run's memory and hours by arithmetic. For planning; these are not measurements.
 
-Hours are upper bounds for the work (every response as long as it may get) at speeds that a machine of the kind named in
-`SPEEDS` keeps up. Left out: starting, communication between ranks, waiting of one actor for another's last sequence.
+Hours are upper bounds of the work (every response at its maximum length) at the sustained speeds in `SPEEDS`. Left out:
+startup, communication between ranks, and idle time while one actor waits for another's last sequence.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BYTES: dict[str, int] = {"fp32": 4, "bf16": 2}
 
 @dataclass(frozen=True)
 class Speed:
-    """What one device keeps up: floating-point operations and bytes of memory traffic a second, and the seconds that a
-    decoding step costs in addition."""
+    """Sustained speed of one device: floating-point operations and bytes of memory traffic per second, and the overhead
+    of a decoding step in seconds."""
 
     name: str
     flops: float
@@ -29,16 +29,16 @@ class Speed:
 
 
 SPEEDS: dict[Literal["cpu", "cuda"], Speed] = {
-    # An H100 SXM's 989 TFLOP/s (bf16, dense) and 3.35 TB/s, of which training and decoding keep about 40 % and 60 %.
+    # An H100 SXM has 989 TFLOP/s (bf16, dense) and 3.35 TB/s; training and decoding reach about 40 % and 60 % of them.
     "cuda": Speed("an H100 of 80 GB", 400e12, 2.0e12, 0.02, 80.0),
-    # A thread of a server's processor in fp32; the step is vLLM's own work on a CPU.
+    # One thread of a server CPU in fp32; the step overhead is vLLM's on a CPU.
     "cpu": Speed("one thread of a CPU", 30e9, 8e9, 0.01, None),
 }
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one device by what they are for."""
+    """Bytes on one device, by purpose."""
 
     weights: float = 0.0
     gradients: float = 0.0
@@ -48,7 +48,7 @@ class Memory:
 
     @property
     def gib(self) -> float:
-        """All together, in GiB."""
+        """The total in GiB."""
         return (self.weights + self.gradients + self.optimizer + self.activations + self.cache) / GIB
 
     def __add__(self, other: Memory) -> Memory:
@@ -58,8 +58,9 @@ class Memory:
 def trained(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -> Memory:
     """One rank's share of a model in training (Rajbhandari et al., arXiv:1910.02054, section 3.1).
 
-    16 to 20 bytes per parameter in bf16: weights 2, gradients 4 (added up in fp32), and 12 for the fp32 copy and Adam's
-    two moments. ZeRO 2 divides all but the weights among the ranks, ZeRO 3 these too. LoRA trains its adapters only.
+    16 to 20 bytes per parameter in bf16: weights 2, gradients 4 (accumulated in fp32), and 12 for the fp32 copy and
+    Adam's two moments. ZeRO 2 divides everything except the weights among the ranks; ZeRO 3 divides the weights too.
+    LoRA trains only its adapters.
     """
     lora, ranks = learner.lora, learner.ranks
     changing = facts.parameters if lora is None else facts.adapter_parameters(lora.rank)
@@ -73,18 +74,18 @@ def trained(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -> Me
 
 
 def frozen(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -> Memory:
-    """One rank's share of the reference: whole, or divided under ZeRO 3; with LoRA the policy without its adapters."""
+    """One rank's share of the reference: whole, or divided under ZeRO 3. Nothing with LoRA (shared weights)."""
     if learner.lora is not None:
         return Memory()
     return Memory(weights=facts.parameters * BYTES[dtype] / (learner.ranks if learner.zero_stage == 3 else 1))
 
 
 def activations(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -> Memory:
-    """What a forward pass over `micro_batch_tokens` leaves for the backward one, on one rank.
+    """What a forward pass over `micro_batch_tokens` keeps for the backward pass, on one rank.
 
-    34 numbers of two bytes for each token, layer and hidden unit, without attention's own, which fused kernels do not
-    keep (Korthikanti et al., arXiv:2205.05198, eq. 2 with selective recomputation); with gradient checkpointing one for
-    each layer, and one layer in full. The logits three times: as they come, in fp32, and their gradient.
+    34 bytes per token, layer and hidden unit in bf16, without attention's own activations, which fused kernels do not
+    keep (Korthikanti et al., arXiv:2205.05198, eq. 2 with selective recomputation). With gradient checkpointing, one
+    number each, plus one layer in full. The logits count three times: as computed, in fp32, and their gradient.
     """
     tokens, wide = learner.micro_batch_tokens, BYTES[dtype] / 2
     layer = 34 * tokens * facts.hidden * wide
@@ -94,17 +95,17 @@ def activations(facts: ModelFacts, learner: LearnerSettings, dtype: Precision) -
 
 
 def loaded(facts: ModelFacts, dtype: Precision) -> Memory:
-    """A model that only reads."""
+    """A model used only for inference."""
     return Memory(weights=facts.parameters * BYTES[dtype])
 
 
 def forward_seconds(facts: ModelFacts, tokens: float, speed: Speed) -> float:
-    """Seconds of one device to read so many tokens: two operations a parameter and token."""
+    """Seconds for one device to run `tokens` tokens forward: two operations per parameter and token."""
     return 2 * facts.parameters * tokens / speed.flops
 
 
 def training_seconds(facts: ModelFacts, tokens: float, speed: Speed, *, recomputing: bool) -> float:
-    """Seconds of one device to train on so many tokens: forward, twice that backward, and once more to recompute."""
+    """Seconds for one device to train on `tokens` tokens: forward, twice that backward, once more if recomputing."""
     return (4 if recomputing else 3) * forward_seconds(facts, tokens, speed)
 
 
@@ -120,7 +121,7 @@ class Decoding:
 
 
 def decoding_seconds(facts: ModelFacts, work: Decoding, speed: Speed) -> float:
-    """Seconds of one engine: a step takes what reading weights and cache takes, or computing, whichever is longer."""
+    """Seconds for one engine: each step takes as long as reading weights and cache, or computing if that is longer."""
     if not work.sequences:
         return 0.0
     at_once = max(1, min(work.at_once, work.sequences))
@@ -135,7 +136,7 @@ def decoding_seconds(facts: ModelFacts, work: Decoding, speed: Speed) -> float:
 
 
 def sequences_that_fit(facts: ModelFacts, gib: float, length: int, dtype: Precision) -> int:
-    """How many sequences of this length (tokens) a KV cache of so many GiB holds."""
+    """How many sequences of `length` tokens a KV cache of `gib` GiB holds."""
     return int(max(0.0, gib) * GIB // (facts.kv_elements * BYTES[dtype] * length))
 
 

@@ -1,4 +1,4 @@
-"""The hours of a run, stage by stage: the work that its settings ask for, at the speeds of `rl.planning.estimates`."""
+"""Estimate the hours of a run by stage: the work its settings require, at the speeds of `rl.planning.estimates`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rl.run_settings import RunSettings
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage does in the whole run, in words, and the seconds it takes at most; None where nobody can say."""
+    """A stage's work over the whole run, in words, and the most seconds it takes (None: unknown)."""
 
     name: str
     work: str
@@ -35,7 +35,7 @@ def stages(settings: RunSettings) -> list[Stage]:
 
 
 def together(settings: RunSettings, found: Sequence[Stage]) -> float | None:
-    """Seconds of all stages; with rollout.ahead, all rollouts but the first are drawn and scored while others train."""
+    """Seconds of all stages, or None if unknown. With rollout.ahead, all rollouts except the first overlap training."""
     seconds = {stage.name: stage.seconds for stage in found}
     known = [one for one in seconds.values() if one is not None]
     if len(known) < len(seconds):
@@ -49,17 +49,17 @@ def together(settings: RunSettings, found: Sequence[Stage]) -> float | None:
 
 
 def rows_of(settings: RunSettings) -> int:
-    """Responses in a rollout."""
+    """Responses per rollout."""
     return settings.rollout.problems * settings.rollout.responses
 
 
 def learned_rows(settings: RunSettings) -> int:
-    """Sequences that the learner trains on in an update, at most: all, or those in a preference pair."""
+    """The most sequences that the learner trains on per update: all, or those in a preference pair."""
     return settings.rollout.problems * settings.algorithm.rows_per_group(settings.rollout.responses)
 
 
 def judgements(model: RewardModel, settings: RunSettings) -> int:
-    """Comparisons that a judge is asked for in an update, at most (`rewards.tournament_formats`)."""
+    """The most comparisons that a judge makes per update (`rewards.tournament_formats`)."""
     node = settings.reward_config
     for name in model.key.split(".")[1:-1]:
         node = node.get(name, {}) if isinstance(node, dict) else {}
@@ -81,7 +81,7 @@ def _sample(settings: RunSettings, speed: Speed) -> Stage:
     rows = loop.updates * rows_of(settings) * draws
     work = f"{rows:,} responses of at most {rollout.max_new_tokens} tokens"
     if draws > 1:
-        work += f" (up to {draws} draws an update: dynamic sampling)"
+        work += f" (up to {draws} draws per update: dynamic sampling)"
     facts = facts_of(settings.policy.path)
     seconds = None if facts is None else loop.updates * draws * _drawing(settings, facts, rows_of(settings), speed)
     return Stage("sample", work, seconds)
@@ -110,12 +110,12 @@ def _score(settings: RunSettings, speed: Speed) -> Stage:
             words.append(f"{updates * rows:,} responses read by {model.model}")
         total += math.inf if model.facts is None else _scoring(model, model.facts, settings, rows, speed)
     draws = 1 + settings.algorithm.dynamic_sampling
-    work = "; ".join(words) or f"{updates * rows:,} responses, without a model here"
+    work = "; ".join(words) or f"{updates * rows:,} responses, no model on this cluster"
     return Stage("score", work, None if math.isinf(total) else updates * draws * total)
 
 
 def _scoring(model: RewardModel, facts: ModelFacts, settings: RunSettings, rows: int, speed: Speed) -> float:
-    """Seconds to score one rollout of so many responses, divided among the replicas."""
+    """Seconds to score `rows` responses, divided among the replicas."""
     if not model.is_judge:
         tokens = rows * settings.rollout.max_model_len
         return forward_seconds(facts, tokens, speed) / settings.loop.reward_replicas
@@ -160,6 +160,6 @@ def _evaluate(settings: RunSettings, speed: Speed) -> Stage:
         return Stage("evaluate", work, None)
     seconds = _drawing(settings, facts, loop.evaluate_problems, speed)
     for model in reward_models(settings):
-        if not model.is_judge and model.facts is not None:  # a judge has nothing to compare a single response with
+        if not model.is_judge and model.facts is not None:  # a judge cannot compare a single response
             seconds += _scoring(model, model.facts, settings, loop.evaluate_problems, speed)
     return Stage("evaluate", work, times * seconds)

@@ -1,6 +1,6 @@
-"""How large a model is, and whether it is on this machine: from its config.json, or from a table of published models.
+"""Find the size of a model from its config.json, or from a table of published models.
 
-Nothing is downloaded, and nobody is asked.
+Nothing is downloaded and the hub is not contacted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rewards.model_folder import config_file
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """A decoder of Llama's kind (Llama, Mistral, Qwen2): what its size follows from, as in config.json.
+    """The dimensions of a Llama-like decoder (Llama, Mistral, Qwen2), as in config.json.
 
     `biased`: query, key and value have biases, as in Qwen2. `head`: it has an output head, not only a decoder.
     """
@@ -33,7 +33,7 @@ class ModelFacts:
 
     @property
     def parameters(self) -> int:
-        """How many there are; embedding and head that share their weights count once."""
+        """The number of parameters; an embedding and head that share weights count once."""
         width = self.head_dim or self.hidden // self.heads
         queries, keys = self.heads * width, self.kv_heads * width
         attention = self.hidden * (2 * queries + 2 * keys) + (queries + 2 * keys if self.biased else 0)
@@ -43,11 +43,11 @@ class ModelFacts:
 
     @property
     def kv_elements(self) -> int:
-        """Numbers that the KV cache holds for one token."""
+        """The number of values per token in the KV cache."""
         return 2 * self.layers * self.kv_heads * (self.head_dim or self.hidden // self.heads)
 
     def adapter_parameters(self, rank: int) -> int:
-        """Parameters of LoRA adapters of this rank on every linear layer but the head."""
+        """Parameters of LoRA adapters of this rank on every linear layer except the head."""
         width = self.head_dim or self.hidden // self.heads
         queries, keys = self.heads * width, self.kv_heads * width
         sides = 2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.intermediate)
@@ -77,24 +77,24 @@ PUBLISHED: dict[str, ModelFacts] = {
     "mistralai/Mistral-7B-v0.1": _MISTRAL,
     "peiyi9979/mistral-7b-sft": _MISTRAL,
 }
-"""Sizes of published models by hub name, for plans made where they are not."""
+"""Sizes of published models by hub name, for planning without their files."""
 
 
 def facts_of(model: str) -> ModelFacts | None:
-    """The size of a model in a folder, in the cache or in the table; None where nothing tells it."""
+    """The size of a model from its folder, the cache or the table; None if unknown."""
     file = config_file(model)
     if file is None:
         return PUBLISHED.get(model)
     try:
         return _facts(json.loads(file.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, KeyError, TypeError):
-        return None  # another architecture: the plan then says that its size is not known
+        return None  # another architecture: the plan reports its size as unknown
 
 
 def nodes_with_models(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The nodes of a configuration that load a model of their own (`model`), with their keys.
+    """The nodes of a configuration that load a model (`model`), with their keys.
 
-    A model behind an address (`url`) runs elsewhere and is not one of them.
+    Nodes with a `url` are skipped: their model runs elsewhere.
     """
     if isinstance(node, Mapping):
         if isinstance(node.get("model"), str) and "url" not in node:

@@ -1,4 +1,4 @@
-"""The actors of a run: how many, what each holds, and how they share the GPUs."""
+"""The actors of a run: how many, what each loads, and how they share the GPUs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rl.run_settings import RunSettings
 
 @dataclass(frozen=True)
 class Actors:
-    """`count` processes of one kind, each with its `memory` (None: a model's size is not known) and share of a GPU."""
+    """`count` processes of one kind; each takes `memory` (None: unknown) and `gpus`, a share of a GPU."""
 
     name: str
     count: int
@@ -45,12 +45,12 @@ class RewardModel:
 
     @property
     def dtype(self) -> str:
-        """Of its weights: fp32 or bf16."""
+        """The dtype of its weights: fp32 or bf16."""
         return str(self.node.get("dtype", "fp32"))
 
     @property
     def is_judge(self) -> bool:
-        """Whether it writes judgements, on an engine of its own, rather than reads responses."""
+        """Whether it generates judgements, on its own engine, rather than scoring responses."""
         return "max_new_tokens" in self.node
 
 
@@ -63,7 +63,7 @@ def reward_models(settings: RunSettings) -> list[RewardModel]:
 
 
 def model_names(settings: RunSettings) -> dict[str, str]:
-    """The models that a run needs, by the key that names each; a critic that starts as the policy counts once."""
+    """The models that a run needs, by configuration key; a critic that starts from the policy is not listed."""
     names = {"policy.path": settings.policy.path}
     critic = settings.algorithm.critic
     if critic is not None and critic.path is not None:
@@ -72,12 +72,12 @@ def model_names(settings: RunSettings) -> dict[str, str]:
 
 
 def actors(settings: RunSettings) -> list[Actors]:
-    """Engines, learner ranks and reward actors, in the order in which they are started."""
+    """Engines, learner ranks and reward actors, in starting order."""
     return [_engines(settings), _ranks(settings), _rewards(settings)]
 
 
 def gpus(groups: Sequence[Actors]) -> list[list[Actors]]:
-    """Which actors share which GPU, if each takes the first one with room for its share."""
+    """The actors on each GPU, if each actor takes the first GPU with room for its share."""
     places: list[tuple[float, list[Actors]]] = []
     for one in _single(groups):
         for index, (used, there) in enumerate(places):
@@ -90,7 +90,7 @@ def gpus(groups: Sequence[Actors]) -> list[list[Actors]]:
 
 
 def sequences_at_once(settings: RunSettings, facts: ModelFacts) -> int:
-    """How many sequences of full length one engine draws at a time: what its KV cache holds, at most max_num_seqs."""
+    """How many full-length sequences one engine draws at a time: as many as its KV cache holds, up to max_num_seqs."""
     length = settings.rollout.max_model_len
     fit = sequences_that_fit(facts, _cache_gib(settings, facts), length, settings.policy.dtype)
     return min(settings.rollout.max_num_seqs, fit)
@@ -109,7 +109,7 @@ def _engines(settings: RunSettings) -> Actors:
     if facts is not None:
         cache = _cache_gib(settings, facts)
         memory = loaded(facts, settings.policy.dtype) + Memory(cache=max(0.0, cache) * GIB)
-        note = f"KV cache {cache:.1f} GiB: {sequences_at_once(settings, facts)} sequences of full length at a time"
+        note = f"KV cache {cache:.1f} GiB: {sequences_at_once(settings, facts)} full-length sequences at a time"
     return Actors("sampler", settings.rollout.engines, "vLLM: the policy", memory, _share(settings, "engine"), note)
 
 
@@ -124,7 +124,7 @@ def _ranks(settings: RunSettings) -> Actors:
     if algorithm.critic is not None:
         parts.append("critic")
         critic = facts if algorithm.critic.path is None else facts_of(algorithm.critic.path)
-        whole = replace(learner, lora=None)  # a critic is trained in full all the same
+        whole = replace(learner, lora=None)  # a critic is still trained in full
         memory = None if critic is None or memory is None else memory + trained(critic, whole, dtype)
     note = "" if memory is None else f"of which activations {memory.activations / GIB:.1f}"
     what = f"DeepSpeed ZeRO-{learner.zero_stage}: {' + '.join(parts)}"
@@ -138,12 +138,12 @@ def _rewards(settings: RunSettings) -> Actors:
         part = None if one.facts is None else _reading(one, one.facts, settings)
         memory = None if memory is None or part is None else memory + part
     kind = type(settings.reward).__name__
-    what = f"{kind}: {', '.join(one.model for one in models)}" if models else f"{kind}, no model of its own here"
+    what = f"{kind}: {', '.join(one.model for one in models)}" if models else f"{kind}, no model on this cluster"
     return Actors("reward", settings.loop.reward_replicas, what, memory, _share(settings, "reward"))
 
 
 def _reading(model: RewardModel, facts: ModelFacts, settings: RunSettings) -> Memory:
-    """A reward model's memory: a judge's engine takes its share of the GPU, another its weights and a forward pass."""
+    """A reward model's memory: a judge's engine takes its share of the GPU; others need weights and a forward pass."""
     weights = facts.parameters * BYTES[model.dtype]
     if model.is_judge:
         whole = SPEEDS[settings.cluster.device].memory_gib

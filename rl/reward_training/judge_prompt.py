@@ -1,4 +1,4 @@
-"""The prompt that a judge is taught, and the file with it that goes along with the model."""
+"""Check the prompt a judge is trained on, and write it to a file next to the model."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ PROMPT_FILE = "compare.md"
 
 
 def prompt_note(recipe: JudgeModel, rows: Sequence[Lined]) -> str | None:
-    """What a person should know where rows bring whole conversations that the recipe would ask otherwise; else None."""
+    """A warning if rows are whole conversations whose prompt or system turn differs from the recipe's, else None."""
     prompt = load_template(recipe.template_file)
     found = [(one.line, what) for one in rows if (what := asked_otherwise(one.row, prompt, recipe.system))]
     if not found:
         return None
     line, what = found[0]
     return (
-        f"warning: {len(found)} of {len(rows)} rows are conversations with another {what} (line {line} for one) than "
-        "recipe.template_file and recipe.system make: the judge learns the rows' own, so set these keys to them. As "
-        f"they are, model/{PROMPT_FILE} is not written, and who asks this judge must ask as the rows do"
+        f"warning: in {len(found)} of {len(rows)} rows (the first is in line {line}) the {what} differs from what "
+        "recipe.template_file and recipe.system make. The judge learns the rows' own, so set these keys to match. "
+        f"Until then model/{PROMPT_FILE} is not written: prompt this judge exactly as the training rows do"
     )
 
 
 def write_prompt(recipe: JudgeModel, rows: Sequence[Lined], model: Path, report: Callable[[str], None]) -> None:
-    """Write the prompt into the model's folder, by which the judge is to be asked as it was taught.
+    """Write the prompt into the model's folder, so that the judge is prompted as it was trained.
 
-    Where the rows bring another one nothing is written, and that is reported once more.
+    If the rows have a different prompt, nothing is written and the warning is reported again.
     """
     note = prompt_note(recipe, rows)
     if note is not None:

@@ -1,7 +1,7 @@
-"""What is trained: a model, and the loss of some rows in one forward pass of it.
+"""The trainable reward models, and the loss of some rows in one forward pass.
 
 A label model and a judge are causal language models read at a few positions; a scalar reward model is OpenRLHF's, with
-its Bradley-Terry loss. Each knows how its folder is written, in the published layout.
+its Bradley-Terry loss. Each writes its folder in the published layout.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from rl.settings import PolicySettings, Precision, require
 
 
 class Trainee(Protocol):
-    """A model to train. `module` is what DeepSpeed wraps, `model` the part of it that is saved."""
+    """A model to train. DeepSpeed wraps `module`; `model` is the part that is saved."""
 
     module: nn.Module
     model: Any
 
     def losses(self, engine: nn.Module, items: Sequence[Any], layout: Layout, device: str) -> tuple[Tensor, Tensor]:
-        """The summed loss of these rows in nats, and how many of its terms come out right; through `engine`."""
+        """The summed loss of these rows in nats, and the number of correct terms, computed through `engine`."""
         ...
 
     def write(self, weights: dict[str, Tensor], source: str, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Trainee(Protocol):
 
 
 class PositionReader(nn.Module):
-    """A causal language model that gives logits (N, V) float32 at chosen positions only."""
+    """A causal language model that returns logits (N, V) float32 at the given positions only."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -59,9 +59,9 @@ class PositionReader(nn.Module):
 
 
 class LabelTrainee:
-    """Cross-entropy at the marked positions, over the vocabulary or over the `candidates` (token ids) alone.
+    """Cross-entropy at the marked positions, over the vocabulary or over the `candidates` (token ids) only.
 
-    With soft targets it is the cross-entropy with both labels, each by its share.
+    With soft targets it is the cross-entropy with both labels, weighted by their shares.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LabelTrainee:
         self.candidates = None if candidates is None else torch.tensor(candidates)
 
     def losses(self, engine: nn.Module, items: Sequence[Marked], layout: Layout, device: str) -> tuple[Tensor, Tensor]:
-        """See Trainee; a term is right where its target, of soft ones the likelier, has the highest logit."""
+        """See Trainee. A term is correct if its target (the likelier one, if soft) has the highest logit."""
         ids, positions, starts = lay_out([item.ids for item in items], layout)
         rows = torch.cat([torch.full((item.counted,), row) for item, (row, _) in zip(items, starts, strict=True)])
         columns = torch.cat(
@@ -95,19 +95,19 @@ class LabelTrainee:
         return loss, (logits.argmax(dim=1) == targets).sum()
 
     def _places(self, ids: Sequence[Any], device: str) -> Tensor:
-        """Token ids (N,), of all rows, as places among the logits."""
+        """Token ids (N,) of all rows, as indices into the logits."""
         together = torch.cat([torch.as_tensor(some).long() for some in ids]).to(device)
         if self.candidates is None:
             return together
         return (together[:, None] == self.candidates.to(device)).int().argmax(dim=1)
 
     def write(self, weights: dict[str, Tensor], source: str, folder: Path) -> None:
-        """An ordinary causal language model's folder."""
+        """Write an ordinary causal language model's folder."""
         write_model(self.model, weights, source, folder)
 
 
 class ScalarTrainee:
-    """OpenRLHF's reward model under its Bradley-Terry loss, -log sigmoid(chosen - rejected), a pair."""
+    """OpenRLHF's reward model with its Bradley-Terry loss, -log sigmoid(chosen - rejected) per pair."""
 
     def __init__(self, path: str, dtype: Precision, strategy: DeviceStrategy, seed: int) -> None:
         config = AutoConfig.from_pretrained(path)
@@ -121,7 +121,7 @@ class ScalarTrainee:
         self.model: Any = model
         unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
         strange = sorted(unread - {"score.weight"})
-        require(not strange, f"recipe.model {path} lacks {len(strange)} weights, {strange[:1]} for one")
+        require(not strange, f"recipe.model {path} lacks {len(strange)} weights, for example {strange[:1]}")
         if unread:
             draw_head(self.model.score.weight, config.hidden_size, seed)
         self.model.config.use_cache = False
@@ -130,7 +130,7 @@ class ScalarTrainee:
         self.loss = PairWiseLoss()
 
     def losses(self, engine: nn.Module, items: Sequence[Pair], layout: Layout, device: str) -> tuple[Tensor, Tensor]:
-        """See Trainee; a pair is right where the chosen response scores higher. Rows are always padded."""
+        """See Trainee. A pair is correct if the chosen response scores higher. Rows are always padded."""
         sides = [*(pair.chosen for pair in items), *(pair.rejected for pair in items)]
         ids, _, _ = lay_out(sides, "balanced")
         lengths = torch.tensor([len(side) for side in sides])
@@ -139,17 +139,17 @@ class ScalarTrainee:
         return self.loss(chosen, rejected) * len(items), (chosen > rejected).sum()
 
     def write(self, weights: dict[str, Tensor], source: str, folder: Path) -> None:
-        """A sequence classifier of one class, `score.weight` its head: OpenRLHF's layout and transformers' own.
+        """Write a sequence classifier with one class and head `score.weight`: OpenRLHF's and transformers' layout.
 
-        Trained is the conversation's last token, while transformers reads the last that is not `pad_token_id`: where
-        the template ends with that token, none is named.
+        Training reads the conversation's last token, but transformers reads the last one that is not `pad_token_id`. If
+        the template ends with that token, pad_token_id is set to null.
         """
         write_model(self.model, weights, source, folder)
         path = folder / "config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         classifier = AutoModelForSequenceClassification._model_mapping[type(self.model.config)]
         config |= {"architectures": [classifier.__name__], "id2label": {"0": "reward"}, "label2id": {"reward": 0}}
-        for name in ("normalize_reward", "mean", "std"):  # of another training, if any
+        for name in ("normalize_reward", "mean", "std"):  # left by an earlier training, if any
             config.pop(name, None)
         [example] = ChatTemplate(load_tokenizer(source)).render([[Turn("user", "x"), Turn("assistant", "y")]])
         if config.get("pad_token_id") == example.ids[-1]:

@@ -1,4 +1,4 @@
-"""Which rows make an optimizer step, and which of them share a forward pass: pure arithmetic on lengths."""
+"""Plan which rows make an optimizer step and which share a forward pass: pure arithmetic on lengths."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rl.reward_training.settings import Layout, TrainingSettings
 def plan_training(
     lengths: Sequence[int], counted: Sequence[int], settings: TrainingSettings, seed: int, layout: Layout
 ) -> list[Step]:
-    """All optimizer steps of a run, the same ones for the same seed.
+    """All optimizer steps of a run; the same seed gives the same steps.
 
-    `lengths` are the tokens that each row costs, `counted` its terms in the loss. Each epoch goes through all rows in
-    an order of its own; a step takes rows until `batch_sequences` or `batch_tokens` is full, at least one.
+    `lengths` are the tokens each row costs, `counted` its terms in the loss. Each epoch shuffles the rows anew; a step
+    takes rows, at least one, until `batch_sequences` or `batch_tokens` is full.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = []
@@ -31,9 +31,9 @@ def plan_training(
 
 
 def plan_micros(lengths: Sequence[int], rows: list[int], ranks: int, budget: int, layout: Layout) -> list[list[Micro]]:
-    """These rows as micro-batches for each rank, as many for each.
+    """Split these rows into micro-batches, the same number for each rank.
 
-    `balanced`: rows of like length, rows x longest at most `budget`. `packed`: any rows, their sum at most `budget`.
+    `balanced`: rows of similar length, rows x longest at most `budget`. `packed`: any rows, total at most `budget`.
     """
     if layout == "balanced":
         alone = Sizes([0] * len(lengths), list(lengths), list(range(len(lengths))), shared=False)
@@ -53,10 +53,10 @@ def plan_micros(lengths: Sequence[int], rows: list[int], ranks: int, budget: int
 
 
 def lay_out(sequences: Sequence[Any], layout: Layout) -> tuple[Tensor, Tensor | None, list[tuple[int, int]]]:
-    """Sequences of ids (L,) in one forward pass: ids and position ids, int64, and where (row, column) each begins.
+    """Lay out sequences of ids (L,) for one forward pass: ids, position ids (int64), and each start (row, column).
 
-    `balanced`: (b, longest), right-padded, no position ids. `packed`: (1, sum), position ids that begin anew with each
-    sequence, by which transformers keeps attention inside it.
+    `balanced`: (b, longest), right-padded, no position ids. `packed`: (1, sum), with position ids that restart at each
+    sequence, by which transformers keeps attention within sequences.
     """
     rows = [torch.as_tensor(ids, dtype=torch.long) for ids in sequences]
     if layout == "balanced":

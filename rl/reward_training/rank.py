@@ -1,4 +1,4 @@
-"""One rank of a reward model's training as a Ray actor; heavy imports happen after its output went to its log file."""
+"""One rank of a reward model's training as a Ray actor. Heavy imports come after its output goes to its log file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rl.reward_training.settings import TrainingSetup
 
 
 class TrainingRank:
-    """Sets up torch.distributed and passes the calls on to the trainer."""
+    """Sets up torch.distributed and forwards calls to the trainer."""
 
     def __init__(self, rank: int, log_folder: str) -> None:
         redirect_output(Path(log_folder), f"trainer-{rank}")
@@ -21,11 +21,11 @@ class TrainingRank:
         self.items: dict[str, Any] = {}
 
     def address(self) -> tuple[str, int]:
-        """Where the ranks can meet on this node."""
+        """An address on this node where the ranks can meet."""
         return free_address()
 
     def start(self, address: tuple[str, int], setup: TrainingSetup, items: Any, held_out: Any) -> None:
-        """Join the other ranks, load the model, and keep the rows to train and to evaluate on."""
+        """Join the other ranks, load the model, and store the rows to train and evaluate on."""
         host, port = address
         settings = setup.settings
         os.environ |= {
@@ -48,7 +48,7 @@ class TrainingRank:
         return self.trainer.step(self.items["train"], step)
 
     def evaluate(self, micros: list[list[Micro]]) -> dict[str, float]:
-        """See RewardTrainer.evaluate, on the rows held out."""
+        """See RewardTrainer.evaluate; uses the held-out rows."""
         return self.trainer.evaluate(self.items["held_out"], micros)
 
     def save_model(self, folder: str) -> None:

@@ -1,7 +1,7 @@
-"""What kinds of reward model can be trained: which rows each reads, and what is learned from them.
+"""The kinds of reward model that can be trained: the rows each reads, and what it learns from them.
 
-A recipe is a node of the configuration; configs/recipe holds the published ones. ArmoRM's is
-`rewards.training.armorm_fit`, since nothing of it runs on DeepSpeed.
+A recipe is a node of the configuration; configs/recipe has the published ones. ArmoRM's is
+`rewards.training.armorm_fit`, since it does not run on DeepSpeed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Recipe(Protocol):
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields of a row that something reads."""
+        """The fields of a row that are read."""
         ...
 
     def parse(self, record: Mapping[str, Any]) -> Any:
-        """A row of the file. Raises ValueError with the reason where it cannot be used."""
+        """Parse a row of the file. Raises ValueError with the reason if it cannot be used."""
         ...
 
     def fault(self, found: Sequence[Any]) -> str | None:
@@ -40,7 +40,7 @@ class Recipe(Protocol):
         ...
 
     def items(self, found: Sequence[Any]) -> list[Any]:
-        """The rows as token sequences. Raises ValueError for one that the model's chat template refuses."""
+        """The rows as token sequences. Raises ValueError if the model's chat template refuses a row."""
         ...
 
     def cost(self, item: Any) -> int:
@@ -48,18 +48,18 @@ class Recipe(Protocol):
         ...
 
     def setup(self, device: Literal["cpu", "cuda"], seed: int, steps: int) -> TrainingSetup:
-        """What the ranks are told."""
+        """The setup for the ranks."""
         ...
 
 
 class Template:
-    """A recipe's model has one chat template, loaded when it is first asked for."""
+    """A recipe's chat template, loaded on first use."""
 
     model: str
 
     @cached_property
     def template(self) -> ChatTemplate:
-        """The model's own. Raises ValueError where it has none."""
+        """The model's chat template. Raises ValueError if it has none."""
         return ChatTemplate(load_tokenizer(self.model))
 
 
@@ -67,17 +67,17 @@ class Template:
 class SignModel(Template):
     """An outcome or process reward model in RLHFlow's form, from `conversations` whose assistant turns are labels.
 
-    One turn a conversation makes an outcome model, a turn a step a process model. Only the labels have a loss: the
-    cross-entropy with the label, or for soft targets with the row's share of the positive label, Math-Shepherd's soft
-    estimation (arXiv 2312.08935, section 3.3.2).
+    One turn per conversation gives an outcome model, one turn per step a process model. Only the labels have a loss:
+    cross-entropy with the label, or with the row's share of the positive label for soft targets (Math-Shepherd's soft
+    estimation, arXiv 2312.08935, section 3.3.2).
     """
 
     model: str  # folder or hub name of a causal language model with tokenizer and chat template
     training: TrainingSettings
     labels: tuple[str, str] = ("+", "-")  # the positive one first
-    system: str | None = None  # text of a system turn, where a row brings none; None: what the template does by itself
-    history: History = "labels"  # what earlier assistant turns say: the labels, or always the positive one
-    softmax: Literal["vocabulary", "labels"] = "vocabulary"  # what a label is told from
+    system: str | None = None  # text of a system turn for rows without one; None: the template's default
+    history: History = "labels"  # content of earlier assistant turns: the labels, or always the positive one
+    softmax: Literal["vocabulary", "labels"] = "vocabulary"  # over which tokens the loss normalises
     targets: Literal["hard", "soft"] = "hard"  # the labels, or the rows' `values`: shares of the positive one
 
     @property
@@ -90,7 +90,7 @@ class SignModel(Template):
         return rows.parse_signs(record, self.labels, soft=self.targets == "soft")
 
     def fault(self, found: Sequence[Signs]) -> str | None:
-        """A label that no row has, or one share that all steps have."""
+        """See Recipe: a label is missing from all rows, or all steps have the same share."""
         if self.targets == "soft":
             shares = {share for row in found for share in row.shares or ()}
             return (
@@ -117,7 +117,7 @@ class SignModel(Template):
 
 @dataclass(frozen=True)
 class JudgeModel(Template):
-    """A generative pairwise judge in PairJudge RM's form, fine-tuned on judgements; only what it writes has a loss."""
+    """A generative pairwise judge in PairJudge RM's form, fine-tuned on judgements. Only its own text has a loss."""
 
     fields: ClassVar[frozenset[str]] = rows.JUDGEMENT_FIELDS
     model: str
@@ -130,7 +130,7 @@ class JudgeModel(Template):
         return rows.parse_judgement(record)
 
     def fault(self, found: Sequence[Judgement]) -> str | None:
-        """A verdict that no row gives."""
+        """See Recipe: a verdict is missing from all rows."""
         given = {side for row in found for side in (row.verdict.a, row.verdict.b)}
         missing = [name for name, value in (("Correct", True), ("Incorrect", False)) if value not in given]
         return f"no response is judged {missing[0]}: there is nothing to tell apart" if missing else None
@@ -150,7 +150,7 @@ class JudgeModel(Template):
 
 @dataclass(frozen=True)
 class ScalarModel(Template):
-    """A scalar reward model by Bradley-Terry on preference pairs, OpenRLHF's."""
+    """OpenRLHF's scalar reward model, trained by Bradley-Terry on preference pairs."""
 
     fields: ClassVar[frozenset[str]] = rows.PAIR_FIELDS
     model: str
@@ -160,17 +160,17 @@ class ScalarModel(Template):
         training = self.training
         require(
             2 * training.max_tokens <= training.micro_batch_tokens,
-            f"training.max_tokens ({training.max_tokens}): a pair takes twice as much, more than "
-            f"training.micro_batch_tokens ({training.micro_batch_tokens}): raise that, or lower this",
+            f"training.max_tokens ({training.max_tokens}): a pair takes twice as much, which is more than "
+            f"training.micro_batch_tokens ({training.micro_batch_tokens}): lower the first, or raise the second",
         )
-        require(training.layout == "balanced", "training.layout: pairs are balanced, not packed")
+        require(training.layout == "balanced", "training.layout must be balanced for pairs, not packed")
 
     def parse(self, record: Mapping[str, Any]) -> Preference:
         """See Recipe."""
         return rows.parse_preference(record)
 
     def fault(self, found: Sequence[Preference]) -> str | None:
-        """Pairs are always of two kinds."""
+        """See Recipe: never, since a pair always has both kinds."""
         return None
 
     def items(self, found: Sequence[Preference]) -> list[Pair]:

@@ -1,7 +1,7 @@
-"""The run: ranks as Ray actors, one optimizer step after the other, checkpoints between them, the model at the end.
+"""Run the training: ranks as Ray actors, optimizer steps, checkpoints, and the model at the end.
 
-A run that stopped continues from its last checkpoint and ends with the same weights, because the plan of all steps is a
-function of the rows and the seed alone.
+A stopped run resumes from its last checkpoint and ends with the same weights, because the plan of all steps depends
+only on the rows and the seed.
 
 checkpoints/step-000020/
     deepspeed/   weights, optimizer and schedule
@@ -42,7 +42,7 @@ class Ranks:
         self._collect([one.start.remote(address, setup, shared, kept) for one in self.actors], "starting the training")
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Rank 0's answer to a method that all of them run."""
+        """Call a method on all ranks and return rank 0's result."""
         refs = [getattr(actor, method).remote(*arguments) for actor in self.actors]
         return self._collect(refs, f"reward model's {method}")[0]
 
@@ -67,11 +67,11 @@ def train(
     report: Callable[[str], None],
     stop_after: int | None = None,
 ) -> dict[str, Any]:
-    """Train on `items`, evaluate on `held_out` before and after; the model is in `folder`/model afterwards.
+    """Train on `items`, evaluate on `held_out` before and after, and save the model in `folder`/model.
 
     Ray must be running. `stop_after` ends the call after that step, as a crash would (for tests). Returns the summary:
-    steps, seconds, tokens, and `before` and `after` with loss and accuracy where rows are held out.
-    Raises RuntimeError and ValueError as the ranks do.
+    steps, seconds, tokens, and `before` and `after` with loss and accuracy if rows are held out. Raises RuntimeError
+    and ValueError as the ranks do.
     """
     settings = recipe.training
     costs = [recipe.cost(item) for item in items]
@@ -112,7 +112,7 @@ def train(
 
 
 def _resume(ranks: Ranks, folder: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """The state of the last checkpoint, loaded into the ranks; the state of a new run if there is none."""
+    """Load the last checkpoint into the ranks and return its state, or a new run's state if there is none."""
     found = sorted((folder / "checkpoints").glob("step-*[0-9]/state.json"))
     state: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8")) if found else {"steps": 0}
     metrics = folder / "metrics.jsonl"
@@ -127,7 +127,7 @@ def _resume(ranks: Ranks, folder: Path, report: Callable[[str], None]) -> dict[s
 
 
 def _save(ranks: Ranks, folder: Path, state: dict[str, Any]) -> None:
-    """A checkpoint, written to a temporary folder and renamed when complete; older ones than `KEPT` are removed."""
+    """Write a checkpoint to a temporary folder, rename it when complete, and keep only the latest `KEPT`."""
     place = folder / "checkpoints" / f"step-{state['steps']:06}"
     part = place.with_name(place.name + ".part")
     for old in (part, place):

@@ -1,4 +1,4 @@
-"""How a reward model is trained: optimizer, batch arithmetic, and how rows share a forward pass."""
+"""Settings of reward-model training: optimizer, batch sizes, and how rows share a forward pass."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class TrainingSettings:
     """The keys of `recipe.training`."""
 
     learning_rate: float
-    batch_sequences: int | None = None  # rows of one optimizer step; or
-    batch_tokens: int | None = None  # tokens of one optimizer step
+    batch_sequences: int | None = None  # rows per optimizer step; or
+    batch_tokens: int | None = None  # tokens per optimizer step
     epochs: int = 1
-    warmup: float = 0.0  # share of the steps in which the rate rises linearly
+    warmup: float = 0.0  # share of the steps over which the learning rate rises linearly
     lr_schedule: Literal["constant", "cosine"] = "cosine"
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.95)
@@ -28,7 +28,7 @@ class TrainingSettings:
     zero_stage: Literal[0, 2, 3] = 2
     max_tokens: int = 8192  # longer rows are left out and reported
     micro_batch_tokens: int = 8192  # tokens (padding included) in one forward pass of one rank
-    layout: Layout = "balanced"  # rows of like length padded to the longest, or rows packed into one
+    layout: Layout = "balanced"  # rows of similar length padded to the longest, or rows packed into one
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -45,11 +45,11 @@ class TrainingSettings:
         require(
             self.max_tokens <= self.micro_batch_tokens,
             f"max_tokens ({self.max_tokens}) is more than one forward pass may hold "
-            f"(micro_batch_tokens, {self.micro_batch_tokens}): raise that, or lower this",
+            f"(micro_batch_tokens, {self.micro_batch_tokens}): lower the first, or raise the second",
         )
 
     def learner(self, steps: int) -> LearnerSettings:
-        """The same for DeepSpeed's strategy, in a run of `steps` optimizer steps."""
+        """These settings for DeepSpeed's strategy, in a run of `steps` optimizer steps."""
         return LearnerSettings(
             ranks=self.ranks,
             zero_stage=self.zero_stage,
@@ -66,10 +66,10 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What every rank is told when it starts.
+    """The arguments with which every rank starts.
 
     `kind`: `labels` for marked positions, with the softmax over the token ids `candidates` (None: the vocabulary);
-    `pairs` for Bradley-Terry. `steps` are the optimizer steps of the whole run.
+    `pairs` for Bradley-Terry. `steps`: the optimizer steps of the whole run.
     """
 
     model: str
@@ -82,5 +82,5 @@ class TrainingSetup:
 
     @property
     def layout(self) -> Layout:
-        """How rows share a forward pass; pairs are padded always."""
+        """How rows share a forward pass; pairs are always padded."""
         return self.settings.layout if self.kind == "labels" else "balanced"

@@ -1,4 +1,4 @@
-"""The training of one reward model in one DeepSpeed rank. Every method is collective: all ranks call it together."""
+"""Train a reward model in one DeepSpeed rank. Every method is collective: all ranks call it together."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class RewardTrainer:
         )
 
     def step(self, items: Sequence[Any], step: Step) -> dict[str, float]:
-        """One optimizer step; returns loss (nats a term), accuracy, grad_norm and learning_rate, equal on all ranks.
+        """One optimizer step; returns loss (nats per term), accuracy, grad_norm and learning_rate, equal on all ranks.
 
-        The loss is the mean over all terms of the step, however its rows are spread. Raises LossNotFinite for a loss or
-        a gradient that is not finite; no step is taken for such a loss.
+        The loss is the mean over all terms of the step, however its rows are distributed. Raises LossNotFinite for a
+        loss or a gradient that is not finite; no step is taken for such a loss.
         """
         self.engine.deepspeed.train()
         micros = step.micros[self.strategy.get_rank()]
@@ -58,7 +58,7 @@ class RewardTrainer:
 
     @torch.no_grad()
     def evaluate(self, items: Sequence[Any], micros: list[list[Micro]]) -> dict[str, float]:
-        """Loss (nats a term) and accuracy on these rows, shared out over the ranks."""
+        """Loss (nats per term) and accuracy on these rows, distributed over the ranks."""
         self.engine.deepspeed.eval()
         totals = torch.zeros(2, dtype=torch.float64)
         for rows in micros[self.strategy.get_rank()]:
@@ -68,7 +68,7 @@ class RewardTrainer:
         return {"loss": loss, "accuracy": right}
 
     def save_model(self, folder: Path) -> None:
-        """Write the model in its published layout, weights in the precision of the training."""
+        """Write the model in its published layout, with weights in the training precision."""
         weights: dict[str, Tensor] = {}
         for named in whole_weights(self.trainee.model):
             if self.strategy.is_rank_0():
@@ -81,13 +81,13 @@ class RewardTrainer:
         self.engine.save(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote. Raises FileNotFoundError where there is nothing."""
+        """Read what `save` wrote. Raises FileNotFoundError if there is nothing."""
         self.engine.load(folder)
 
     def _losses(self, items: Sequence[Any], rows: Micro) -> tuple[Tensor, Tensor]:
         """The summed loss of these rows, and (loss, right) for the metrics; zeros if there are no rows.
 
-        A rank without rows runs the shortest one for nothing, since DeepSpeed's ranks move in step.
+        A rank without rows runs the shortest row with weight 0, because DeepSpeed's ranks must stay in step.
         """
         chosen = rows or [min(range(len(items)), key=lambda row: len(items[row]))]
         loss, right = self.trainee.losses(

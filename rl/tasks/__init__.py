@@ -1,4 +1,4 @@
-"""Where problems come from, and which answers are right."""
+"""Tasks: sources of problems that can grade answers."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 from rewards.types import Problem
 
 Lengths = Callable[[Sequence[Problem]], Sequence[int | str]]
-"""The tokens of each prompt; or, in words, why a prompt cannot be rendered."""
+"""Returns the number of tokens of each prompt, or the reason why a prompt cannot be rendered."""
 
 
 class Task(ABC):
-    """A source of problems with two splits that do not overlap, and the truth about a response.
+    """A source of problems in two disjoint splits, with a verifier for responses.
 
-    The truth (`grade`) is what evaluation reports as accuracy; a run may train on any reward.
+    Evaluation reports the verifier's grades (`grade`) as accuracy; a run may train on any reward.
     """
 
     graded: bool = True
-    """Whether its problems have answers. Without them there is no accuracy to report."""
+    """Whether its problems have reference answers. Without them no accuracy is reported."""
     grades_steps: bool = False
-    """Whether it has `grade_steps`."""
+    """Whether it implements `grade_steps`."""
 
     @abstractmethod
     def train_problems(self, seed: int) -> Iterator[Problem]:
-        """Training problems without end, in an order that the seed alone decides."""
+        """An endless stream of training problems, in an order that depends only on the seed."""
 
     @abstractmethod
     def held_out_problems(self, count: int) -> list[Problem]:
@@ -37,27 +37,27 @@ class Task(ABC):
         """Whether the response's final answer is right. May raise `rewards.grading.comparison.Undecided`."""
 
     def grade_steps(self, problem: Problem, text: str) -> list[bool]:
-        """Whether each line of the response is right. Only a task that `grades_steps` has it."""
+        """Whether each line of the response is right. Only if the task `grades_steps`."""
         raise NotImplementedError(f"{type(self).__name__} does not grade steps")
 
 
 class FileTask(Task):
-    """A task whose problems come from files, so that all of them can be looked at before a run starts."""
+    """A task whose problems come from files, so that all can be checked before a run starts."""
 
     @abstractmethod
     def fit(self, lengths: Lengths, room: int) -> None:
-        """Take out problems whose prompt cannot be rendered, and those of more than `room` tokens where it may.
+        """Remove problems whose prompts cannot be rendered, and those longer than `room` tokens if the task allows it.
 
-        Raises ValueError where it may not, or nothing would be left.
+        Raises ValueError if it does not allow it, or nothing would be left.
         """
 
     @abstractmethod
     def notes(self) -> list[str]:
-        """What a person should know of the files, one line each: rows that were left out, and why."""
+        """One-line notes on the files, such as rows left out and why."""
 
     @abstractmethod
     def digests(self) -> dict[str, str]:
-        """What the problems of each split are, in short: equal if and only if the problems are."""
+        """A short digest of each split's problems: equal if and only if the problems are."""
 
     @abstractmethod
     def describe(self, folder: Path) -> None:
@@ -65,4 +65,4 @@ class FileTask(Task):
 
     @abstractmethod
     def changed_files(self, described: dict[str, Any]) -> list[str]:
-        """The files that are not what they were when `described`, a data.json, was written."""
+        """The files that have changed since `described`, a data.json, was written."""

@@ -1,4 +1,4 @@
-"""GSM8K-style files (Cobbe et al., arXiv 2110.14168): `question`, and a worked `answer` that ends `#### N`."""
+"""GSM8K-style files (Cobbe et al., arXiv 2110.14168): `question`, and a worked `answer` that ends with `#### N`."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class JsonlTask(FileTask):
         return self._train.shuffled(seed)
 
     def held_out_problems(self, count: int) -> list[Problem]:
-        """The first `count` held-out problems. Raises ValueError where there are fewer."""
+        """The first `count` held-out problems. Raises ValueError if there are fewer."""
         problems = self._held_out.problems
         if count > len(problems):
             raise ValueError(f"{count} held-out problems were asked for, but held_out has only {len(problems)}")
@@ -96,16 +96,16 @@ class JsonlTask(FileTask):
         return answer
 
     def fit(self, lengths: Lengths, room: int) -> None:
-        """Check the prompts of both splits, as far as they have files (see `rl.tasks.FileTask`)."""
+        """Check the prompts of each split that has files (see `rl.tasks.FileTask`)."""
         for split in self._splits().values():
             split.fit(lengths, room, drop=self._overlong == "drop")
 
     def notes(self) -> list[str]:
-        """What a person should know of the files, one line each."""
+        """One-line notes on the files."""
         return [note for split in self._splits().values() for note in split.notes()]
 
     def digests(self) -> dict[str, str]:
-        """How many problems each split has, and the beginning of their digest."""
+        """The number of problems in each split and the start of their digest."""
         return {
             name: f"{len(split.problems)} problems (sha256 {split.digest[:16]})"
             for name, split in self._splits().items()
@@ -119,7 +119,7 @@ class JsonlTask(FileTask):
         write_rejects(folder / REJECTS, *(found for split in splits.values() for found in split.files))
 
     def changed_files(self, described: dict[str, Any]) -> list[str]:
-        """The files that are not what they were when `described`, a data.json, was written."""
+        """The files that have changed since `described`, a data.json, was written."""
         changed = []
         for name, split in self._splits().items():
             before = {one["sha256"] for one in described.get(name, {}).get("files", ())}
@@ -168,7 +168,7 @@ class JsonlTask(FileTask):
 
 
 def _turns(problem: Problem) -> tuple[tuple[str, str], ...]:
-    """A problem's whole dialogue, to be compared."""
+    """A problem's whole dialogue in comparable form."""
     return tuple((message["role"], message["content"].strip()) for message in problem.messages)
 
 

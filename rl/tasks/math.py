@@ -9,8 +9,8 @@ from rl.tasks.jsonl import Files, JsonlTask
 
 
 class MathTask(JsonlTask):
-    r"""MATH, MATH-500 and files like them. The reference answer is the field `answer` where there is one, else the
-    content of the last `\boxed{...}` (or `\fbox{...}`) of the field `solution`.
+    r"""MATH, MATH-500 and similar files. The reference answer is the field `answer` if there is one, else the content
+    of the last `\boxed{...}` (or `\fbox{...}`) in the field `solution`.
 
     Arguments and errors as in `JsonlTask`; a row whose solution has no box is left out.
     """
@@ -27,7 +27,7 @@ class MathTask(JsonlTask):
         super().__init__(train, held_out, "problem", "answer", system, overlap, weights, overlong)
 
     def reference_answer(self, fields: Mapping[str, Any]) -> str:
-        r"""The field `answer`, or what the last box of `solution` holds."""
+        r"""The field `answer`, or the content of the last box in `solution`."""
         if fields.get("answer") is not None:
             return super().reference_answer(fields)
         solution = fields.get("solution")

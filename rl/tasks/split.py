@@ -17,21 +17,21 @@ from rewards.types import Problem
 from rl.tasks import Lengths
 
 Parse = Callable[[dict[str, Any], str], Problem]
-"""From a row and an id for it (where it has none of its own) to a problem; raises ValueError with the reason."""
+"""Turns a row, and an id in case it has none, into a problem; raises ValueError with the reason."""
 
 
 @dataclass(frozen=True)
-class Lined:
-    """A problem and the line (in a table: the row) that it comes from."""
+class NumberedProblem:
+    """A problem and the line (in a table: the row) it comes from."""
 
     line: int
     problem: Problem
 
 
 class Split:
-    """The problems of one or several files. `key` is the option that names them: "task.train" for instance.
+    """The problems of one or several files. `key` is the option that names them, such as "task.train".
 
-    Raises ValueError where no row of one of the files can be used, OSError where one cannot be read.
+    Raises ValueError if no row of a file can be used, and OSError if a file cannot be read.
     """
 
     def __init__(self, paths: Sequence[Path], key: str, parse: Parse) -> None:
@@ -42,8 +42,8 @@ class Split:
             for path in paths
         ]
 
-    def _read(self, path: Path, name: str, parse: Parse) -> Rows[Lined]:
-        found = read_rows(path, lambda row, line: Lined(line, parse(row, f"{name}-{line}")), known=None)
+    def _read(self, path: Path, name: str, parse: Parse) -> Rows[NumberedProblem]:
+        found = read_rows(path, lambda row, line: NumberedProblem(line, parse(row, f"{name}-{line}")), known=None)
         if not found.rows:
             raise ValueError(f"{self.key}: {path} has no problem that can be used{found.first()}")
         return found
@@ -54,13 +54,13 @@ class Split:
         return [row.problem for found in self.files for row in found.rows]
 
     def take_out(self, reasons: Sequence[str | None]) -> int:
-        """Move the problems with a reason to the rejects; returns how many. `reasons` are in the order of `problems`.
+        """Move the problems with a reason to the rejects; return how many. `reasons` are in the order of `problems`.
 
-        Raises ValueError where no problem of a file would be left.
+        Raises ValueError if no problem of a file would be left.
         """
         place = taken = 0
         for found in self.files:
-            kept: list[Lined] = []
+            kept: list[NumberedProblem] = []
             for row, reason in zip(found.rows, reasons[place : place + len(found.rows)], strict=True):
                 if reason is None:
                     kept.append(row)
@@ -78,9 +78,9 @@ class Split:
         return taken
 
     def fit(self, lengths: Lengths, room: int, *, drop: bool) -> None:
-        """Take out what cannot be rendered, and with `drop` what is longer than `room` tokens.
+        """Remove prompts that cannot be rendered, and with `drop` those longer than `room` tokens.
 
-        Raises ValueError, naming the longest prompt, where one is longer and `drop` is False.
+        Raises ValueError, naming the longest prompt, if one is longer and `drop` is False.
         """
         found = list(lengths(self.problems))
         overlong = {place: length for place, length in enumerate(found) if isinstance(length, int) and length > room}
@@ -101,13 +101,13 @@ class Split:
         )
 
     def place_of(self, number: int) -> str:
-        """File and line of a problem, by its number among `problems`."""
+        """File and line of a problem, by its index in `problems`."""
         places = [(found, row.line) for found in self.files for row in found.rows]
         found, line = places[number]
         return f"{found.path}, {found.unit} {line}"
 
     def notes(self) -> list[str]:
-        """What a person should know of the files, one line each."""
+        """One-line notes on the files."""
         lines = [note for found in self.files for note in found.notes()]
         rejected = sum(len(found.rejects) for found in self.files)
         if rejected:
@@ -125,7 +125,7 @@ class Split:
         return [file_digest(found.path) for found in self.files]
 
     def description(self) -> dict[str, Any]:
-        """Files, counts and digests, as data.json has them."""
+        """Files, counts and digests for data.json."""
         files = [
             {
                 "path": str(found.path),
@@ -142,10 +142,9 @@ class Split:
         yield from _epochs(self.problems, Random(f"{seed}"))
 
     def mixed(self, seed: int, weights: Sequence[float]) -> Iterator[Problem]:
-        """Problems of each file in proportion to its weight, without end; each file in a new order every epoch of it.
+        """Problems of each file in proportion to its weight, without end; each file is reshuffled every epoch.
 
-        The next problem is that of the file which is furthest behind its share, so that any beginning of the stream
-        is mixed as the whole is.
+        The next problem comes from the file furthest behind its share, so any prefix of the stream has the same mix.
         """
         streams = [
             _epochs([row.problem for row in found.rows], Random(f"{seed} {place}"))
@@ -161,7 +160,7 @@ class Split:
 
 
 def paths_of(value: str | Sequence[str] | None, key: str) -> list[Path]:
-    """The files that an option names; none for None. Raises FileNotFoundError where one is not there."""
+    """The files that an option names; none for None. Raises FileNotFoundError if one is missing."""
     names = [value] if isinstance(value, str) else list(value or ())
     return [check_file(name, key) for name in names]
 

@@ -1,6 +1,6 @@
-"""Sums whose solutions have steps: a few numbers added one after the other, with worked examples in the prompt.
+"""Sums solved step by step: a few numbers added one at a time, with worked examples in the prompt.
 
-A task without files for a small language model, which picks up the form from the examples. Every step can be verified.
+A task without files for a small language model, which learns the format from the examples. Every step is verifiable.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class SumsTask(Task):
             yield as_problem(numbers, f"train-{index}", turns)
 
     def held_out_problems(self, count: int) -> list[Problem]:
-        """The first `count` held-out sums, without repetition. Raises ValueError where there are fewer."""
+        """The first `count` held-out sums, without repetition. Raises ValueError if there are fewer."""
         turns = self._worked_examples()
         found: dict[tuple[int, ...], None] = {}
         since = 0
@@ -103,7 +103,7 @@ class SumsTask(Task):
 
 
 def as_problem(numbers: Sequence[int], name: str, turns: Sequence[Message]) -> Problem:
-    """The sum as the loop knows problems, after the worked examples; the metadata hold its numbers and its solution."""
+    """The sum as a Problem, after the worked examples; the metadata hold its numbers and solution."""
     metadata = {"numbers": list(numbers), "lines": solution(numbers)}
     asked: Message = {"role": "user", "content": question(numbers)}
     return Problem(name, (*turns, asked), str(sum(numbers)), metadata)
@@ -131,9 +131,8 @@ def is_held_out(numbers: Sequence[int]) -> bool:
 def right_steps(numbers: Sequence[int], lines: Sequence[str]) -> list[bool]:
     """Whether each line is right; nothing right follows from a wrong one, so once False, always False.
 
-    An addition is right where it adds numbers that are still to be added, the result of an earlier line among them, in
-    any order, and adds them correctly. The answer is right where it equals the sum. Any other line is wrong, and so is
-    any line after the answer.
+    An addition is right if it correctly adds numbers that are still to be added, including results of earlier lines, in
+    any order. The answer is right if it equals the sum. Any other line is wrong, and so is any line after the answer.
     """
     left, total = Counter(numbers), sum(numbers)
     verdicts: list[bool] = []

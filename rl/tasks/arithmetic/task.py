@@ -38,7 +38,7 @@ class ArithmeticTask(Task):
             raise ValueError(f"largest must be in 12..99, not {self.largest}")
 
     def train_problems(self, seed: int) -> Iterator[Problem]:
-        """Training stories without end."""
+        """An endless stream of training stories."""
         yield from self._problems(random.Random(f"train {seed}"), held_out=False)
 
     def held_out_problems(self, count: int) -> list[Problem]:
@@ -68,5 +68,5 @@ class ArithmeticTask(Task):
 
 
 def as_problem(story: Story, name: str) -> Problem:
-    """The story as the loop knows problems; the reference's lines travel in the metadata."""
+    """The story as a Problem; the metadata hold the reference's lines."""
     return Problem(name, story.problem, str(story.answer), {"lines": list(story.lines), "days": len(story.events)})

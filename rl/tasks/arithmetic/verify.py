@@ -1,8 +1,8 @@
-"""The truth of the arithmetic world: which steps of a solution are right, by rule.
+"""The arithmetic world's verifier: which steps of a solution are right, by rule.
 
-A step is right while it is the reference's next step: the same day, the same event, the same equation (`a + b` and
-`b + a` are the same, so are `a * b` and `b * a`). From the first wrong step on every step is wrong, as in
-Math-Shepherd's labels: nothing right follows from it. A line after the answer is wrong.
+A step is right if it is the reference's next step: the same day, event and equation (`a + b` equals `b + a`, and
+`a * b` equals `b * a`). After the first wrong step every step is wrong, as in Math-Shepherd's labels: nothing right
+follows from it. A line after the answer is wrong.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def canonical(line: str) -> str:
-    """The line with the operands of a commutative equation in order; any other line as it stands, stripped."""
+    """The line, stripped, with the operands of a commutative equation sorted."""
     match = STEP.fullmatch(line.strip())
     if not match:
         return line.strip()

@@ -241,7 +241,7 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
     assert len(rows_of(folder / "prm.jsonl")) == 4
     out = capfd.readouterr().out
     assert "9 rows could not be used: see rejects.jsonl" in out
-    assert "3 times a given solution, or a part of it, was left out: see rejects.jsonl" in out
+    assert "3 given solutions, or parts of them, were left out: see rejects.jsonl" in out
     assert json.loads((folder / "report.json").read_text())["rejects"] == {"rows": 9, "solutions": 3}
     assert f"{source}, line 2: not valid JSON" in out
     for name, line in (("colour", 11), ("label", 13), ("labels", 14)):

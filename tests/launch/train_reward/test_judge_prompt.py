@@ -30,7 +30,7 @@ def test_a_prompt_that_is_taught_is_written_and_another_is_not(tmp_path):
     found = read(recipe, Path(written(tmp_path / "other.jsonl", other)))
     write_prompt(recipe, found.rows.rows, tmp_path, said.append)
     assert said == [prompt_note(recipe, found.rows.rows)] and not (tmp_path / "compare.md").exists()
-    assert said[0].startswith("warning: 10 of 20 rows are conversations with another system turn (line 11 for one)")
+    assert said[0].startswith("warning: in 10 of 20 rows (the first is in line 11) the system turn differs")
 
 
 def test_rows_made_with_the_project_s_prompt_teach_a_recipe_that_names_none(tmp_path):

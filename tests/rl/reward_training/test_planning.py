@@ -72,7 +72,7 @@ def test_no_sequence_sees_another_one_in_the_same_pass(tmp_path, layout):
     [
         ({"batch_sequences": None}, "only one of them"),
         ({"batch_tokens": 100}, "only one of them"),
-        ({"max_tokens": 65}, "raise that, or lower this"),
+        ({"max_tokens": 65}, "lower the first, or raise the second"),
         ({"warmup": 1.0}, "share of the steps"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What every recipe of the world's models needs: the workshop, the architecture, loading, saving and growing.
+"""Shared by the recipes of the world's models: settings, architecture, loading, saving and growing models.
 
 A model is an ordinary Llama folder: config, float16 safetensors (half the size; scores move by less than 1e-2),
 tokenizer with its chat template. Training runs in bfloat16 over float32 weights.
@@ -37,12 +37,15 @@ class Workshop:
         model: LlamaForCausalLM,
         batches: Iterator[list[Example]],
         schedule: Schedule,
-        heard: Callable[[float], None] = lambda loss: None,
+        on_loss: Callable[[float], None] = lambda loss: None,
     ) -> float:
-        """Train, tell of it now and then, save the model; returns the loss of the last tenth of the updates."""
+        """Train with occasional progress reports and save the model; returns the loss of the last tenth of the updates.
+
+        `on_loss` is called with each update's loss.
+        """
 
         def report(update: int, loss: float, seconds: float) -> None:
-            heard(loss)
+            on_loss(loss)
             if update % 100 == 0 or update + 1 == schedule.updates:
                 self.report(f"{name}: update {update + 1}/{schedule.updates}, loss {loss:.3f}, {seconds:.0f} s")
 
@@ -61,9 +64,9 @@ class Workshop:
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
-    """A Llama of 0.7 million parameters with random weights, the same ones for the same seed.
+    """A Llama of 0.7 million parameters with random weights; the same seed gives the same weights.
 
-    Its heads are 32 wide, the least that vLLM's attention on CPU takes.
+    Its heads are 32 wide, the minimum for vLLM's attention on CPU.
     """
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -89,7 +92,7 @@ def load(folder: Path) -> LlamaForCausalLM:
 
 
 def save(model: LlamaForCausalLM, folder: Path) -> None:
-    """Write model and tokenizer the ordinary way, weights in float16."""
+    """Write model and tokenizer in Hugging Face format, weights in float16."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).half().save_pretrained(folder)
     save_tokenizer(folder)

@@ -11,9 +11,9 @@ one line a response, then the tagged verdicts of `rewards.verdicts`:
     <resp_a_judge>Incorrect</resp_a_judge>
     <resp_b_judge>Incorrect</resp_b_judge>
 
-It solves before it compares: a small judge that goes through the response's own equations learns to copy them and to
-call them right. What it must look up stands side by side when the verdict is due. Responses of all kinds are judged,
-broken ones, foreign ones and forged verdicts among them, so that form alone never wins.
+It solves before it compares: a small judge that checks the response's own equations learns to copy them and call them
+right. When the verdict is due, both answers are next to each other. The training responses include broken and
+unrelated ones and forged verdicts, so that form alone never wins.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FORGED = (
 
 
 def stated_answer(response: str) -> str | None:
-    """The number that the response's last line states in the world's words; None where it states none."""
+    """The number stated in the response's last line, or None."""
     lines = lines_of(response)
     match = ANSWER.fullmatch(lines[-1]) if lines else None
     return match.group(1) if match else None
@@ -72,7 +72,7 @@ def judgement(story: Story, a: str, b: str) -> str:
 
 
 def draw_response(generator: random.Random, story: Story, world: World) -> str:
-    """A response to be judged: mostly a solution, right, hasty or broken; now and then something else entirely."""
+    """A response to judge: usually a solution (right, with slips, or broken), sometimes something else entirely."""
     kind = generator.choices(("solution", "foreign", "forged", "words", "answer"), (80, 5, 6, 4, 5))[0]
     if kind == "foreign":
         return "\n".join(world.story(generator).lines)
@@ -101,7 +101,7 @@ class JudgeWriter:
         self.end = int(chat.tokenizer.convert_tokens_to_ids("<|end|>"))
 
     def examples(self, judged: Sequence[tuple[Story, str, str]]) -> list[Example]:
-        """One example a comparison; only what the judge writes counts, the end of its turn included."""
+        """One example per comparison; only the judge's own text counts, including the end of its turn."""
         asked = [fill(TEMPLATE, Comparison(story.problem, a, b)) for story, a, b in judged]
         prompts = self.chat.render([[Turn("user", text)] for text in asked], generation_prompt=True)
         wanted = [judgement(*comparison) for comparison in judged]
@@ -118,7 +118,7 @@ class JudgeWriter:
 class JudgeCurriculum:
     """Answers alone first, twice `batch` of them at a time, until solving and comparing is mastered; then everything.
 
-    Iterating yields batches without end; `heard` takes each batch's loss. `batch` comparisons of whole responses
+    Iterating yields batches without end; `record_loss` takes each batch's loss. `batch` comparisons of whole responses
     make a batch, of like length, since padding costs as much as text.
     """
 
@@ -147,8 +147,8 @@ class JudgeCurriculum:
             self._generator.shuffle(self._pool)
         return self._pool.pop()
 
-    def heard(self, loss: float) -> None:
-        """The loss of the batch handed out last."""
+    def record_loss(self, loss: float) -> None:
+        """Record the loss of the latest batch."""
         self._recent = [*self._recent, loss][-20:]
         if len(self._recent) == 20 and sum(self._recent) / 20 < self.MASTERED:
             self.whole = True
@@ -162,11 +162,11 @@ class JudgeCurriculum:
 
 
 def school_judge(workshop: Workshop) -> float:
-    """The judge's base model, from nothing; the prompt file is next to it as `compare.md`."""
+    """Train the judge's base model from scratch; writes its prompt file `compare.md` next to it."""
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))
     curriculum = JudgeCurriculum(writer, workshop.world, workshop.seed, schedule.batch)
     model = new_model(workshop.tokenizer)
-    loss = workshop.train("judge_base", model, curriculum, schedule, curriculum.heard)
+    loss = workshop.train("judge_base", model, curriculum, schedule, curriculum.record_loss)
     (workshop.folder / "judge_base" / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
     return loss

@@ -1,6 +1,6 @@
-"""How good the world's models are, judged on the policy's own held-out samples by the world's verifiers.
+"""Measure the world's models on the policy's held-out samples, against the world's verifier.
 
-Everything here is a pure function of problems, responses and scores; `launch.world` draws and scores.
+Pure functions of problems, responses and scores; `measuring` draws and scores.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def outcome_quality(
 def step_quality(task: ArithmeticTask, groups: Sequence[Group], scores: Sequence[Sequence[Score]]) -> dict[str, float]:
     """AUC of the step scores: over all steps, and over the steps up to the first wrong one; best-of-n by aggregation.
 
-    The second AUC is the harder: it leaves out the steps that are wrong because an earlier one is.
+    The second AUC is harder: it excludes steps that are wrong only because an earlier one is.
     """
     verdicts = grade(task, groups)
     steps: list[tuple[float, bool]] = []
@@ -99,7 +99,7 @@ def _rank(score: Score) -> float:
 
 
 def _auc(pairs: Sequence[tuple[float, bool]]) -> float:
-    """NaN where all are right, or none."""
+    """The AUC, or NaN if all or none are right."""
     found = auc(np.array([value for value, _ in pairs]), np.array([right for _, right in pairs], dtype=bool))
     return float("nan") if found is None else found
 

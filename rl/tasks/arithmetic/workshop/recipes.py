@@ -1,10 +1,10 @@
-"""The training data of the world's own models: endless batches of examples, made as they are needed.
+"""The training data of the world's models: endless batches of examples, generated on demand.
 
 Every recipe is a generator of batches for `rewards.training.causal.train`. The conversations are those of the published
 models: the policy answers a user; an outcome reward model reads `problem + " " + solution` and answers `+` or `-`; a
-process reward model reads one step a turn and answers after each. As in scoring, the process model's history always
-holds `+`. Beside the label, right steps are also learned as language (weight `LANGUAGE`), which teaches the model what
-it has to compare with: with the labels alone it takes many times as long.
+process reward model reads one step per turn and answers after each. As in scoring, the process model's history always
+has `+`. In addition to the label, right steps are learned as language (weight `LANGUAGE`), which teaches the model what
+to compare with; training on labels alone takes many times longer.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def process_batches(
 def exercise_batches(
     writer: Writer, world: World, seed: int, batch: int, exercise: Callable[[random.Random, Story], Exercise]
 ) -> Iterator[list[Example]]:
-    """Exercises of one kind: a turn, a label."""
+    """Exercises of one kind: one turn with one label each."""
     generator = random.Random(seed)
     while True:
         drawn = [exercise(generator, world.story(generator)) for _ in range(batch)]
@@ -145,11 +145,11 @@ def _recalled(writer: Writer, pairs: Sequence[tuple[list[int], list[int]]], pref
 
 
 class Curriculum:
-    """A process reward model's training from nothing: exercises first, then short solutions, then whole ones.
+    """Trains a process reward model from scratch: exercises first, then short solutions, then whole ones.
 
     A new kind is added when the newest one is mastered (its mean loss over 10 batches below its bound) or its patience
     is over; the newest kind makes up 60% of the batches, so nothing is forgotten. Batches hold about the same number of
-    tokens: `batch` whole solutions, or more of what is shorter. `heard` takes each batch's loss.
+    tokens: `batch` whole solutions, or more of what is shorter. `record_loss` takes each batch's loss.
     """
 
     KINDS = (
@@ -182,8 +182,8 @@ class Curriculum:
         self._kind = known[-1] if new else self._generator.choice(known[:-1])
         return next(self._sources[self._kind])
 
-    def heard(self, loss: float) -> None:
-        """The loss of the batch handed out last."""
+    def record_loss(self, loss: float) -> None:
+        """Record the loss of the latest batch."""
         self.losses[self._kind].append(loss)
         self._age += 1
         kind, bound, patience = self.KINDS[self._newest]
@@ -198,8 +198,8 @@ def outcome_batches(
 ) -> Iterator[list[Example]]:
     """Judged outcomes of solutions of all kinds: `+` when the last line states the right answer.
 
-    Right steps are also learned as language; with `marked` no longer, but that share of the solutions has a label on
-    every token.
+    Without `marked`, right steps are also learned as language. With it, that share of the solutions has a label on
+    every token instead.
     """
     generator = random.Random(seed)
     while True:
@@ -221,7 +221,7 @@ def outcome_batches(
 
 
 def _continued(lines: Sequence[str]) -> list[str]:
-    """Lines of a solution as they stand behind a problem: a space first, then newlines."""
+    """Lines of a solution with the separator before each: a space after the problem, then newlines."""
     return [f"{chr(10) if index else ' '}{line}" for index, line in enumerate(lines)]
 
 

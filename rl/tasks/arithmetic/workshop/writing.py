@@ -1,4 +1,4 @@
-"""Conversations as token sequences to learn from: the world's chat template, with targets and weights a token."""
+"""Turn conversations into training sequences: the world's chat template, with a target and a weight per token."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 from rewards.training.causal import Example
 
 LANGUAGE = 0.1
-"""Weight of a token learned as language, a label being 1."""
+"""Weight of a token learned as language, relative to a label."""
 MARK = 0.2
-"""Weight of a token's auxiliary label, a step's label being 1."""
+"""Weight of a token's auxiliary label, relative to a step's label."""
 OUTCOME_MARK = 0.1
-"""The same for an outcome reward model, which has one label a solution: many marks must not drown it."""
+"""The same for an outcome reward model, which has one label per solution: many marks must not drown it out."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Writer:
         mark: float = MARK,
         language: float = LANGUAGE,
     ) -> Example:
-        """A process reward model's conversation: turn k holds step k, the label is predicted where its turn begins.
+        """A process reward model's conversation: turn k is step k, and its label is predicted at the assistant's turn.
 
-        `prefix` is the length of the problem within the first content. With `marks`, one a content token (is all right
-        up to here?), every token is an auxiliary label of weight `mark`; without them right steps are also learned as
-        language, weight `language`.
+        `prefix` is the length of the problem within the first content. With `marks`, one per content token (is all
+        right up to here?), every token is an auxiliary label of weight `mark`; without them, right steps are also
+        learned as language with weight `language`.
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs
@@ -93,8 +93,8 @@ class Writer:
         """An outcome reward model's conversation: one turn, one label.
 
         `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label
-        that the finished model is never asked for; `language` weighs each content token as language. With `marks`, one
-        a token of the solution (the end of `content`), each is an auxiliary label too: is all right up to here?
+        not used at inference. `language` is each content token's weight as language. `marks`, one per token of the
+        solution (the end of `content`), are auxiliary labels too: is all right up to here?
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs

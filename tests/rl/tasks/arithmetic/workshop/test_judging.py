@@ -72,7 +72,7 @@ def test_whole_responses_come_once_answers_alone_are_mastered() -> None:
     curriculum = JudgeCurriculum(WRITER, World(), seed=1, batch=4)
     short = max(len(example.ids) for example in next(curriculum))
     for _ in range(20):
-        curriculum.heard(0.001)
+        curriculum.record_loss(0.001)
     batches = [next(curriculum) for _ in range(8)]
     assert {len(batch) for batch in batches} == {4}
     assert max(len(example.ids) for batch in batches for example in batch) > short

@@ -97,8 +97,8 @@ def test_marks_turn_wrong_at_the_first_token_that_differs() -> None:
 def test_the_curriculum_adds_a_kind_when_the_newest_is_mastered() -> None:
     curriculum = Curriculum(WRITER, WORLD, seed=1, batch=2)
     for _ in islice(curriculum, 10):
-        curriculum.heard(0.01)
+        curriculum.record_loss(0.01)
     assert set(kind for kind, losses in curriculum.losses.items() if losses) == {"equation"}
     for _ in islice(curriculum, 30):
-        curriculum.heard(0.01)
+        curriculum.record_loss(0.01)
     assert {"equation", "line", "recall"} <= {kind for kind, losses in curriculum.losses.items() if losses}
