@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rewards.files.scored import Tally
 
 
 @contextmanager
@@ -48,3 +54,28 @@ def _writes_to(stream: TextIO, descriptor: int) -> bool:
         return stream.fileno() == descriptor
     except (OSError, ValueError):  # no descriptor, or closed
         return False
+
+
+@contextmanager
+def progress(total: int, tally: Tally, console: Console) -> Iterator[Callable[[Tally], None]]:
+    """Show how many of `total` responses are scored: a bar on a terminal, otherwise a line every ten seconds."""
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    live = console.is_terminal
+    with Progress(
+        "scoring", *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not live
+    ) as bar:
+        before, started, said = tally.responses, time.perf_counter(), time.perf_counter()
+        task = bar.add_task("", total=total, completed=before, rate="")
+
+        def show(tally: Tally) -> None:
+            nonlocal said
+            now = time.perf_counter()
+            rate = (tally.responses - before) / (now - started)
+            failed = f", {tally.failures.total()} failed" if tally.failures else ""
+            bar.update(task, completed=tally.responses, rate=f"{rate:.1f}/s{failed}")
+            if not live and now - said > 10:
+                said = now
+                left = (total - tally.responses) / rate
+                console.print(f"{tally.responses}/{total}, {rate:.1f}/s{failed}, {left:.0f} s left", highlight=False)
+
+        yield show

@@ -17,7 +17,7 @@ from typing import Any
 
 from launch.report_matrix import matrix
 from rewards.builder import one_line
-from rl.run.reading import Run, differing, read_all
+from rl.run.past_runs import Run, differing, read_all
 
 
 def main(words: Sequence[str] | None = None) -> int:

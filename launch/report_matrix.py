@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from rl.run.reading import Run, differing, reward_of
+from rl.run.past_runs import Run, differing, reward_of
 
 ALGORITHMS = ("ppo", "grpo", "dpo")
 """The order of the columns; others come after, by name."""

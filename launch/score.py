@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from launch.command import Command, Composed, say
-from launch.progress import progress
+from launch.output import progress
 from rewards.actors import RewardGroup
 from rewards.builder import ConfigurationError, build, build_root
 from rewards.files.lines import check_file

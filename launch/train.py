@@ -25,7 +25,7 @@ from launch.words import parse_words
 from rewards.builder import ConfigurationError, one_line
 from rl.run.checkpoint import latest, update_of
 from rl.run.folder import RunFolder, require_unused
-from rl.run.reading import title_of
+from rl.run.past_runs import title_of
 from rl.run.stopping import STOPPED, exit_code, install_sigterm_handler, stop_reason
 from rl.run_settings import RunSettings
 from rl.tasks import FileTask

@@ -21,7 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from launch.bench.timing import once
 from rewards.chat import ChatTemplate
 from rewards.training.examples import Marked, mark_signs
-from rewards.training.rows import parse_signs
+from rewards.training.row_formats import parse_signs
 from rl.learner.batching import Micro
 from rl.reward_training.planning import lay_out, plan_micros
 from rl.reward_training.settings import Layout

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from launch.composition import compose
-from launch.progress import progress
+from launch.output import progress
 from rewards.builder import ConfigurationError, build, find
 from rewards.evaluation.benchmark_rows import STEP_END
 from rewards.evaluation.options import PROTOCOLS, Protocol

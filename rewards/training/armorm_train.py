@@ -15,7 +15,7 @@ import torch
 from rewards.builder import ConfigurationError
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.files.rows import Rows
-from rewards.training import rows
+from rewards.training import row_formats
 from rewards.training.armorm import PUBLISHED_PENALTY
 from rewards.training.armorm_fit import ArmoModel, Embedder, Heads, fit, write
 from rewards.training.examples import Pair, conversation_ids, pair_ids
@@ -62,9 +62,9 @@ def read_armorm(recipe: ArmoModel, rated: Path, pairs: Path) -> ArmoData:
     """Both files as token sequences. Raises ConfigurationError where nothing can be learned from one."""
     names = recipe.heads.objectives
     template = ChatTemplate(load_tokenizer(recipe.model))
-    known = rows.OBJECTIVE_FIELDS | frozenset(names)
-    first = read_lined(rated, lambda record: rows.parse_objectives(record, names), known)
-    second = read_lined(pairs, rows.parse_preference, rows.PAIR_FIELDS)
+    known = row_formats.OBJECTIVE_FIELDS | frozenset(names)
+    first = read_lined(rated, lambda record: row_formats.parse_objectives(record, names), known)
+    second = read_lined(pairs, row_formats.parse_preference, row_formats.PAIR_FIELDS)
     ids = set_aside(first, lambda some: conversation_ids(template, [one.turns for one in some]), len, recipe.max_tokens)
     both = set_aside(second, lambda some: pair_ids(template, some), len, recipe.max_tokens)
     for index, name in enumerate(names):

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from rewards.chat import ChatTemplate, Turn
-from rewards.training.rows import Judgement, Preference, Signs, Turns
+from rewards.training.row_formats import Judgement, Preference, Signs, Turns
 from rewards.verdicts import Comparison, fill
 
 History = Literal["labels", "positive"]

@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 from rewards.chat import ChatTemplate, load_tokenizer
-from rewards.training import rows
+from rewards.training import row_formats
 from rewards.training.examples import History, Marked, Pair, mark_judgements, mark_signs, pair_ids
-from rewards.training.rows import Judgement, Preference, Signs
+from rewards.training.row_formats import Judgement, Preference, Signs
 from rewards.verdicts import SYSTEM, load_template
 from rl.reward_training.settings import TrainingSettings, TrainingSetup
 from rl.settings import require
@@ -83,11 +83,11 @@ class SignModel(Template):
     @property
     def fields(self) -> frozenset[str]:
         """See Recipe."""
-        return rows.SOFT_SIGN_FIELDS if self.targets == "soft" else rows.SIGN_FIELDS
+        return row_formats.SOFT_SIGN_FIELDS if self.targets == "soft" else row_formats.SIGN_FIELDS
 
     def parse(self, record: Mapping[str, Any]) -> Signs:
         """See Recipe."""
-        return rows.parse_signs(record, self.labels, soft=self.targets == "soft")
+        return row_formats.parse_signs(record, self.labels, soft=self.targets == "soft")
 
     def fault(self, found: Sequence[Signs]) -> str | None:
         """See Recipe: a label is missing from all rows, or all steps have the same share."""
@@ -119,7 +119,7 @@ class SignModel(Template):
 class JudgeModel(Template):
     """A generative pairwise judge in PairJudge RM's form, fine-tuned on judgements. Only its own text has a loss."""
 
-    fields: ClassVar[frozenset[str]] = rows.JUDGEMENT_FIELDS
+    fields: ClassVar[frozenset[str]] = row_formats.JUDGEMENT_FIELDS
     model: str
     training: TrainingSettings
     template_file: str | None = None  # prompt with {question}, {response_a}, {response_b}; None: the project's own
@@ -127,7 +127,7 @@ class JudgeModel(Template):
 
     def parse(self, record: Mapping[str, Any]) -> Judgement:
         """See Recipe."""
-        return rows.parse_judgement(record)
+        return row_formats.parse_judgement(record)
 
     def fault(self, found: Sequence[Judgement]) -> str | None:
         """See Recipe: a verdict is missing from all rows."""
@@ -152,7 +152,7 @@ class JudgeModel(Template):
 class ScalarModel(Template):
     """OpenRLHF's scalar reward model, trained by Bradley-Terry on preference pairs."""
 
-    fields: ClassVar[frozenset[str]] = rows.PAIR_FIELDS
+    fields: ClassVar[frozenset[str]] = row_formats.PAIR_FIELDS
     model: str
     training: TrainingSettings
 
@@ -167,7 +167,7 @@ class ScalarModel(Template):
 
     def parse(self, record: Mapping[str, Any]) -> Preference:
         """See Recipe."""
-        return rows.parse_preference(record)
+        return row_formats.parse_preference(record)
 
     def fault(self, found: Sequence[Preference]) -> str | None:
         """See Recipe: never, since a pair always has both kinds."""

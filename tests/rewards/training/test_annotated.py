@@ -10,7 +10,7 @@ from rewards.process import ProcessReward
 from rewards.steps import splitter
 from rewards.training.annotated import beginnings, empty_steps, outcome_rows, process_rows, question_of, sign
 from rewards.training.examples import mark_signs
-from rewards.training.rows import parse_signs
+from rewards.training.row_formats import parse_signs
 from rewards.types import Problem, Response
 from rl.annotation.summary import figures, lines
 from tests.tiny import make_llama, make_tokenizer

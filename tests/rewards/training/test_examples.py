@@ -6,7 +6,7 @@ import pytest
 
 from rewards.chat import ChatTemplate, Turn
 from rewards.training.examples import asked_otherwise, mark_judgements, mark_signs, pair_ids
-from rewards.training.rows import Judgement, Signs, parse_preference
+from rewards.training.row_formats import Judgement, Signs, parse_preference
 from rewards.verdicts import DEFAULT_TEMPLATE, Comparison, fill, parse
 from tests.tiny import make_tokenizer
 

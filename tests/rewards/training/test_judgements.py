@@ -6,7 +6,7 @@ import pytest
 
 from rewards.pairjudge import PairJudgeReward
 from rewards.training.judgements import judge_rows, rights_of, verified_text
-from rewards.training.rows import parse_judgement
+from rewards.training.row_formats import parse_judgement
 from rewards.verdicts import Comparison, Verdict, parse
 
 

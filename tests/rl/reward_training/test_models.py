@@ -10,7 +10,7 @@ import torch
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.scalar import ScalarReward
 from rewards.training.examples import mark_signs, pair_ids
-from rewards.training.rows import Signs, parse_preference
+from rewards.training.row_formats import Signs, parse_preference
 from rewards.types import Group, Problem, Response
 from rl.learner.strategy import DeviceStrategy
 from rl.reward_training.models import LabelTrainee, ScalarTrainee

@@ -71,7 +71,13 @@ def test_math_without_an_answer_is_named_by_line(tmp_path, row):
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [(r"\boxed{a{b}c}", "a{b}c"), (r"\boxed{1} \fbox{2}", "2"), ("none", None), (r"\boxed{open", None)],
+    [
+        (r"\boxed{a{b}c}", "a{b}c"),
+        (r"\boxed{1} \fbox{2}", "2"),
+        (r"\boxed{(0, 1\}}", r"(0, 1\}"),
+        ("none", None),
+        (r"\boxed{open", None),
+    ],
 )
 def test_the_last_balanced_box_counts(text, answer):
     assert last_boxed(text) == answer

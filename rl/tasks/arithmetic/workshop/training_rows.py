@@ -1,4 +1,4 @@
-"""Training rows of the arithmetic world's reward models, in the published forms (`rewards.training.rows`).
+"""Training rows of the arithmetic world's reward models, in the published forms (`rewards.training.row_formats`).
 
 Labels come from the world's own rules; problems are those of its training split.
 """

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rewards.training.rows import parse_judgement, parse_objectives, parse_preference, parse_signs
+from rewards.training.row_formats import parse_judgement, parse_objectives, parse_preference, parse_signs
 
 LABELS = ("+", "-")
 
