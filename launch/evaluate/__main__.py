@@ -30,8 +30,9 @@ from rewards.files.claim import Claim
 from rewards.files.digests import file_digest, files_of
 from rewards.files.rows import write_rejects
 from rewards.types import Reward
-from rl.settings import RolloutSettings
-from rl.tasks import Task
+from rl import checks
+from rl.settings import PolicySettings, RolloutSettings
+from rl.tasks import FileTask, Task
 
 
 class Evaluate(Command):
@@ -52,7 +53,7 @@ class Evaluate(Command):
         self.drawn_by: dict[str, Any] = {}
         if self.settings.input is None:
             self.drawn_by = {name: build(config[name], name, f"configs/{name}") for name in GROUPS}
-            check_drawing(self.settings, self.drawn_by["rollout"], self.drawn_by["task"])
+            check_drawing(self.settings, self.drawn_by["policy"], self.drawn_by["rollout"], self.drawn_by["task"])
             self.source = self.folder / "responses.jsonl"
         else:
             self.source = Path(self.settings.input)
@@ -91,18 +92,27 @@ FILES = ("accuracy.png", "responses.jsonl", "rejects.jsonl", "disagreements.json
 """What there may be beside the report; the scores lie in a folder of their own."""
 
 
-def check_drawing(settings: EvaluateSettings, rollout: RolloutSettings, task: Task) -> None:
-    """Raise ConfigurationError where the samples to be drawn could not be measured."""
+def check_drawing(settings: EvaluateSettings, policy: PolicySettings, rollout: RolloutSettings, task: Task) -> None:
+    """Raise ConfigurationError if the samples could not be drawn or measured: also for a single overlong prompt."""
     if settings.n and max(settings.n) > rollout.responses:
         raise ConfigurationError(
             f"n={max(settings.n)}: only rollout.responses={rollout.responses} are drawn to each problem"
         )
     if not task.graded:
         raise ConfigurationError("task: its problems have no answers, so nothing says which samples are right")
+    from rl.policy import load_tokenizer, prompt_lengths  # transformers takes seconds to import
+
+    tokenizer = load_tokenizer(policy.path, policy.chat_template_kwargs)
     try:
-        task.held_out_problems(settings.problems)
+        if isinstance(task, FileTask):
+            task.fit(partial(prompt_lengths, tokenizer), rollout.max_model_len - rollout.max_new_tokens)
+        problems = task.held_out_problems(settings.problems)
     except ValueError as error:
         raise ConfigurationError(f"problems: {one_line(error)}") from error
+    found = zip(problems, prompt_lengths(tokenizer, problems), strict=True)
+    lengths = [(problem.id, length) for problem, length in found if isinstance(length, int)]
+    for line in checks.prompt_lengths(lengths, rollout):
+        raise ConfigurationError(line)
 
 
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:

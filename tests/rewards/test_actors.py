@@ -78,12 +78,14 @@ def make(cluster):
         group.close()
 
 
+@pytest.mark.e2e
 def test_scores_come_back_in_order(make):
     reward = make(replicas=2, offset=0.5)
     assert values(reward.score(groups("a", "bbb", "", "cc", ""))) == [1.5, 3.5, None, 2.5, None]
     assert (reward.replaced, reward.events) == (0, [])
 
 
+@pytest.mark.e2e
 def test_a_replica_that_dies_is_replaced_and_its_part_scored_once_again(make, tmp_path):
     reward = make(replicas=2, record=str(tmp_path / "died"))
     assert values(reward.score(groups("die once", "aa", "", "bbb"))) == [8, 2, None, 3]
@@ -92,6 +94,7 @@ def test_a_replica_that_dies_is_replaced_and_its_part_scored_once_again(make, tm
     assert re.fullmatch(r"reward replica [01] died while scoring and is replaced", event)
 
 
+@pytest.mark.e2e
 def test_replicas_that_die_again_and_again_are_an_error(make):
     reward = make()
     with pytest.raises(RuntimeError, match="3 reward replicas in a row died"):
@@ -99,6 +102,7 @@ def test_replicas_that_die_again_and_again_are_an_error(make):
     assert (len(reward.events), reward.replaced) == (3, 3), "each of them is told, even those before an error"
 
 
+@pytest.mark.e2e
 def test_a_fault_of_the_set_up_is_raised_as_it_is(make):
     with pytest.raises(ValueError, match=r"^reward.offset must not be negative"):
         make(offset=-1.0).score(groups("a"))
@@ -128,6 +132,7 @@ class Loads(Lengths):
 LOADS = "tests.rewards.test_actors.Loads"
 
 
+@pytest.mark.e2e
 def test_to_wait_is_to_have_every_replicas_weights_loaded(make):
     reward = make(replicas=2, target=LOADS)
     reward.wait()
@@ -143,6 +148,7 @@ def test_to_wait_is_to_have_every_replicas_weights_loaded(make):
         ("sleep", TimeoutError, "reward replica 0 did not load its model within 4 s"),
     ],
 )
+@pytest.mark.e2e
 def test_a_model_that_does_not_load_is_an_error_before_anything_is_scored(make, fails, kind, message):
     with pytest.raises(kind, match=message):
         make(target=LOADS, fails=fails, timeout_s=4 if fails == "sleep" else 60).wait()
@@ -156,6 +162,7 @@ def test_wrapped_rewards_load_the_weights_inside_them():
     assert all(one.loaded for one in inner)
 
 
+@pytest.mark.e2e
 def test_a_hung_replica_is_given_up_and_replaced(make):
     reward = make(timeout_s=4)
     with pytest.raises(TimeoutError, match="did not answer within 4 s: raise cluster"):
@@ -165,6 +172,7 @@ def test_a_hung_replica_is_given_up_and_replaced(make):
     assert values(reward.score(groups("a"))) == [1]
 
 
+@pytest.mark.e2e
 def test_a_reward_model_scores_in_an_actor_as_here(make, llama31):
     config = {"_target_": "rewards.process.ProcessReward", "model": llama31, "device": "cpu"}
     here = build_reward(config).score(rollout())
@@ -202,6 +210,7 @@ def test_an_actor_refuses_what_the_driver_refuses():
         RewardActor().load(node, None, None)
 
 
+@pytest.mark.e2e
 def test_no_groups_need_no_replica(make):
     assert make().score([]) == []
 

@@ -56,6 +56,10 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solution
     [
         (["problems=5"], "problems: 5 held-out problems were asked for, but held_out has only 2"),
         (["problems=2", "task.answer=null"], "task: its problems have no answers"),
+        (
+            ["problems=2", "rollout.max_model_len=130"],
+            "longer than the 2 tokens that rollout.max_model_len",
+        ),
     ],
 )
 def test_a_task_that_cannot_be_measured_on_is_refused_before_drawing(tmp_path, capfd, words, message):
