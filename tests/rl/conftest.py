@@ -35,10 +35,16 @@ def batch() -> TrainBatch:
     return random_batch(9, seed=3)
 
 
-def random_batch(rows: int, seed: int, longest: int = 40) -> TrainBatch:
+@pytest.fixture
+def shared_batch() -> TrainBatch:
+    """As `batch`, but rows 2 to 4 have the same prompt, and so have rows 6 to 8."""
+    return random_batch(9, seed=3, shared=True)
+
+
+def random_batch(rows: int, seed: int, longest: int = 40, *, shared: bool = False) -> TrainBatch:
     """Random tokens with random lengths and advantages; row 1 has an empty response.
 
-    Rows 2 to 4 have the same prompt, and so have rows 6 to 8, where there are so many.
+    With `shared`, rows 2 to 4 have the same prompt, and so have rows 6 to 8, if there are as many.
     """
     generator = torch.Generator().manual_seed(seed)
     lengths = torch.randint(12, longest + 1, (rows,), generator=generator)
@@ -46,13 +52,10 @@ def random_batch(rows: int, seed: int, longest: int = 40) -> TrainBatch:
     prompts = torch.randint(3, 10, (rows,), generator=generator)
     prompts[1] = lengths[1]
     ids = torch.randint(10, 300, (rows, longest), generator=generator)
-    for first, last in ((2, 5), (6, 9)):
-        if first >= rows:
-            break
-        prompts[first:last] = prompts[first : first + 1]
-        shared = torch.arange(longest) < prompts[first : first + 1]
-        ids[first:last] = torch.where(shared, ids[first : first + 1], ids[first:last])
     places = torch.arange(longest)
+    for first, last in ((2, 5), (6, 9)) if shared else ():
+        prompts[first:last] = prompts[first : first + 1]
+        ids[first:last] = torch.where(places < prompts[first : first + 1], ids[first : first + 1], ids[first:last])
     attention = places < lengths[:, None]
     response = attention & (places >= prompts[:, None])
     return TrainBatch(

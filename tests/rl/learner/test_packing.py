@@ -97,7 +97,7 @@ def test_gradients_are_those_of_one_row_at_a_time(
 ) -> None:
     """Also with the head in chunks, and with activations that are computed again."""
     monkeypatch.setattr(rl.learner.forward, "LOGIT_BYTES", logit_bytes)
-    model, batch = model_with(policy_folder), random_batch(9, seed=3)
+    model, batch = model_with(policy_folder), random_batch(9, seed=3, shared=True)
     weights = torch.randn(batch.input_ids.shape, generator=torch.Generator().manual_seed(2))
     (reference.token_logprobs(model, batch, 1.0) * weights).sum().backward()
     expected = {name: value.grad.clone() for name, value in model.named_parameters()}

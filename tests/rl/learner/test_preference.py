@@ -22,7 +22,7 @@ BUDGET = 160  # micro_batch_tokens: two pairs of the longest sequences
 def pairs() -> Preferences:
     """Seven pairs of nine rows, three of them of one prompt; one chosen response is empty, one row is in no pair."""
     chosen, rejected = [2, 2, 3, 1, 6, 6, 7], [3, 4, 4, 0, 7, 8, 8]
-    return Preferences(random_batch(9, seed=5), torch.tensor(chosen), torch.tensor(rejected))
+    return Preferences(random_batch(9, seed=5, shared=True), torch.tensor(chosen), torch.tensor(rejected))
 
 
 def sigmoid(value: float) -> float:
