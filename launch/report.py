@@ -3,8 +3,9 @@
 A Markdown table with one line per run: held-out accuracy before and after by the verifier, mean reward of the same
 responses, KL, response length, time. `--plot` draws the curves: true accuracy and reward against updates, one panel per
 setting, one colour per seed. `--matrix` prints tables of rewards by algorithms over seeds instead; with `--kl`, it also
-measures how far each policy has moved from its start (`launch.report_kl`; seconds per run). A run's folder says what it
-is (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
+measures how far each policy has moved from its start (`launch.report_kl`; seconds per run). `--statistics` prints what
+the seeds allow to conclude: intervals, and which settings can be told apart. A run's folder says what it is
+(origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from launch.report_matrix import matrix
+from launch.report_statistics import statistics, studied
 from rewards.builder import one_line
 from rl.run.past_runs import Run, differing, read_all
+from rl.study.results import TRUTH
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -26,10 +29,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", nargs="+", type=Path, help="run folders")
     parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
     parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
+    parser.add_argument("--statistics", action="store_true", help="intervals over seeds, and what can be told apart")
+    parser.add_argument("--metric", default=TRUTH, help="the metric that statistics compare (default: %(default)s)")
+    parser.add_argument("--lower-is-better", action="store_true", help="the best setting has the lowest metric")
     parser.add_argument("--kl", action="store_true", help="with --matrix: measure every policy's KL from its start")
     options = parser.parse_args(words)
     if options.kl and not options.matrix:
         parser.error("--kl goes with --matrix")
+    if options.statistics and options.matrix:
+        parser.error("choose one of --matrix and --statistics")
+    if not options.statistics and (options.metric != TRUTH or options.lower_is_better):
+        parser.error("--metric and --lower-is-better go with --statistics")
     runs, left_out = read_all(options.folders)
     for folder, reason in left_out:
         print(f"left out: {folder}: {reason}", file=sys.stderr)
@@ -43,7 +53,14 @@ def main(words: Sequence[str] | None = None) -> int:
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
-    print(matrix(runs, moved) if options.matrix else table(runs))
+    if options.statistics:
+        try:
+            print(statistics(*studied(runs, options.metric, options.lower_is_better)))
+        except ValueError as error:
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return 2
+    else:
+        print(matrix(runs, moved) if options.matrix else table(runs))
     if options.plot:
         try:
             plot(runs, options.plot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ class Run:
     choices: the option of each configuration group; empty if origin.json does not give them.
     settings: config.yaml by dotted key, without the seed and keys that do not change results; `updates` is the last
     evaluated update. Two runs have the same setting if these are equal.
+    missing_updates: how many of its configured updates a run that has not finished lacks.
     """
 
     name: str
@@ -36,10 +38,11 @@ class Run:
     folder: Path
     choices: Mapping[str, str | None]
     settings: Mapping[str, Any]
+    missing_updates: int = 0
 
     def series(self, metric: str) -> list[tuple[int, float]]:
-        """(update, value) for every row that has the metric."""
-        return [(row["update"], row[metric]) for row in self.rows if isinstance(row.get(metric), int | float)]
+        """(update, value) for every row that has the metric as a finite number."""
+        return [(row["update"], row[metric]) for row in self.rows if _finite(row.get(metric))]
 
     @property
     def samples(self) -> int:
@@ -86,7 +89,17 @@ def read(folder: Path) -> Run:
     if len(evaluated) < 2:
         raise ValueError("fewer than two evaluations in metrics.jsonl")
     settings = {key: value for key, value in _leaves(asked, "") if not key.startswith(NO_SETTINGS)}
-    return Run(name, seed, rows, rows[-1]["seconds"], folder, choices, settings | {"updates": evaluated[-1]})
+    settings |= {"updates": evaluated[-1]}
+    missing = _missing_updates(asked.get("updates"), evaluated[-1], folder / "status.json")
+    return Run(name, seed, rows, rows[-1]["seconds"], folder, choices, settings, missing)
+
+
+def _missing_updates(wanted: Any, done: int, status: Path) -> int:
+    """The configured updates that a run lacks, unless it finished by itself."""
+    if type(wanted) is not int or done >= wanted:
+        return 0
+    state = _parsed(json.loads, _text(status), status.name) if status.exists() else {}
+    return 0 if isinstance(state, dict) and state.get("state") == "finished" else wanted - done
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -106,6 +119,10 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"metrics.jsonl, line {number} does not give an update and seconds as numbers")
         rows.append(row)
     return rows
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _choices(path: Path) -> dict[str, str | None]:
