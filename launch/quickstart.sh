@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job from nothing: set the environment up, then train the tiny policy with the tiny process reward model.
-# Further words go to launch.train, e.g.: bash launch/quickstart.sh reward=orm updates=5
+# The quick start: set up the environment, then train the tiny policy with the tiny process reward model.
+# Arguments are passed to launch.train: bash launch/quickstart.sh reward=orm updates=5
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Make the virtual environment and install the locked stack: bash launch/setup.sh cpu|gpu [dev]
 #
-# VENV   where the environment lies (default: .venv in the project folder); PYTHON  the interpreter (default: python3.11).
-# A stamp in the environment holds the hash of the lock files: where it fits, this costs a few milliseconds.
+# VENV    folder of the environment (default: .venv in the project folder)
+# PYTHON  the interpreter (default: python3.11)
+# A stamp file in the environment has the hash of the lock files: if it matches, this takes a few milliseconds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

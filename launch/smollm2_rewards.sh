@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Make an outcome and a process reward model from SmolLM2, by the project's recipes, on its own annotated solutions:
+# Train an outcome and a process reward model from SmolLM2, with this project's recipes, on its own annotated solutions:
 #   bash launch/smollm2_rewards.sh [PROBLEMS]
 #
-# PROBLEMS  how many sums are annotated (default: 300). Each step goes on where it stopped.
+# PROBLEMS  how many sums to annotate (default: 300). Run the same command to resume.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

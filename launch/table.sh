@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# RLHFlow's table and PairJudge's comparison on the arithmetic world, from nothing: bash launch/table.sh [FOLDER [WORDS]]
+# RLHFlow's table and PairJudge's comparison on the arithmetic world, from scratch: bash launch/table.sh [FOLDER [WORDS]]
 #
-# Sets everything up, makes the models in FOLDER (build/world; more than an hour on two idle cores) unless they are
-# there, has the policy answer 200 held-out problems 64 times, and compares majority voting, outcome model, process model
-# and judge in FOLDER/table: report.md, accuracy.png. Stopped, the same command goes on. WORDS go to launch.world.
+# Sets everything up, trains the models in FOLDER (default: build/world; over an hour on two idle cores) if they do not
+# exist, samples 64 responses of the policy to each of 200 held-out problems, and compares majority voting, outcome
+# model, process model and judge in FOLDER/table (report.md, accuracy.png). Run the same command to resume. WORDS are
+# passed to launch.world.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder="${1:-build/world}"

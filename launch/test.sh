@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every check of the project: bash launch/test.sh [fast]
+# Run all checks of the project: bash launch/test.sh [fast]
 #
-# Set-up, ruff, mypy, then the unit tests; without `fast` then the end-to-end tests on the real stack (marker e2e).
+# Set-up, ruff, mypy and unit tests; without `fast`, also the end-to-end tests on the real stack (marker e2e).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,10 +1,11 @@
-"""Make the arithmetic world's own models from nothing: `python -m launch.world --folder build/world`.
+"""Train the arithmetic world's models from scratch: `python -m launch.world --folder build/world`.
 
-The policy and the base models by their schools (`rl.tasks.arithmetic.workshop.schools`), the process and the outcome
-reward model, ArmoRM and the judge by the published recipes (`launch.world_rewards`), as many at a time as there are
-cores; then their quality on held-out problems; then `provenance.json` with command, seed, commit, times and that
-quality. A model whose folder holds `made.json` is not made again, so an interrupted build continues where it stopped.
-`--measure` only measures, `python -m launch.world --measure` the shipped ones.
+First it trains the policy and the base models (`rl.tasks.arithmetic.workshop.schools`). From the bases it trains the
+process and outcome reward models, ArmoRM and the judge with the published recipes (`launch.world_rewards`). As many
+models are trained at a time as there are cores. Then it measures their quality on held-out problems and writes
+`provenance.json` with command, seed, commit, times and quality. A model whose folder has `made.json` is not trained
+again, so an interrupted build continues where it stopped. `--measure` only measures; without `--folder`, the shipped
+models.
 """
 
 from __future__ import annotations
@@ -32,21 +33,20 @@ from rl.tasks.arithmetic.workshop.measuring import measure
 from rl.tasks.arithmetic.workshop.schools import SCHOOLS, STARTS_FROM
 
 STAGES = [*SCHOOLS, *REWARD_MODELS]
-"""All that is made; what starts from another comes after it."""
+"""All models to train, each after the one it starts from."""
 
 BASES = STARTS_FROM | {name: model.base for name, model in REWARD_MODELS.items()}
-"""What each starts from, where it does not start from nothing."""
+"""The model that each one starts from. The others start from scratch."""
 
 SHIPPED = ["policy", *REWARD_MODELS]
-"""What the rest of the project reads."""
+"""The models that the rest of the project uses."""
 
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**28),
 }
-"""Settings of the C library's allocator: batches of ever new shapes else spend a third of the time on fresh pages."""
-
+"""Settings of the C library's allocator. Without them, a third of the time is spent on new pages, as shapes vary."""
 
 QUIET = {
     "DS_ACCELERATOR": "cpu",
@@ -58,7 +58,7 @@ QUIET = {
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Build what is missing, measure, write down where it came from. Returns the exit code."""
+    """Train the missing models, measure them, and write their provenance. Returns the exit code."""
     install_sigterm_handler()
     try:
         return build_and_measure(parse(words))
@@ -71,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def build_and_measure(options: argparse.Namespace) -> int:
-    """What the options ask for. Returns the exit code."""
+    """Do what the options ask for. Returns the exit code."""
     console = Console()
     made: dict[str, dict[str, float]] = {}
     report = partial(print, flush=True)
@@ -82,7 +82,7 @@ def build_and_measure(options: argparse.Namespace) -> int:
             return 0
         failed = build_all(options.folder, options.workers, partial(command, options), report)
         if failed:
-            console.print(f"error: the recipe of {failed} failed, see above", style="red")
+            console.print(f"error: training {failed} failed, see above", style="red")
             return 1
         made = {name: json.loads(mark(options.folder, name).read_text()) for name in STAGES}
     missing = [name for name in SHIPPED if not (options.folder / name / "model.safetensors").is_file()]
@@ -100,16 +100,16 @@ def build_and_measure(options: argparse.Namespace) -> int:
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; argparse refuses what it does not know and names the options."""
+    """The command line's options."""
     parser = argparse.ArgumentParser(prog="python -m launch.world", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--folder", type=Path, help="where the models lie (default: build/world, or the shipped ones)")
-    parser.add_argument("--seed", type=int, default=1, help="of every recipe")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full training; 0.01 is a quick trial")
-    parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on")
-    parser.add_argument("--responses", type=int, default=8, help="responses to each")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="recipes at a time (default: cores)")
-    parser.add_argument("--only", choices=STAGES, help="only this recipe, in this process")
-    parser.add_argument("--measure", action="store_true", help="train nothing, only measure")
+    parser.add_argument("--folder", type=Path, help="the models' folder (build/world; with --measure: the shipped)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all trainings (1)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full training, for example 0.01 (1)")
+    parser.add_argument("--problems", type=int, default=1000, help="held-out problems to measure on (1000)")
+    parser.add_argument("--responses", type=int, default=8, help="responses per problem (8)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="trainings at a time (one per core)")
+    parser.add_argument("--only", choices=STAGES, help="train only this model, in this process")
+    parser.add_argument("--measure", action="store_true", help="only measure, without training")
     options = parser.parse_args(words)
     if options.folder is None:
         options.folder = SHIPPED_MODELS if options.measure else Path("build/world")
@@ -121,14 +121,14 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
 def build_all(
     folder: Path, workers: int, command: Callable[[str], list[str]], report: Callable[[str], None]
 ) -> str | None:
-    """Make what is missing, each recipe in a process of its own as soon as what it starts from is there.
+    """Train the missing models, each in its own process, as soon as the model it starts from exists.
 
-    Returns the name of the first recipe that failed, or None; where one fails the others are ended.
+    Returns the name of the first model whose training failed, or None. If one fails, the others are stopped.
     """
     waiting = [name for name in STAGES if not mark(folder, name).is_file()]
     for name in STAGES:
         if name not in waiting:
-            report(f"{name}: made already ({mark(folder, name)})")
+            report(f"{name}: already trained ({mark(folder, name)})")
     threads = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // workers, 1))}
     running: dict[str, subprocess.Popen] = {}
     try:
@@ -149,13 +149,13 @@ def build_all(
 
 
 def command(options: argparse.Namespace, name: str) -> list[str]:
-    """The command that makes one model."""
+    """The command that trains one model."""
     words = ["--folder", str(options.folder), "--seed", str(options.seed), "--scale", str(options.scale)]
     return [sys.executable, "-m", "launch.world", "--only", name, *words]
 
 
 def build(name: str, workshop: Workshop) -> None:
-    """Make one model and write down its time and last loss."""
+    """Train one model, and write its time and last loss to `made.json`."""
     began = time.monotonic()
     loss = SCHOOLS[name](workshop) if name in SCHOOLS else make(name, workshop)
     made = {"seconds": round(time.monotonic() - began, 1), "loss": round(loss, 4)}
@@ -163,12 +163,12 @@ def build(name: str, workshop: Workshop) -> None:
 
 
 def mark(folder: Path, name: str) -> Path:
-    """The file that says that a model is made."""
+    """The file that says that a model is trained."""
     return folder / name / "made.json"
 
 
 def write_provenance(folder: Path, made: dict[str, dict[str, float]], found: dict[str, dict[str, float]]) -> None:
-    """What made these models, and how good they are."""
+    """Write how these models were trained, and their quality."""
     record = {"command": ["python", "-m", "launch.world", *sys.argv[1:]], **origin(), "made": made, "quality": found}
     (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
 

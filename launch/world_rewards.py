@@ -1,7 +1,7 @@
-"""The world's reward models, by the published recipes on the world's base models, from rows in the published forms.
+"""Train the arithmetic world's reward models: the published recipes, from the world's base models, on its own rows.
 
-Each is what a person would type: `launch.world_rows` for the rows, `launch.train_reward recipe=prm_tiny
-recipe.model=build/world/process_base data=...` for the model, whose weights are then rounded to float16.
+The same can be done by hand: `launch.world_rows` writes the rows, and `launch.train_reward recipe=prm_tiny
+recipe.model=build/world/process_base data=...` trains the model. Its weights are then rounded to float16.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rl.tasks.arithmetic.workshop.judging import TEMPLATE, TEMPLATE_FILE
 from rl.tasks.arithmetic.workshop.training_rows import draw_rows
 
 GENTLY = ("recipe.training.learning_rate=1e-4", "recipe.training.epochs=1")
-"""The bases know most of it already: the tiny recipes' own rate, meant for a policy, would undo some of it."""
+"""The base models can already do most of it. The tiny recipes' learning rate, set for a policy, would undo a part."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One reward model: its base, its recipe, and for each of the recipe's files the kind of rows and their number."""
+    """One reward model: its base model, its recipe, and the kind and number of rows for each of the recipe's files."""
 
     base: str
     recipe: str
@@ -38,13 +38,13 @@ REWARD_MODELS = {
     "prm": Model("process_base", "prm_tiny", {"data": ("prm", 20000)}, GENTLY),
     "judge": Model("judge_base", "pairjudge_tiny", {"data": ("judgements", 4000)}, GENTLY),
 }
-"""The shipped reward models, by folder."""
+"""The shipped reward models, by the name of their folder."""
 
 
 def make(name: str, workshop: Workshop) -> float:
-    """Train `name` by its recipe. Returns its loss in nats: on held-out rows, or ArmoRM's gate's on its pairs.
+    """Train `name` with its recipe. Returns its loss in nats: on held-out rows or, for ArmoRM, its gate's on the pairs.
 
-    Raises RuntimeError where the training fails; what it says is on the terminal and in its folder's log.
+    Raises RuntimeError if the training fails. Its messages are on the terminal and in the log in its folder.
     """
     model, folder = REWARD_MODELS[name], workshop.folder / "recipes" / name
     words = [f"recipe={model.recipe}", f"recipe.model={workshop.folder / model.base}", *model.options]
@@ -67,18 +67,18 @@ def make(name: str, workshop: Workshop) -> float:
 
 
 def round_decoder(trained: Path, folder: Path) -> None:
-    """A causal language model in float16."""
+    """Save a causal language model in float16."""
     save(load(trained), folder)
 
 
 def round_judge(trained: Path, folder: Path) -> None:
-    """The same, and its prompt beside it."""
+    """Save the judge in float16, with its prompt."""
     round_decoder(trained, folder)
     (folder / TEMPLATE_FILE).write_text(TEMPLATE, encoding="utf-8")
 
 
 def round_armorm(trained: Path, folder: Path) -> None:
-    """ArmoRM with its decoder in float16, as its heads were fitted to it, and the heads in float32."""
+    """Save ArmoRM with its decoder in float16, because its heads were fitted to that, and its heads in float32."""
     model = load_armorm(str(trained))
     model.model.half()
     save_armorm(model, load_tokenizer(str(trained)), folder)

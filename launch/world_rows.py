@@ -1,4 +1,4 @@
-"""Training rows of the arithmetic world for launch.train_reward, in the published forms:
+"""Write training rows from the arithmetic world, in the published forms, for launch.train_reward:
 
     python -m launch.world_rows prm --count 20000 --output build/prm.jsonl
 
@@ -25,10 +25,10 @@ def main(words: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=KINDS, help="which model's rows")
-    parser.add_argument("--count", type=int, default=20000, help="rows")
-    parser.add_argument("--seed", type=int, default=1, help="other seeds draw other rows")
-    parser.add_argument("--output", type=Path, required=True, help="the file to write; it is replaced")
+    parser.add_argument("kind", choices=KINDS, help="the kind of rows")
+    parser.add_argument("--count", type=int, default=20000, help="number of rows (20000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the rows (1)")
+    parser.add_argument("--output", type=Path, required=True, help="the file to write; an existing one is replaced")
     options = parser.parse_args(words)
     if options.count < 1:
         parser.error("--count must be at least 1")

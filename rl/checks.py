@@ -162,7 +162,7 @@ def reward_outputs(algorithm: Algorithm, reward: Reward) -> list[str]:
         )
     if algorithm.needs_matches and reward.has_matches is False:
         lines.append(
-            f"algorithm.pairs=judge takes the pairs that a judge decided, but {kind} compares nothing: choose "
+            f"algorithm.pairs=judge uses a judge's decisions, but {kind} does not compare responses: choose "
             "reward=pairjudge, or algorithm.pairs=best_worst"
         )
     parts = reward.part_names

@@ -1,7 +1,7 @@
-"""A policy's own samples as a best-of-N file: `prompt`, `answers`, `label` by the task's verifier, `answer`.
+"""Write a policy's samples to a best-of-N file: `prompt`, `answers`, `label` from the task's verifier, `answer`.
 
-`rollout.problems` problems are sampled at a time, each batch with its own seed, so that an incomplete file continues
-after its last complete batch. If the task can verify steps, `step_labels` says which are right.
+Each batch of `rollout.problems` problems has its own seed, so that an incomplete file is continued after its last
+complete batch. If the task can verify steps, `step_labels` says which ones are right.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rl.types import AnswerGroup
 def sampler_alone(
     policy: PolicySettings, rollout: RolloutSettings, cluster: ClusterSettings, logs: Path
 ) -> Iterator[SamplerGroup]:
-    """A running cluster with nothing but a sampler on it, which is stopped at the end of the block."""
+    """Start a cluster with only a sampler on it, and stop both at the end of the context."""
     start_cluster(cluster, logs)
     try:
         sampler = SamplerGroup(policy, rollout, cluster, log_folder=logs)
@@ -48,7 +48,7 @@ def draw(
     problems: int,
     seed: int,
 ) -> None:
-    """Write the samples of `problems` held-out problems to `output`, or those that are not there yet."""
+    """Write the samples of `problems` held-out problems to `output`, except those that it already has."""
     held_out = task.held_out_problems(problems)
     batches = [held_out[start : start + rollout.problems] for start in range(0, len(held_out), rollout.problems)]
     done = whole_batches(output, [len(batch) for batch in batches])

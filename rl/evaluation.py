@@ -1,7 +1,7 @@
-"""The policy on held-out problems: how often it is correct, and what the reward makes of the same responses.
+"""Evaluate the policy on held-out problems: how often it is correct, and how the reward scores the same responses.
 
-With several responses per problem, pass@k is the chance that at least one of k is correct, estimated without bias from
-all of them (Chen et al., arXiv:2107.03374, eq. 1). Intervals are bootstrapped over problems.
+With several responses per problem, pass@k is the probability that at least one of k is correct, with the unbiased
+estimator of Chen et al. (arXiv:2107.03374, eq. 1). Intervals are bootstrapped over problems.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from rl.scoring import failed_scores, graded, report_undecided, scored
 from rl.types import AnswerGroup
 
 EVALUATION_SEED = 7
-"""Evaluations draw with the same seed, so that two policies are compared on the same luck."""
+"""All evaluations draw with the same seed, so that two policies are compared with the same random numbers."""
 
 
 def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluation:
-    """Responses to every held-out problem, drawn as the settings' `evaluate` says, written to the run folder and shown.
+    """Draw, score and grade responses to every held-out problem; write them to the run folder and show the result.
 
-    A reward that compares responses is not asked about one per problem, which has nothing to be compared with.
+    `evaluate` in the settings says how to draw. If there is one response per problem, a reward that compares responses
+    is not asked, because there is nothing to compare.
     """
     settings = parts.settings
     groups = parts.sampler.sample(
@@ -35,12 +36,12 @@ def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluati
         **settings.evaluate.sampling(settings.rollout),
         seed=EVALUATION_SEED,
     )
-    parts.sampler.forget_prefixes()  # else the next rollout's numbers hang on what was evaluated before, by rounding
+    parts.sampler.forget_prefixes()  # otherwise rounding makes the next rollout depend on whether an evaluation ran
     alone = settings.reward.compares_responses and settings.evaluate.responses == 1
     try:
         groups = groups if alone else scored(groups, parts.reward)
         groups = graded(groups, settings.task)
-    finally:  # what was drawn is written, even if scoring or grading stops the run
+    finally:  # write the responses even if scoring or grading stops the run
         parts.run.log_samples(update, groups, stage="evaluate")
     report_undecided(groups, settings.task, parts.display)
     answers = [answer for group in groups for answer in group.answers]
@@ -65,8 +66,8 @@ def evaluate(update: int, held_out: Sequence[Problem], parts: Parts) -> Evaluati
 def accuracies(groups: Sequence[AnswerGroup]) -> dict[str, float]:
     """The 95% interval of the accuracy, and pass@k with its interval for k = 2, 4, 8, ... up to all responses.
 
-    Groups are of equal size. Answers that could not be graded are not in the accuracy, and their problems not in
-    pass@k. Names: see `Evaluation.details`.
+    All groups must have the same size. The accuracy leaves out answers that could not be graded; pass@k leaves out
+    their problems. Names: see `Evaluation.details`.
     """
     bootstrap = Bootstrap(len(groups))
     rights = np.array([sum(answer.correct is True for answer in group.answers) for group in groups], dtype=np.float64)

@@ -1,13 +1,13 @@
-"""Drawing responses: vLLM engines in Ray actors, and the handle the loop samples through.
+"""Draw responses: vLLM engines in Ray actors, and the handle through which the loop samples.
 
-The chosen tokens' log-probabilities come from the engine as the policy sampled them: at the temperature, renormalized
-over the tokens that top-p, top-k and min-p keep (vLLM's "processed" log-probabilities; see rl/truncation.py). A whole
-batch of problems goes to the engines in one call each.
+The engine returns each chosen token's log-probability under the distribution it was drawn from: at the temperature, and
+renormalized over the tokens that top-p, top-k and min-p keep (vLLM's "processed" log-probabilities; see
+rl/truncation.py). Each engine gets its share of a batch of problems in one call.
 
-A response ends at the tokenizer's eos_token, at the token that ends a turn in the chat template, at
-`rollout.stop_token_ids`, or where one of the texts in `rollout.stop` is complete. It keeps what ended it: the token, or
-all tokens up to the one that completed the text, even if that token goes on beyond it. So a sample's text is what its
-ids decode to, and every id is one that the learner sees.
+A response ends at the tokenizer's eos_token, at the token that ends a turn in the chat template, at one of
+`rollout.stop_token_ids`, or when one of the texts in `rollout.stop` is complete. The response includes what ended it:
+the token, or all tokens up to the one that completed the text, even if that token contains more text. So a sample's
+text is always the decoded ids, and the learner sees every id.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rl.stops import stop_ids
 from rl.types import AnswerGroup, Sample
 
 _KV_BLOCK = 32
-"""Tokens in a block of the KV cache on CPU. vLLM's default there, 128, is longer than most prompts, which then are not
-shared between the responses of a group."""
+"""Tokens per block of the KV cache on a CPU. vLLM's default there is 128. Most prompts are shorter than that, and could
+then not be shared between the responses of a group."""
 
 _REASONS: dict[str | None, FinishReason] = {"stop": "stop", "length": "length"}
 
@@ -39,7 +39,7 @@ Drawn = tuple[tuple[int, ...], tuple[float, ...], FinishReason]
 
 @dataclass(frozen=True)
 class Drawing:
-    """How responses are drawn: see RolloutSettings for the units. `greedy` takes the likeliest token each time."""
+    """How responses are drawn; see RolloutSettings for the units. `greedy` always takes the most likely token."""
 
     n: int
     max_new_tokens: int
@@ -54,12 +54,12 @@ class Drawing:
     def __post_init__(self) -> None:
         require(self.n >= 1, f"at least one response per problem must be drawn, not {self.n}")
         check_sampling(self.temperature, self.top_p, self.top_k, self.min_p)
-        require(not self.greedy or self.n == 1, f"greedy decoding gives {self.n} equal responses: draw 1")
+        require(not self.greedy or self.n == 1, f"greedy decoding would give {self.n} identical responses: draw 1")
 
     def parameters(self) -> dict[str, Any]:
         """Keyword arguments of vLLM's SamplingParams.
 
-        Texts to stop at need the engine to decode, special tokens included, so that a special token can be such a text.
+        If there are stop texts, the engine must decode the tokens, including special ones, which may be stop texts.
         """
         drawn = {"temperature": 0.0}
         if not self.greedy:
@@ -81,14 +81,14 @@ class VllmActor:
         self.llm: Any = None
 
     def start(self, policy: PolicySettings, settings: RolloutSettings, device: str) -> None:
-        """Load the model and the KV cache. Raises ValueError, naming the key to change, where that fails."""
+        """Load the model and create the KV cache. Raises ValueError, naming the key to change, if that fails."""
         self.llm = _start_engine(policy, settings, device)
 
     def generate(self, prompts: list[tuple[int, ...]], drawing: Drawing, seed: int | None) -> tuple[list, int]:
-        """Draw `drawing.n` responses for each prompt; returns them (list of lists of `Drawn`) and the weight version.
+        """Draw `drawing.n` responses for each prompt. Returns a list of `Drawn` per prompt, and the weight version.
 
-        `seed` sets the engine's random state, which its process owns alone: the same seed, prompts and weights give the
-        same responses.
+        `seed` sets the random state of this process, which only the engine uses: the same seed, prompts and weights
+        give the same responses.
         """
         self._refuse_if_broken()
         import torch
@@ -102,9 +102,9 @@ class VllmActor:
         return [[_drawn(completion) for completion in output.outputs] for output in outputs], self.version
 
     def load_weights(self, buckets: list[Any], version: int) -> float:
-        """Take new weights from object references of `rl.weights.Bucket`s; returns the seconds it took.
+        """Load new weights from object references to `rl.weights.Bucket`s. Returns the seconds it took.
 
-        A load that fails half-way leaves weights of two policies mixed: the engine then refuses every later call.
+        If loading fails part-way, the engine has a mixture of old and new weights, and refuses all later calls.
         """
         import time
 
@@ -121,18 +121,18 @@ class VllmActor:
         return time.perf_counter() - started
 
     def forget_prefixes(self) -> None:
-        """Drop the prefix cache: what is drawn next is computed from nothing, as by an engine that was just started."""
+        """Drop the prefix cache, so that the next responses are computed as by an engine that has just started."""
         self._refuse_if_broken()
         if not self.llm.reset_prefix_cache():
             raise RuntimeError("the prefix cache was in use and was not reset")
 
     def _refuse_if_broken(self) -> None:
         if self.fault is not None:
-            raise RuntimeError(f"{self.name} is unusable since a weight sync failed ({self.fault}): start it anew")
+            raise RuntimeError(f"{self.name} is unusable because a weight sync failed ({self.fault}): restart it")
 
 
 def _start_engine(policy: PolicySettings, settings: RolloutSettings, device: str) -> Any:
-    """The vLLM engine. Raises ValueError, naming the key to change, where it does not start."""
+    """The vLLM engine. Raises ValueError, naming the key to change, if it does not start."""
     from vllm import LLM
 
     own = {"block_size": _KV_BLOCK} if device == "cpu" else {"gpu_memory_utilization": settings.gpu_memory_utilization}
@@ -154,7 +154,7 @@ def _start_engine(policy: PolicySettings, settings: RolloutSettings, device: str
 
 
 def _why_not_started(reason: str, device: str) -> str:
-    """One line from vLLM's reason for not starting, with the key to change."""
+    """vLLM's reason for not starting as one line, with the key to change."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
     if "memory" in reason.lower() or "kv cache" in reason.lower():
         key = "rollout.kv_cache_gib" if device == "cpu" else "rollout.gpu_memory_utilization"
@@ -172,8 +172,8 @@ def _drawn(completion: Any) -> Drawn:
 class SamplerGroup:
     """The engines as the loop sees them.
 
-    Making one starts the engines and returns at once; the first call waits for them (or `wait`). Raises
-    FileNotFoundError or ValueError before anything starts where the policy's folder cannot work.
+    The constructor starts the engines and returns immediately; `wait`, or the first other call, waits until they are
+    ready. Raises FileNotFoundError or ValueError before anything starts if the policy's folder cannot be used.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class SamplerGroup:
         self._starting = [engine.start.remote(policy, settings, cluster.device) for engine in self.engines]
 
     def wait(self) -> None:
-        """Return once every engine runs. Raises ValueError or RuntimeError in one line where one does not start."""
+        """Wait until every engine runs. Raises ValueError or RuntimeError, in one line, if one does not start."""
         self._finish(self._starting, "starting the engines")
 
     def sample(
@@ -206,12 +206,12 @@ class SamplerGroup:
         seed: int | None = None,
         **sampling: Any,
     ) -> list[AnswerGroup]:
-        """Draw `n` responses for each problem, in their order.
+        """Draw `n` responses for each problem, in the order of the problems.
 
-        `sampling`: temperature, top_p, top_k, min_p, greedy, as in `Drawing`; all tokens at temperature 1 by default.
-        `max_new_tokens` defaults to the settings'. With a `seed` the same weights give the same responses. Greedy
-        log-probabilities are those at temperature 1. Raises ValueError, naming the problem, for an empty prompt and one
-        too long for the engine.
+        `sampling`: temperature, top_p, top_k, min_p, greedy, as in `Drawing`; by default, all tokens at temperature 1.
+        `max_new_tokens` defaults to the settings' value. With a `seed`, the same weights give the same responses.
+        Greedy log-probabilities are those at temperature 1. Raises ValueError, naming the problem, if its prompt is
+        empty or too long for the engine.
         """
         drawing = Drawing(n, max_new_tokens or self.settings.max_new_tokens, **sampling, **self.stops)
         prompts = [self._prompt(problem, drawing.max_new_tokens) for problem in problems]
@@ -226,12 +226,12 @@ class SamplerGroup:
         seed: int | None = None,
         **sampling: Any,
     ) -> list[list[Sample]]:
-        """Draw `n` continuations of each beginning: token ids of a prompt and the response's first part.
+        """Draw `n` continuations of each beginning: the token ids of a prompt and the first part of a response.
 
-        They come in the order of the beginnings; `prompt_ids` of a sample are its whole beginning, its text only what
-        follows. One call for all: beginnings that begin alike, next to each other, are computed once (prefix cache). A
-        continuation ends at the settings' `max_new_tokens`, or where the engine's `max_model_len` is full. Raises
-        ValueError for a beginning that leaves no room for a token.
+        The result is in the order of the beginnings. A sample's `prompt_ids` are its whole beginning; its text is only
+        the continuation. One call computes the shared prefixes of neighbouring beginnings once (prefix cache). A
+        continuation ends at the settings' `max_new_tokens`, or when the engine's `max_model_len` is reached. Raises
+        ValueError if a beginning leaves no room for a token.
         """
         longest = max(map(len, beginnings), default=0)
         if longest >= self.settings.max_model_len:
@@ -242,7 +242,7 @@ class SamplerGroup:
         return self._draw(beginnings, Drawing(n, self.settings.max_new_tokens, **sampling, **self.stops), seed)
 
     def _draw(self, prompts: Sequence[tuple[int, ...]], drawing: Drawing, seed: int | None) -> list[list[Sample]]:
-        """Responses to each prompt, the prompts shared out among the engines in blocks."""
+        """Draw responses to each prompt. Each engine gets a contiguous block of the prompts."""
         share = max(1, math.ceil(len(prompts) / len(self.engines)))
         refs = [
             engine.generate.remote(
@@ -259,14 +259,14 @@ class SamplerGroup:
         ]
 
     def load_weights(self, buckets: list[Any], version: int) -> float:
-        """Give every engine the weights in these object references; returns the slowest engine's seconds."""
+        """Load the weights in these object references into every engine. Returns the seconds of the slowest engine."""
         refs = [engine.load_weights.remote(buckets, version) for engine in self.engines]
         seconds = max(self._call(refs, f"weight sync {version}"))
         self.version = version
         return float(seconds)
 
     def forget_prefixes(self) -> None:
-        """Drop every engine's prefix cache, so that a seed draws the same whatever was drawn before."""
+        """Drop every engine's prefix cache, so that what a seed draws does not depend on earlier draws."""
         self._call([engine.forget_prefixes.remote() for engine in self.engines], "dropping the prefix cache")
 
     def shutdown(self) -> None:
@@ -280,7 +280,7 @@ class SamplerGroup:
         if len(ids) > room:
             raise ValueError(
                 f"problem {problem.id}: its prompt has {len(ids)} tokens, but rollout.max_model_len - max_new_tokens "
-                f"leaves {room}; raise rollout.max_model_len or leave the problem out"
+                f"leaves {room}; raise rollout.max_model_len or remove the problem"
             )
         return ids
 

@@ -1,14 +1,14 @@
-"""Label the steps of solutions by continuing them, and write training data for reward models:
+"""Label the steps of solutions by sampling continuations, and write training data for reward models:
 
     python -m launch.annotate folder=build/steps problems=500 rollout.responses=15 continuations=16
     python -m launch.annotate folder=build/gsm8k input=gsm8k-train.jsonl policy=hf policy.path=/models/M cluster=gpu
     python -m launch.annotate folder=build/steps judge=verified
     python -m launch.annotate folder=build/steps judge=pairjudge_tiny_knockout
 
-The folder holds prm.jsonl, orm.jsonl and judge.jsonl (`conversations`), annotated.jsonl (every problem with its
-solutions and the share of right continuations of each step), rejects.jsonl (bad rows) and report.json. Run the same
-command to resume; `labels`, `remove` and `judge` may change without sampling again. Exit codes: 0 success, 1 it failed,
-2 it could not start, 130 Ctrl-C.
+The folder gets prm.jsonl, orm.jsonl and judge.jsonl (`conversations`), annotated.jsonl (every problem with its
+solutions and, for each step, the share of correct continuations), rejects.jsonl (bad rows) and report.json. Run the
+same command to resume; `labels`, `remove` and `judge` can be changed without sampling again. Exit codes: 0 success,
+1 failure, 2 could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from rl.annotation.summary import add_left_out, figures, lines, rejected, write_
 
 
 class Annotate(Command):
-    """One annotation, checked: nothing is started, sampled or written but the folder's mark.
+    """One annotation. The constructor checks everything. It writes only the claim on the folder, and rejects.jsonl.
 
-    Raises ConfigurationError or OSError for a set-up that cannot work.
+    Raises ConfigurationError or OSError if it cannot work.
     """
 
     name, help = "annotate", __doc__
@@ -54,7 +54,7 @@ class Annotate(Command):
         self.policy, self.rollout, self.cluster = built["policy"], built["rollout"], built["cluster"]
         self.task = built.get("task")
         if self.task is not None and not self.task.graded:
-            raise ConfigurationError("task: its problems have no answers, so nothing could grade the continuations")
+            raise ConfigurationError("task: its problems have no answers, so continuations cannot be graded")
         check_policy(self.policy.path)
         self.reward = make_reward(settings, composed.flags)
         tokenizer = load_tokenizer(self.policy.path, self.policy.chat_template_kwargs)
@@ -68,7 +68,7 @@ class Annotate(Command):
             seed=settings.seed,
         )
         if not self.found.rows:
-            raise ConfigurationError(f"{self.found.path} has no problem that can be used{_first(self.found)}")
+            raise ConfigurationError(f"{self.found.path} has no usable problem{_first(self.found)}")
         self.folder = self.kept = Path(settings.folder)
         self.logs = self.folder / "logs"
         self.log = self.logs / "annotate.log"
@@ -77,8 +77,8 @@ class Annotate(Command):
         write_rejects(self.folder / "rejects.jsonl", self.found)
 
     def run(self, console: Console) -> None:
-        """Annotate what is not annotated yet, and write everything else from it."""
-        for line in self.found.cut:  # before the hours, and at their end
+        """Annotate the remaining problems, then write the other files from all annotations."""
+        for line in self.found.cut:  # said before and after, since the annotation may take hours
             say(console, line)
         journal = self.folder / "annotated.jsonl"
         rate = self._label(journal, console)
@@ -91,18 +91,18 @@ class Annotate(Command):
         report["files"] = write_data(
             self.folder, records, soft=self.settings.labels == "soft", remove=self.settings.remove
         )
-        said = list(lines(report))
+        messages = list(lines(report))
         if self.settings.judge is not None:
-            said += self._judge(records, report, console)
+            messages += self._judge(records, report, console)
         report["rejects"] = {"rows": rows, "solutions": len(self.found.rejects) - rows}
         (self.folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
         files = ", ".join(f"{self.folder / name} ({count})" for name, count in report["files"].items())
-        said += [*rate, *self.found.cut, *rejected(**report["rejects"])]
-        for line in [*notes, *said, f"files: {files}"]:
+        messages += [*rate, *self.found.cut, *rejected(**report["rejects"])]
+        for line in [*notes, *messages, f"files: {files}"]:
             say(console, line)
 
     def _label(self, journal: Path, console: Console) -> list[str]:
-        """Label the batches that are not in the journal; returns a line about the pace where there were any."""
+        """Label the batches that are not in the journal. Returns a line about the speed, if there were any."""
         from rl.annotation.labelling import Labeller
         from rl.annotation.sources import batches_of
         from rl.drawing import sampler_alone
@@ -125,7 +125,7 @@ class Annotate(Command):
             return [pace.whole()]
 
     def _grade(self) -> Callable[[Problem, str], bool]:
-        """The task's verifier, or, for problems of a file, the verifier of final answers."""
+        """The task's verifier or, for problems from a file, the verifier of final answers."""
         if self.task is not None:
             grade: Callable[[Problem, str], bool] = self.task.grade
             return grade
@@ -134,7 +134,7 @@ class Annotate(Command):
         return lambda problem, text: equals(text, problem.answer or "")
 
     def _judge(self, records: Sequence[Mapping[str, Any]], report: dict[str, Any], console: Console) -> list[str]:
-        """Write judge.jsonl; returns lines about it."""
+        """Write judge.jsonl. Returns lines about it."""
         from rewards.training.judgements import judge_rows
 
         settings = self.settings
@@ -154,8 +154,8 @@ class Annotate(Command):
         left_out = Counter(row["left_out"] for row in rows if "left_out" in row)
         report["files"]["judge.jsonl"] = write_rows(self.folder / "judge.jsonl", kept)
         report["judgements"] = {"made": len(rows), "kept": len(kept), "left_out": dict(left_out.most_common())}
-        said = [f"{len(rows)} judgements, {len(kept)} kept"]
-        return said + [f"  {count} left out: {reason}" for reason, count in left_out.most_common()]
+        messages = [f"{len(rows)} judgements, {len(kept)} kept"]
+        return messages + [f"  {count} left out: {reason}" for reason, count in left_out.most_common()]
 
 
 class Pace:
@@ -166,26 +166,26 @@ class Pace:
         self.started = time.perf_counter()
 
     def after(self, records: Sequence[Mapping[str, Any]]) -> str:
-        """A line after another batch."""
+        """A line about the progress after a batch with these records."""
         self.done += len(records)
         self.steps += sum(len(solution) for record in records for solution in record["step_values"])
         rate, left = self._rate(), self.total - self.done
         return f"annotated: {self.done}/{self.total} problems, {rate:.1f} problems/min, {60 * left / rate:.0f} s left"
 
     def whole(self) -> str:
-        """A line at the end."""
+        """A line about the whole session."""
         count, seconds = self.done - self.before, time.perf_counter() - self.started
         return f"{count} problems, {self.steps} steps labelled now in {seconds:.1f} s, {self._rate():.1f} problems/min"
 
     def _rate(self) -> float:
-        """Problems a minute."""
+        """Problems per minute."""
         return 60 * (self.done - self.before) / (time.perf_counter() - self.started)
 
 
 def claim_of(settings: AnnotateSettings, config: Mapping[str, Any], names: Sequence[str], problems: int) -> Claim:
-    """What the folder's content is made from: problems, solutions and continuations.
+    """The claim on the folder: what determines its problems, solutions and continuations.
 
-    `problems` is how many there are, whatever they were asked for by: null, or a number.
+    `problems` is the actual number of problems, even if the setting is null.
     """
     made_from: dict[str, Any] = {"problems": problems, **settings.labelling}
     made_from |= {name: config[name] for name in names if name != "cluster"}

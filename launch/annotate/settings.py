@@ -1,4 +1,4 @@
-"""What launch.annotate is asked to do: the keys at the root of configs/annotate.yaml, with their ranges."""
+"""The settings of launch.annotate: the keys at the root of configs/annotate.yaml, with their ranges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GROUPS = ("policy", "task", "rollout", "cluster")
 
 @dataclass(frozen=True)
 class AnnotateSettings:
-    """The keys of an annotation that are not a group's; configs/annotate.yaml says what each is for."""
+    """The keys of an annotation that are not in a group. configs/annotate.yaml explains each."""
 
     folder: str
     input: str | None = None
@@ -43,7 +43,8 @@ class AnnotateSettings:
             check_file(self.input, "input")
         require(
             self.judge_template is None or self.judge == "verified",
-            "judge_template belongs to judge=verified; another judge has its own, judge='pairjudge judge.template=...'",
+            "judge_template is only for judge=verified; set another judge's template as "
+            "judge='pairjudge judge.template=...'",
         )
         splitter(self.splitter, pattern=self.pattern)
 
@@ -54,14 +55,14 @@ class AnnotateSettings:
 
 
 def settings_of(config: Mapping[str, Any]) -> AnnotateSettings:
-    """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
+    """The settings in a plain configuration. Raises ConfigurationError for unknown keys and for bad types or values."""
     return build_root(AnnotateSettings, config, GROUPS, "configs/annotate.yaml")
 
 
 def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeReward | None:
-    """The tournament that `judge` names; None for none, and for verified answers, which are not known yet.
+    """The pairwise judge that `judge` names. None if there is none, or for `verified`, which needs no model.
 
-    Raises ConfigurationError for a reward that is not a pairwise judge, or cannot work.
+    Raises ConfigurationError if the reward is not a pairwise judge or cannot work.
     """
     if settings.judge in (None, "verified"):
         if settings.judge_template is not None:
@@ -71,6 +72,6 @@ def make_reward(settings: AnnotateSettings, flags: Sequence[str]) -> PairJudgeRe
     reward = entry.make()
     if not isinstance(reward, PairJudgeReward):
         raise ConfigurationError(
-            f"judge={settings.judge} compares nothing: name a pairwise reward, such as pairjudge_tiny_knockout"
+            f"judge={settings.judge} does not compare responses: choose a pairwise judge, like pairjudge_tiny_knockout"
         )
     return reward

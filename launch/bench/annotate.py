@@ -1,9 +1,9 @@
 """How fast launch.annotate is, as ratios within one run: `python -m launch.bench.annotate problems=32 continuations=8`.
 
-It takes the keys of launch.annotate and labels the same kind of problems four ways: a loop with a call for every
-continuation and no prefix cache, a call for every beginning, one call for all of them without the prefix cache, and
-with it, as launch.annotate does. The loops label a sixteenth of the problems. On a CPU seconds are processor seconds,
-which a busy machine disturbs less. Equal beginnings are continued once in every row.
+It takes the keys of launch.annotate and labels the same kind of problems in four ways: with one call per continuation,
+with one call per beginning, with one call per batch, all three without the prefix cache, and with one call per batch
+and the prefix cache, as launch.annotate does. The first two label only a sixteenth of the problems. On a CPU, seconds
+are processor seconds, because a busy machine affects them less. All four continue identical beginnings only once.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from rl.settings import PolicySettings, RolloutSettings
 from rl.types import AnswerGroup, Sample
 
 WAYS: dict[str, tuple[str, bool]] = {
-    "a call for every continuation, no prefix cache": ("continuation", False),
-    "a call for every beginning, no prefix cache": ("beginning", False),
-    "one call for a batch of problems, no prefix cache": ("batch", False),
-    "one call for a batch of problems, prefix cache": ("batch", True),
+    "one call per continuation, no prefix cache": ("continuation", False),
+    "one call per beginning, no prefix cache": ("beginning", False),
+    "one call per batch of problems, no prefix cache": ("batch", False),
+    "one call per batch of problems, prefix cache": ("batch", True),
 }
-"""What one call of the engine holds, and whether it may read the prefix cache."""
+"""What one call to the engine contains, and whether it may read the prefix cache."""
 
 
 class InProcess:
-    """An engine in this process, asked in one of the ways; what the labeller needs of a sampler."""
+    """An engine in this process with the methods that the labeller needs, called in the way that `way` says."""
 
     def __init__(self, policy: PolicySettings, rollout: RolloutSettings) -> None:
         own = {"block_size": 32} if pick_device("auto") == "cpu" else {}
@@ -59,7 +59,7 @@ class InProcess:
         self.way, self.cached = "batch", True
 
     def sample(self, problems: Sequence[Problem], n: int, **options: Any) -> list[AnswerGroup]:
-        """`n` solutions of each problem."""
+        """Draw `n` solutions of each problem."""
         prompts = [prompt_ids(self.tokenizer, problem) for problem in problems]
         drawn = self.continue_from(prompts, n, **options)
         return [AnswerGroup.drawn(problem, samples) for problem, samples in zip(problems, drawn, strict=True)]
@@ -67,7 +67,7 @@ class InProcess:
     def continue_from(
         self, beginnings: Sequence[tuple[int, ...]], n: int, *, seed: int, **sampling: Any
     ) -> list[list[Sample]]:
-        """`n` continuations of each beginning, in the calls that the way makes."""
+        """Draw `n` continuations of each beginning, in one or many calls as `way` says."""
         torch.manual_seed(seed)
         if self.way == "batch":
             return self._call(beginnings, n, sampling)
@@ -121,7 +121,7 @@ def main(words: Sequence[str] | None = None) -> int:
         table = measure(sampler, labeller.label, sources)
         console = Console(file=screen, highlight=False)
         console.print(
-            f"{len(sources)} problems x {rollout.responses} solutions x {settings.continuations} of each step"
+            f"{len(sources)} problems x {rollout.responses} solutions x {settings.continuations} continuations per step"
         )
         console.print(table)
     return 0
@@ -130,7 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def measure(
     sampler: InProcess, label: Callable[[Sequence[Source], int], list[dict[str, Any]]], sources: Sequence[Source]
 ) -> Table:
-    """The pace of every way: problems a minute, and how many times the first one's."""
+    """A table with each way's speed in problems per minute, and relative to the first way."""
     table = Table("way", "problems/min", "times", box=None)
     label(sources[:1], 0)
     slowest = 0.0

@@ -1,11 +1,11 @@
-"""python -m launch.bench.grading [pairs=FILE] [against=FOLDER]: this grader against math-verify alone, by kind of pair.
+"""Compare this grader with math-verify alone: `python -m launch.bench.grading [pairs=FILE] [against=FOLDER]`.
 
-pairs=FILE       JSONL of text, reference, right and perhaps kind (default tests/rewards/grading/pairs.jsonl)
-against=FOLDER   a checkout of another commit: its grader is measured in the same run, by quality and speed
+pairs=FILE       JSONL with text, reference, right and optionally kind (default tests/rewards/grading/pairs.jsonl)
+against=FOLDER   a checkout of another commit, whose grader is measured in the same run
 
-Each cell is right / wrong answers paid / right answers unpaid. Speed is pairs graded per second, the start of the
-child process not counted: plain numbers in six kinds of announcement after six lines of steps, then all pairs, each
-text graded for the first time.
+The table has one row per kind of pair. Each cell is: right verdicts / wrong answers accepted / right answers rejected.
+Speed is in pairs per second, without the start of the child process. It is measured on plain numbers, in six phrasings
+after six lines of steps, and then on all pairs. No text is graded twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.table import Table
 
 DEFAULT = Path(__file__).parents[2] / "tests" / "rewards" / "grading" / "pairs.jsonl"
 
-# Runs in a process of its own, with the grader of any commit: verdicts on stdin's pairs, and seconds.
+# Runs in its own process, with the grader of any commit. Reads pairs from stdin, prints verdicts and speeds.
 _GRADER = """
 import json, sys, time
 from rewards.verifier import grade
@@ -96,21 +96,21 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measured(program: str, pairs: Sequence[dict[str, Any]], folder: Path) -> tuple[list[bool | None], float, float]:
-    """Verdicts (None for none), plain numbers per second, pairs per second, by the code of a checkout."""
+    """Run a checkout's code: its verdicts (None if it has none), plain numbers per second and pairs per second."""
     questions = json.dumps([[pair["text"], pair["reference"]] for pair in pairs])
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, "-c", program], input=questions, capture_output=True, text=True, cwd=folder, env=environment
     )
     if done.returncode:
-        raise RuntimeError(f"the grader of {folder} ended with: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(f"the grader of {folder} failed: {done.stderr.strip().splitlines()[-1]}")
     verdicts, plain, all_ = json.loads(done.stdout.strip().splitlines()[-1])
     return verdicts, plain, all_
 
 
 def table(pairs: Sequence[dict[str, Any]], graders: dict[str, tuple[list[bool | None], float, float]]) -> Table:
-    """One row per kind: right / wrong answers paid / right answers unpaid."""
-    shown = Table("kind", "pairs", *graders, title="right / wrong paid / right unpaid")
+    """One row per kind: right verdicts / wrong answers accepted / right answers rejected."""
+    shown = Table("kind", "pairs", *graders, title="right verdicts / wrong answers accepted / right answers rejected")
     kinds = list(dict.fromkeys(pair.get("kind", "all") for pair in pairs))
     for kind in [*kinds, "total"]:
         chosen = [place for place, pair in enumerate(pairs) if kind in (pair.get("kind", "all"), "total")]
@@ -123,11 +123,11 @@ def table(pairs: Sequence[dict[str, Any]], graders: dict[str, tuple[list[bool | 
 
 
 def counts(pairs: Sequence[dict[str, Any]], verdicts: Sequence[bool | None], chosen: Sequence[int]) -> str:
-    """How many of the chosen pairs have the right verdict, were paid though wrong, were not paid though right."""
+    """How many of the chosen pairs got the right verdict, were accepted although wrong, or rejected although right."""
     agreed = sum(verdicts[place] is pairs[place]["right"] for place in chosen)
-    paid = sum(verdicts[place] is True and not pairs[place]["right"] for place in chosen)
-    unpaid = sum(verdicts[place] is not True and pairs[place]["right"] for place in chosen)
-    return f"{agreed} / {paid} / {unpaid}"
+    accepted = sum(verdicts[place] is True and not pairs[place]["right"] for place in chosen)
+    rejected = sum(verdicts[place] is not True and pairs[place]["right"] for place in chosen)
+    return f"{agreed} / {accepted} / {rejected}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Hostile rows through the readers of all five commands: `python -m launch.bench.hostile --rows 10000`.
+"""Read hostile rows with the readers of all five commands: `python -m launch.bench.hostile --rows 10000`.
 
-Every row must be used, with exactly the texts that were written, or be set aside with its line and reason. Rows of
-every kind are written into one file per command; the table says how many of each kind were used and how many set
-aside. Exit code 1 if a row was lost, changed, or ended a reader.
+Every row must be used with exactly the text that was written, or rejected with its line number and the reason. The file
+has rows of all kinds; the table says how many of each kind each command used and rejected. The exit code is 1 if a row
+was lost or changed, or stopped a reader.
 
-train reads through task=jsonl and measures every prompt with the policy's tokenizer; annotate does so too; train_reward
-reads and tokenises with recipe=prm_tiny.
+train reads with task=jsonl; train and annotate measure every prompt with the policy's tokenizer; train_reward reads and
+tokenizes with recipe=prm_tiny.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rewards.files.rows import Rows, read_rows
 
 MODELS = Path(__file__).parents[2] / "rl" / "tasks" / "arithmetic" / "models"
 Made = tuple[bytes, str | None]
-"""A line, and the problem's text where every command must use the row; None where a command may set it aside."""
+"""A line, and the problem's text if every command must use the row; None if a command may reject it."""
 
 TEXTS = (
     "",
@@ -57,7 +57,7 @@ TEXTS = (
 
 
 def row(text: str, **changes: Any) -> dict[str, Any]:
-    """A row that every command reads, with `text` in each of its texts."""
+    """A row that every command can read, with `text` in all its text fields."""
     return {
         "problem": f"What is 1 + 1? {text}",
         "responses": [f"Day 1: {text}\nThe answer is: 2"],
@@ -149,7 +149,9 @@ KINDS: dict[str, Callable[[random.Random], Made]] = {
         json.dumps(row("x")).replace("x", chr(generator.choice([0, 1, 27])))
     ),
     "keys twice": lambda _: _any(json.dumps(row("x"))[:-1] + ', "answer": "3"}'),
-    "no object": lambda generator: _any(generator.choice(["[1, 2]", "[]", "null", "3", '"text"', "{}", "[[[", "]"])),
+    "not an object": lambda generator: _any(
+        generator.choice(["[1, 2]", "[]", "null", "3", '"text"', "{}", "[[[", "]"])
+    ),
     "long": lambda generator: _used(row("word " * generator.choice([10, 2_000]))),
     "byte order mark, line end": lambda generator: _any(
         generator.choice([b"", b"\xef\xbb\xbf"]) + json.dumps(row("x")).encode() + b"\r"
@@ -159,19 +161,19 @@ KINDS: dict[str, Callable[[random.Random], Made]] = {
 
 @dataclass
 class Outcome:
-    """What a command made of the rows: the text of each used line, and the lines set aside."""
+    """A command's result: the text of each used line, and the reason for each rejected line."""
 
     used: dict[int, str] = field(default_factory=dict)
     rejects: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Rows[Any], text: Callable[[Any], tuple[int, str]]) -> Outcome:
-        """The outcome in rows that were read; `text` gives a row's line and its problem."""
+        """The outcome of reading. `text` returns a row's line number and its problem's text."""
         return cls(dict(map(text, found.rows)), {one.line: one.reason for one in found.rejects})
 
 
 def train(path: Path) -> Outcome:
-    """task=jsonl, all prompts measured."""
+    """The reader of task=jsonl, measuring all prompts."""
     from rl.policy import load_tokenizer, prompt_lengths
     from rl.tasks.jsonl import JsonlTask
 
@@ -179,7 +181,7 @@ def train(path: Path) -> Outcome:
     task.fit(partial(prompt_lengths, load_tokenizer(str(MODELS / "policy"))), 4096)
     found = task._train.files[0]
     drawn = {problem.id for problem in islice(task.train_problems(1), len(found.rows))}
-    assert drawn == {one.problem.id for one in found.rows}, "an epoch has every problem"
+    assert drawn == {one.problem.id for one in found.rows}, "an epoch must have every problem"
     return Outcome.of(found, lambda one: (one.line, one.problem.text))
 
 
@@ -196,7 +198,7 @@ def evaluate(path: Path) -> Outcome:
 
 
 def annotate(path: Path) -> Outcome:
-    """launch.annotate's reader, all prompts measured."""
+    """launch.annotate's reader, measuring all prompts."""
     from rl.annotation.sources import sources_of
     from rl.policy import load_tokenizer
     from rl.settings import RolloutSettings
@@ -207,7 +209,7 @@ def annotate(path: Path) -> Outcome:
 
 
 def train_reward(path: Path) -> Outcome:
-    """launch.train_reward's reader with recipe=prm_tiny, all rows tokenised."""
+    """launch.train_reward's reader with recipe=prm_tiny, tokenizing all rows."""
     from launch.composition import compose
     from launch.configuration import plain
     from rewards.builder import build
@@ -229,7 +231,7 @@ COMMANDS: dict[str, Callable[[Path], Outcome]] = {
 
 
 def write(path: Path, rows: int, seed: int) -> Iterator[tuple[str, str | None]]:
-    """Write `rows` rows of all kinds in turn; gives the kind of each, and the text that must come out, if known."""
+    """Write `rows` rows of all kinds in turn. Yields each row's kind and, if it must be used, the problem's text."""
     generator = random.Random(seed)
     kinds = list(KINDS)
     with path.open("wb") as file:
@@ -243,7 +245,7 @@ def write(path: Path, rows: int, seed: int) -> Iterator[tuple[str, str | None]]:
 
 
 def check(rows: int, seed: int, folder: Path) -> tuple[list[str], list[str]]:
-    """The table's lines, and what went wrong, one line each."""
+    """The lines of the table, and one line per fault."""
     path = folder / "hostile.jsonl"
     made = list(write(path, rows, seed))
     faults: list[str] = []
@@ -253,24 +255,24 @@ def check(rows: int, seed: int, folder: Path) -> tuple[list[str], list[str]]:
         try:
             outcome = reader(path)
         except Exception as error:
-            faults.append(f"{command}: the reader ended with {type(error).__name__}: {str(error)[:200]}")
+            faults.append(f"{command}: the reader raised {type(error).__name__}: {str(error)[:200]}")
             continue
         for line, (kind, text) in enumerate(made, start=1):
             used, reject = outcome.used.get(line), outcome.rejects.get(line)
             if (used is None) == (reject is None):
-                faults.append(f"{command}, line {line} ({kind}): {'lost' if used is None else 'used and set aside'}")
+                faults.append(f"{command}, line {line} ({kind}): {'lost' if used is None else 'used and rejected'}")
             elif used is None and not reject:
-                faults.append(f"{command}, line {line} ({kind}): set aside without a reason")
+                faults.append(f"{command}, line {line} ({kind}): rejected without a reason")
             elif used is not None and text is not None and used != text:
                 faults.append(f"{command}, line {line} ({kind}): the text was changed")
-            counts[command][kind, "used" if used is not None else "set aside"] += 1
+            counts[command][kind, "used" if used is not None else "rejected"] += 1
     of_kind = Counter(kind for kind, _ in made)
     table = [
-        f"| kind | rows | {' | '.join(f'{command}: used / set aside' for command in COMMANDS)} |",
+        f"| kind | rows | {' | '.join(f'{command}: used / rejected' for command in COMMANDS)} |",
         f"|---|---|{'---|' * len(COMMANDS)}",
     ]
     for kind in KINDS:
-        cells = [f"{counts[one][kind, 'used']} / {counts[one][kind, 'set aside']}" for one in COMMANDS]
+        cells = [f"{counts[one][kind, 'used']} / {counts[one][kind, 'rejected']}" for one in COMMANDS]
         table.append(f"| {kind} | {of_kind[kind]} | {' | '.join(cells)} |")
     return table, faults
 

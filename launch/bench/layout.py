@@ -1,9 +1,10 @@
-"""How rows of a process reward model should share a forward pass: `python -m launch.bench.layout`.
+"""Compare layouts of a process reward model's rows in a forward pass: `python -m launch.bench.layout`.
 
-Real tokens a second (padding does not count) of forward and backward, one thread, on the arithmetic world's
-conversations, three ways: `padded`, rows in the order they come; `balanced`, rows of like length together; `packed`,
-rows end to end in one, attention kept inside each. The last two are the layouts of recipe.training.layout. Each is
-timed in turn (processor seconds on a CPU), several rounds, and the best counts: other work must not decide.
+Measures the tokens per second (not counting padding) of forward and backward passes on one thread, on conversations
+from the arithmetic world. `padded` keeps the rows in their order, `balanced` puts rows of similar length together, and
+`packed` concatenates rows into one, with attention only within each. The last two are the values of
+recipe.training.layout. The layouts are timed in turn for several rounds (processor seconds on a CPU), and the best
+round counts, so that other work on the machine has little effect.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ LABELS = ("+", "-")
 def main(words: Sequence[str] | None = None) -> int:
     """Measure and print a table. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m launch.bench.layout", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--rows", type=int, default=64, help="conversations of one optimizer step")
-    parser.add_argument("--budget", type=int, nargs="+", default=[1024, 4096], help="tokens of one forward pass")
-    parser.add_argument("--hidden", type=int, default=128, help="width of the model, 4 layers deep")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the best counts")
+    parser.add_argument("--rows", type=int, default=64, help="conversations per optimizer step (64)")
+    parser.add_argument("--budget", type=int, nargs="+", default=[1024, 4096], help="tokens per pass (1024 4096)")
+    parser.add_argument("--hidden", type=int, default=128, help="width of the model, which has 4 layers (128)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds, of which the best counts (5)")
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     template = ChatTemplate(build_tokenizer())
@@ -61,7 +62,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def new_model(vocabulary: int, hidden: int) -> LlamaForCausalLM:
-    """A Llama with random weights and the attention that training uses."""
+    """A Llama with random weights and the attention implementation that training uses."""
     config = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=hidden,
@@ -75,7 +76,7 @@ def new_model(vocabulary: int, hidden: int) -> LlamaForCausalLM:
 
 
 def layouts(items: Sequence[Marked], budget: int) -> dict[str, tuple[Layout, list[Micro]]]:
-    """The micro-batches of each way; `padded` has as many rows in each as `balanced` has on average."""
+    """Each layout's micro-batches. Those of `padded` have as many rows as those of `balanced` on average."""
     lengths = [len(item) for item in items]
     everything = list(range(len(items)))
     [balanced] = plan_micros(lengths, everything, 1, budget, "balanced")
@@ -86,7 +87,7 @@ def layouts(items: Sequence[Marked], budget: int) -> dict[str, tuple[Layout, lis
 
 
 def step(model: Any, items: Sequence[Marked], layout: Layout, micros: Sequence[Micro]) -> None:
-    """Forward and backward over all micro-batches."""
+    """Run the forward and backward passes of all micro-batches."""
     for micro in micros:
         chosen = [items[row] for row in micro]
         ids, positions, starts = lay_out([item.ids for item in chosen], layout)

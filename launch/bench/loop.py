@@ -1,12 +1,12 @@
-"""The whole loop against TRL's, in one run: `python -m launch.bench.loop --models tiny --updates 4 --repetitions 2`.
+"""Compare the speed of the whole loop with TRL's: `python -m launch.bench.loop --models tiny --updates 4`.
 
-The same policy, prompts, group size, lengths and verifier; sampling, grading, learning and sync together. TRL is
-installed into build/trl, runs on this project's locked stack with two threads, and is measured at the best of several
-micro-batches, which a first round finds. Then the two take turns, `--repetitions` times. The first update of every
-process is left out: it warms up. The figures are medians, with the fastest and the slowest update. On a busy machine
-they mean little. `--ours` adds a row for this project with further words of launch.train.
+Both use the same policy, prompts, group size, lengths and verifier. An update is sampling, grading, learning and sync
+together. TRL is installed into build/trl and runs on this project's locked stack with two threads. A first round finds
+the best of several micro-batch sizes for it. Then the two take turns, `--repetitions` times. The first update of every
+process is a warm-up and does not count. The figures are medians, with the fastest and the slowest update. On a busy
+machine they mean little. `--ours` adds a row for this project with further arguments of launch.train.
 
-Everything is written to `--output` as JSON, and to `--document` as Markdown if asked for.
+The result is written to `--output` as JSON and, with `--document`, as Markdown.
 """
 
 from __future__ import annotations
@@ -52,30 +52,33 @@ MODELS: dict[str, dict[str, Any]] = {
         "kl": 0.0,
     },
 }
-"""Policy and task; problems, responses and new tokens of an update; TRL's micro-batches; what both train with."""
+"""Per model: policy and task; problems, responses and new tokens per update; TRL's micro-batches; hyperparameters."""
 
 
 @dataclass
 class Row:
-    """One way to train: seconds of every update that counts, a list for each repetition."""
+    """One way to train: the seconds of every counted update, one list per repetition."""
 
     name: str
     seconds: list[list[float]] = field(default_factory=list)
 
     @property
     def every(self) -> list[float]:
-        """All of them."""
+        """The seconds of all counted updates."""
         return [second for repetition in self.seconds for second in repetition]
 
     @property
     def median(self) -> float:
-        """Median seconds of an update."""
+        """The median seconds per update."""
         return statistics.median(self.every)
 
 
 @dataclass
 class Comparison:
-    """One model and algorithm: what an update is, and a row for each way; `searched` are TRL's micro-batches."""
+    """One model and algorithm: the sizes of an update, and one row per way to train.
+
+    `searched` has TRL's seconds for each micro-batch size of the first round.
+    """
 
     model: str
     algorithm: str
@@ -86,7 +89,7 @@ class Comparison:
 
     @property
     def samples(self) -> int:
-        """Responses of one update."""
+        """Responses per update."""
         return self.sizes["problems"] * self.sizes["responses"]
 
 
@@ -122,23 +125,23 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["tiny"], help="tiny")
     parser.add_argument("--algorithms", nargs="+", choices=["grpo", "dpo"], default=["grpo"], help="grpo")
     parser.add_argument(
-        "--updates", type=at_least(2), default=3, help="updates of each process, the first uncounted (3)"
+        "--updates", type=at_least(2), default=3, help="updates per process; the first one does not count (3)"
     )
-    parser.add_argument("--repetitions", type=at_least(1), default=2, help="turns of each way (2)")
-    parser.add_argument("--problems", type=at_least(1), help="problems of an update (the model's own)")
-    parser.add_argument("--responses", type=at_least(2), help="responses to each (the model's own; DPO: 2, as TRL's)")
-    parser.add_argument("--max-new-tokens", type=at_least(1), help="tokens of a response at most (the model's own)")
-    parser.add_argument("--micro-batches", nargs="+", type=at_least(1), help="those that TRL may use (the model's own)")
-    parser.add_argument("--bf16", action="store_true", help="a row for TRL with bf16 autocast, too")
-    parser.add_argument("--ours", action="append", default=[], help="a row with these words of launch.train, too")
-    parser.add_argument("--seed", type=int, default=1, help="of problems and sampling (1)")
+    parser.add_argument("--repetitions", type=at_least(1), default=2, help="how often each way is measured (2)")
+    parser.add_argument("--problems", type=at_least(1), help="problems per update (depends on the model)")
+    parser.add_argument("--responses", type=at_least(2), help="responses per problem (depends on the model; DPO: 2)")
+    parser.add_argument("--max-new-tokens", type=at_least(1), help="longest response in tokens (depends on the model)")
+    parser.add_argument("--micro-batches", nargs="+", type=at_least(1), help="sizes for TRL (depend on the model)")
+    parser.add_argument("--bf16", action="store_true", help="add a row for TRL with bf16 autocast")
+    parser.add_argument("--ours", action="append", default=[], help="add a row with these arguments of launch.train")
+    parser.add_argument("--seed", type=int, default=1, help="seed for problems and sampling (1)")
     parser.add_argument("--output", type=Path, default=Path("build/bench_loop.json"), help="build/bench_loop.json")
-    parser.add_argument("--document", type=Path, help="a Markdown file, docs/speed.md for instance")
+    parser.add_argument("--document", type=Path, help="a Markdown file, for example docs/speed.md")
     return parser.parse_args(words)
 
 
 def at_least(least: int) -> Any:
-    """The type of an option that is a whole number of at least `least`."""
+    """The argparse type for an integer of at least `least`."""
 
     def number(text: str) -> int:
         if (value := int(text)) < least:
@@ -149,13 +152,13 @@ def at_least(least: int) -> Any:
 
 
 def compare(options: argparse.Namespace, model: str, algorithm: str) -> Comparison:
-    """Find TRL's best micro-batch, then let all ways take turns. Raises RuntimeError where a process fails."""
+    """Find TRL's best micro-batch size, then measure all ways in turn. Raises RuntimeError if a process fails."""
     job = job_of(options, model, algorithm)
     sizes = {name: job[name] for name in FIELDS}
     unit = job["problems"] * (job["responses"] if algorithm == "grpo" else 1)
     candidates = [size for size in options.micro_batches or MODELS[model]["micro_batches"] if unit % size == 0]
     if not candidates:
-        raise RuntimeError(f"no micro-batch divides the {unit} rows of an update: choose others with --micro-batches")
+        raise RuntimeError(f"no micro-batch size divides the {unit} rows of an update: set --micro-batches")
     ours = [(), *(tuple(words.split()) for words in options.ours)]
     rows = [Row(" ".join(("this project", *words))) for words in ours]
     others = [Row("TRL fp32"), *([Row("TRL bf16 autocast")] if options.bf16 else [])]
@@ -177,13 +180,16 @@ def compare(options: argparse.Namespace, model: str, algorithm: str) -> Comparis
 
 
 def job_of(options: argparse.Namespace, model: str, algorithm: str) -> dict[str, Any]:
-    """What both sides do, with the prompts that this project will draw. TRL's online DPO draws two responses each."""
+    """The work for both sides, with the prompts that this project will draw.
+
+    TRL's online DPO draws two responses per prompt; `--responses` with another number raises ValueError.
+    """
     preset = MODELS[model]
     problems, responses, new_tokens = preset["sizes"]
     if algorithm == "dpo":
         problems, responses = problems * responses // 2, 2
         if options.responses not in (None, 2):
-            raise ValueError("--responses: TRL's online DPO draws 2 responses for a prompt")
+            raise ValueError(f"--responses must be 2 for dpo, not {options.responses}: TRL's online DPO always draws 2")
     job = {
         "algorithm": algorithm,
         "problems": options.problems or problems,
@@ -205,7 +211,7 @@ def job_of(options: argparse.Namespace, model: str, algorithm: str) -> dict[str,
 
 
 def our_seconds(job: Mapping[str, Any], words: Sequence[str], folder: Path) -> list[float]:
-    """Seconds of each update but the first of a run of launch.train, bookkeeping included."""
+    """The seconds of each update except the first in a run of launch.train, including bookkeeping."""
     run = Path(tempfile.mkdtemp(dir=folder)) / "run"
     settings = {f"rollout.{name}": job[name] for name in (*FIELDS, "max_model_len")} | {
         "updates": job["updates"],
@@ -228,7 +234,7 @@ def our_seconds(job: Mapping[str, Any], words: Sequence[str], folder: Path) -> l
 
 
 def trl_seconds(job: Mapping[str, Any], folder: Path) -> list[float]:
-    """Seconds of each update but the first of TRL's trainer at this job."""
+    """The seconds of each update except the first when TRL's trainer does this job."""
     own = Path(tempfile.mkdtemp(dir=folder))
     (own / "job.json").write_text(json.dumps(job), encoding="utf-8")
     command = [sys.executable, "-m", "launch.bench.trl_loop", str(own / "job.json"), str(own / "seconds.json")]
@@ -238,21 +244,21 @@ def trl_seconds(job: Mapping[str, Any], folder: Path) -> list[float]:
 
 
 def finished(command: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Run a process to its end. Raises RuntimeError, with the last line that it said, where it fails."""
+    """Run a process until it ends. Raises RuntimeError with its last line of output if it fails."""
     quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet, **variables})
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
-        raise RuntimeError(f"{' '.join(command[1:3])} ended with exit code {done.returncode}: {said[-1]}")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
+        raise RuntimeError(f"{' '.join(command[1:3])} ended with exit code {done.returncode}: {lines[-1]}")
 
 
 def say(text: str) -> None:
-    """Tell what is being measured."""
+    """Print what is being measured."""
     print(text, file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, str]:
-    """Where and when it was measured, how busy the machine was, and with which versions."""
+    """The date, the machine and its load, the commit and the versions."""
     made = origin()
     packages = {**made["packages"], "trl": next(TRL.glob("trl-*.dist-info")).name.split("-")[1].removesuffix(".dist")}
     return {
@@ -265,11 +271,11 @@ def machine() -> dict[str, str]:
 
 
 def markdown(found: Sequence[Comparison], where: Mapping[str, str]) -> str:
-    """The figures as a document."""
-    lines = ["# Speed of the whole loop, beside TRL's", ""]
+    """The figures as a Markdown document."""
+    lines = ["# Speed of the whole loop, compared with TRL's", ""]
     lines += [f"- {name}: {value}" for name, value in where.items()]
     for one in found:
-        sizes = "{problems} x {responses} responses of at most {max_new_tokens} tokens an update".format(**one.sizes)
+        sizes = "{problems} x {responses} responses of at most {max_new_tokens} tokens per update".format(**one.sizes)
         searched = ", ".join(f"{size}: {seconds:.2f} s" for size, seconds in one.searched.items())
         base = one.rows[0].median
         lines += [

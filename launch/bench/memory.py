@@ -1,4 +1,4 @@
-"""Peak memory and floating point operations of scoring, for `launch.bench.rewards`."""
+"""Peak memory and floating-point operations of scoring, for `launch.bench.rewards`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rewards.types import Group
 
 
 def memory_line(folder: Path, options: Options) -> str:
-    """Peak memory of scoring with a vocabulary of 128k, against the weights and a small vocabulary's activations."""
+    """The peak memory of scoring with a vocabulary of 128k, compared with a vocabulary of 2k."""
     small = peak_bytes(make_model(folder / "small", options, 2048), options)
     large = peak_bytes(make_model(folder / "large", options, LARGE_VOCABULARY), options)
     ratio = (large[0] + large[1]) / (large[0] + small[1])
     return (
         f"memory, vocabulary of 128k: weights {large[0] / 2**20:.0f} MiB, scoring adds {large[1] / 2**20:.0f} MiB "
-        f"(vocabulary of 2k: {small[1] / 2**20:.0f}); {ratio:.2f} of the model's own and its activations"
+        f"(vocabulary of 2k: {small[1] / 2**20:.0f}); {ratio:.2f} times its weights plus the activations at 2k"
     )
 
 
 def peak_bytes(model: str, options: Options) -> tuple[int, int]:
-    """Bytes of the weights, and what scoring 64 solutions adds at its peak."""
+    """The bytes of the weights, and the peak of the additional bytes when scoring 64 solutions."""
     reward = ProcessReward(model, dtype=options.dtype, batch_tokens=options.batch_tokens or None)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in decoder_of(reward).parameters())
     groups = make_groups(64)
@@ -36,7 +36,7 @@ def peak_bytes(model: str, options: Options) -> tuple[int, int]:
 
 
 def decoder_of(reward: ProcessReward) -> Any:
-    """The reward's decoder, loaded."""
+    """The reward's decoder; loads it if necessary."""
     assert isinstance(reward.runner, TransformersRunner)
     return reward.runner.load(reward.head)[0]
 
@@ -52,7 +52,7 @@ def peak_of(profile: Any) -> int:
 
 
 def flops(reward: ProcessReward, groups: Sequence[Group]) -> float:
-    """Floating point operations of one forward over all solutions: 2 for each weight of a layer and token."""
+    """Floating-point operations of one forward pass over all solutions: 2 per weight of the layers and token."""
     weights = sum(tensor.numel() for tensor in decoder_of(reward).layers.parameters())
     users = [(group.problem, [f"{group.problem.text} {group.responses[0].text}"]) for group in groups]
     return 2.0 * weights * sum(len(one.ids) for one in reward.render(users))

@@ -1,4 +1,4 @@
-"""The published way of scoring, one sequence at a time, as `launch.bench.rewards` measures it against."""
+"""The published methods of scoring, one sequence at a time, as baselines for `launch.bench.rewards`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewards.types import Group
 
 
 def pass_per_prefix(reward: ProcessReward, groups: Sequence[Group]) -> list[list[float]]:
-    """The published procedure: for every step a forward over everything up to it."""
+    """The published method for process models: for every step, a forward pass over everything up to it."""
     score = published(reward)
     scores = []
     for group in groups:
@@ -34,14 +34,17 @@ def pass_per_prefix(reward: ProcessReward, groups: Sequence[Group]) -> list[list
 
 
 def one_at_a_time(reward: OutcomeReward, groups: Sequence[Group], same_kernels: bool = False) -> list[float]:
-    """The published procedure: a forward for every solution. With `same_kernels` on the engine's linear layers."""
+    """The published method for outcome models: one forward pass per solution.
+
+    With `same_kernels`, it uses the engine's linear layers.
+    """
     score = published(reward, same_kernels)
     texts = [f"{group.problem.text} {group.responses[0].text}" for group in groups]
     return [score([{"role": "user", "content": text}, {"role": "assistant", "content": "+"}]) for text in texts]
 
 
 def published(labels: LabelReward, same_kernels: bool = False) -> Callable[[list[dict[str, str]]], float]:
-    """The authors' scoring of one conversation: apply_chat_template, all logits, the third last position."""
+    """The authors' scoring of one conversation: apply_chat_template, all logits, the third-to-last position."""
     runner = runner_of(labels)
     model = AutoModelForCausalLM.from_pretrained(runner.checkpoint.path, dtype=runner.options.torch_dtype)
     model.to(runner.options.torch_device)
@@ -59,7 +62,7 @@ def published(labels: LabelReward, same_kernels: bool = False) -> Callable[[list
 
 
 def armorm_one_at_a_time(reward: ArmoRMReward, groups: Sequence[Group], same_kernels: bool = False) -> list[float]:
-    """The published procedure of ArmoRM: template, forward and search for the gate's token, one conversation a time."""
+    """The published method for ArmoRM, one conversation at a time: template, gating token, forward pass."""
     runner = runner_of(reward)
     model = load_armorm(runner.checkpoint.path, runner.options.torch_dtype).to(runner.options.torch_device)
     if same_kernels:
@@ -81,6 +84,6 @@ def armorm_one_at_a_time(reward: ArmoRMReward, groups: Sequence[Group], same_ker
 
 
 def runner_of(reward: ModelReward) -> TransformersRunner:
-    """The reward's runner, which must be transformers'."""
+    """The reward's runner, which must be the one for transformers."""
     assert isinstance(reward.runner, TransformersRunner)
     return reward.runner

@@ -1,12 +1,17 @@
 """How fast the reward models are, as ratios within one run: `python -m launch.bench.rewards size=tiny solutions=256`.
 
-Random Llamas read the arithmetic world's solutions, of 8 steps unless `days` says otherwise. Measured are: the process
-reward's one forward against the published pass for each prefix; the outcome reward and ArmoRM in batches against one at
-a time; the two engines; groups of 8 responses, their problem computed once against once per response; the memory of a
-forward with a vocabulary of 128k; and with `judge=FOLDER` a knockout of 8 over many groups, all in step against match
-by match. On a CPU seconds are processor seconds, which a busy machine disturbs less; the ratios, taken side by side,
-are what counts. "Same kernels": the published way on the linear layers that the engine uses on a CPU (oneDNN), so that
-the ratio is that of batching alone.
+Random Llamas read solutions from the arithmetic world, with 8 steps unless `days` says otherwise. It measures:
+
+- the process reward with one forward pass, against the published method, one pass per prefix;
+- the outcome reward and ArmoRM in batches, against one response at a time;
+- the two engines;
+- groups of 8 responses with the problem computed once, against once per response;
+- the memory of a forward pass with a vocabulary of 128k;
+- with `judge=FOLDER`, a knockout of 8 for many groups in batches, against one match at a time.
+
+On a CPU, seconds are processor seconds, because a busy machine affects them less. The ratios matter most; both sides of
+a ratio are measured in the same run. "Same kernels" is the published method with the linear layers that the engine uses
+on a CPU (oneDNN), so that the ratio shows the effect of batching alone.
 """
 
 from __future__ import annotations
@@ -58,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measure(options: Options, folder: Path, console: Console) -> None:
-    """Every measurement of the families asked for, each table shown as soon as it is there."""
+    """Measure what `options.what` asks for, and print each table as soon as it is complete."""
     console.print(
         f"{options.model or options.size} {options.dtype}, {options.solutions} solutions "
         f"of {options.days + 1 if options.days else '3 to 5'} steps, "
@@ -93,18 +98,18 @@ def measure_labels(options: Options, folder: Path, console: Console) -> None:
     fast = median(options.repeat, lambda: process.score(groups))
     share = options.baseline or options.solutions
     slow = once(lambda: pass_per_prefix(process, groups[:share])) * options.solutions / share
-    row(table, "PRM, the published way: a pass for each prefix", slow, options.solutions, slow)
-    row(table, "PRM, one forward in batches", fast, options.solutions, slow)
+    row(table, "PRM, published method: one pass per prefix", slow, options.solutions, slow)
+    row(table, "PRM, one forward pass, in batches", fast, options.solutions, slow)
     outcome = OutcomeReward(model, **common)
     slow = once(lambda: one_at_a_time(outcome, groups))
-    row(table, "ORM, the published way: one at a time", slow, options.solutions, slow)
+    row(table, "ORM, published method: one at a time", slow, options.solutions, slow)
     same = once(lambda: one_at_a_time(outcome, groups, same_kernels=True))
-    row(table, "ORM, the same on the same kernels", same, options.solutions, slow)
+    row(table, "ORM, published method, same kernels", same, options.solutions, slow)
     row(table, "ORM in batches", median(options.repeat, lambda: outcome.score(groups)), options.solutions, slow)
     if options.vllm:
         pooled = ProcessReward(model, engine="vllm", dtype=options.dtype, max_tokens=2048)
         on_vllm = median(options.repeat, lambda: pooled.score(groups))
-        # Again beside it: the machine may be busier now than at the start.
+        # Measured again: the machine may be busier now than at the start.
         fast = median(options.repeat, lambda: process.score(groups))
         row(table, "PRM on vLLM", on_vllm, options.solutions, on_vllm)
         row(table, "PRM on transformers", fast, options.solutions, on_vllm)
@@ -115,20 +120,20 @@ def measure_labels(options: Options, folder: Path, console: Console) -> None:
 
 
 def measure_armorm(options: Options, folder: Path, table: Table) -> None:
-    """ArmoRM in batches against one at a time."""
+    """ArmoRM in batches, against one response at a time."""
     batch_tokens = options.batch_tokens or default_batch_tokens(pick_device("auto"))
     reward = ArmoRMReward(make_armorm(folder / "armorm", options), dtype=options.dtype, batch_tokens=batch_tokens)
     groups = make_groups(options.solutions, options.days)
     fast = median(options.repeat, lambda: reward.score(groups))
     slow = once(lambda: armorm_one_at_a_time(reward, groups))
     same = once(lambda: armorm_one_at_a_time(reward, groups, same_kernels=True))
-    row(table, "ArmoRM, the published way: one at a time", slow, options.solutions, slow)
-    row(table, "ArmoRM, the same on the same kernels", same, options.solutions, slow)
+    row(table, "ArmoRM, published method: one at a time", slow, options.solutions, slow)
+    row(table, "ArmoRM, published method, same kernels", same, options.solutions, slow)
     row(table, "ArmoRM in batches", fast, options.solutions, slow)
 
 
 def measure_groups(options: Options, folder: Path, table: Table) -> None:
-    """Groups of 8 responses of 8 steps after a long problem: its tokens computed once against once per response."""
+    """Groups of 8 responses with 8 steps after a long problem, computed once per group or once per response."""
     groups = make_rollout(options.groups, days=7, told_before=3)
     model = options.model or make_model(folder / "groups", options)
     common: dict[str, Any] = {"dtype": options.dtype, "batch_tokens": options.batch_tokens or None}
@@ -138,7 +143,7 @@ def measure_groups(options: Options, folder: Path, table: Table) -> None:
         alone = median(options.repeat, partial(reward.score, groups))
         lengths = [len(reward.template.tokenizer.encode(group.problem.text)) for group in groups]
         problem = f"problem of {statistics.mean(lengths):.0f} tokens"
-        row(table, f"{name}, {problem}, with each response", alone, 8 * len(groups), alone)
+        row(table, f"{name}, {problem}, once per response", alone, 8 * len(groups), alone)
         row(table, f"{name}, {problem}, once per group", shared, 8 * len(groups), alone)
 
 

@@ -1,4 +1,4 @@
-"""Timing for `launch.bench.rewards`: seconds of a piece of work, and the table they are shown in."""
+"""Timing for the benchmarks: the seconds a function takes, and a row of the table of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewards.engines.options import pick_device
 
 
 def once(work: Callable[[], Any]) -> float:
-    """Seconds of one go: processor seconds of all threads on a CPU, since others may use it; wall seconds on a GPU."""
+    """The seconds of one call: processor seconds of all threads on a CPU, which others may use; wall time on a GPU."""
     clock = time.process_time if pick_device("auto") == "cpu" else time.perf_counter
     started = clock()
     work()
@@ -21,11 +21,11 @@ def once(work: Callable[[], Any]) -> float:
 
 
 def median(repeat: int, work: Callable[[], Any]) -> float:
-    """Median seconds of `repeat` goes, after one that is not counted."""
+    """The median seconds of `repeat` calls, after one that does not count."""
     work()
     return statistics.median(once(work) for _ in range(repeat))
 
 
 def row(table: Table, what: str, seconds: float, items: int, against: float) -> None:
-    """A line of the table: how many times faster than `against`."""
+    """Add a row to the table: seconds, items per second, and how many times faster than `against` seconds."""
     table.add_row(what, f"{seconds:.2f}", f"{items / seconds:.1f}", f"{against / seconds:.2f}")

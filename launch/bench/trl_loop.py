@@ -1,8 +1,7 @@
 """TRL's side of `launch.bench.loop`: `python -m launch.bench.trl_loop JOB.json SECONDS.json`, with TRL on the path.
 
-The job names the policy, the prompts with their reference answers, and the sizes. The output is the list of the seconds
-that each update took: sampling, grading and learning together. TRL samples with transformers; this project's verifier
-grades.
+The job has the policy, the prompts with their reference answers, and the sizes. The output is a list of each update's
+seconds: sampling, grading and learning together. TRL samples with transformers and grades with this project's verifier.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from rewards.verifier import VerifierReward
 
 
 def main(words: Sequence[str]) -> int:
-    """Train as the job says and write the seconds of each update."""
+    """Train as the job says and write each update's seconds."""
     job, output = json.loads(Path(words[0]).read_text(encoding="utf-8")), Path(words[1])
     torch.set_num_threads(job["threads"])
     trainer = {"grpo": grpo, "dpo": dpo}[job["algorithm"]](job, str(output.with_suffix("")))
@@ -33,7 +32,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def grpo(job: Mapping[str, Any], folder: str) -> Any:
-    """TRL's GRPOTrainer at this job: one optimizer step for each generation of all its prompts."""
+    """TRL's GRPOTrainer for this job. It takes one optimizer step after each generation for all prompts."""
     from trl import GRPOConfig, GRPOTrainer
 
     rows = job["problems"] * job["responses"]
@@ -50,7 +49,7 @@ def grpo(job: Mapping[str, Any], folder: str) -> Any:
 
 
 def dpo(job: Mapping[str, Any], folder: str) -> Any:
-    """TRL's OnlineDPOTrainer at this job; it draws two responses for each prompt."""
+    """TRL's OnlineDPOTrainer for this job. It draws two responses per prompt."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl.experimental.online_dpo import OnlineDPOConfig, OnlineDPOTrainer
 
@@ -70,7 +69,7 @@ def dpo(job: Mapping[str, Any], folder: str) -> Any:
 
 
 def common(job: Mapping[str, Any], folder: str, rows: int) -> dict[str, Any]:
-    """What both configurations share; `rows` are what one update counts, in micro-batches of the job's size."""
+    """The options that both configurations share. An update has `rows` rows, in micro-batches of the job's size."""
     model = {} if job["algorithm"] == "dpo" else {"model_init_kwargs": {"dtype": "float32"}}
     return model | {
         "output_dir": folder,
@@ -92,7 +91,7 @@ def common(job: Mapping[str, Any], folder: str, rows: int) -> dict[str, Any]:
 
 
 def prompts(job: Mapping[str, Any]) -> Any:
-    """The job's problems as a data set of conversations."""
+    """The job's problems as a dataset of conversations."""
     from datasets import Dataset
 
     return Dataset.from_list([{"prompt": row["messages"], "answer": row["answer"]} for row in job["prompts"]])
@@ -109,13 +108,13 @@ def correct(prompts: Sequence[Any], completions: Sequence[Any], answer: Sequence
 
 
 def timed(trainer: Any) -> list[float]:
-    """A list to which the trainer adds the time at its beginning and after every update."""
+    """A list to which the trainer appends the time at the start of training and after every update."""
     from transformers import TrainerCallback
 
     times: list[float] = []
 
     class Clock(TrainerCallback):
-        """Takes the time."""
+        """Records times."""
 
         def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
             """See TrainerCallback."""

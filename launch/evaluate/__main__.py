@@ -1,13 +1,13 @@
-"""Measure reward models as their papers do, and say whether they deserve trust:
+"""Measure reward models as their papers do, to see whether they can be trusted:
 
     python -m launch.evaluate folder=build/table rewards=[orm,prm] problems=500 rollout.responses=64
     python -m launch.evaluate folder=build/gsm8k input=best-of-n.jsonl rewards=[rlhflow_prm_mistral]
     python -m launch.evaluate folder=build/steps kind=process_bench input=gsm8k.json rewards=[prm]
     python -m launch.evaluate folder=build/pairs kind=reward_bench input=pairs.jsonl rewards=[armorm]
 
-The folder holds report.md, report.tex, report.json, accuracy.png, the scores, the responses that were drawn, and the
-rows that could not be used (rejects.jsonl). Run the same command to resume, with further rewards if you like.
-Exit codes: 0 success, 1 it failed, 2 it could not start, 130 Ctrl-C.
+The folder gets report.md, report.tex, report.json, accuracy.png, the scores, the sampled responses, and the rows that
+could not be used (rejects.jsonl). Run the same command to resume; you may add rewards. Exit codes: 0 success,
+1 failure, 2 could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from rl.tasks import FileTask, Task
 
 
 class Evaluate(Command):
-    """One evaluation, checked, its input read: nothing is started or written but the folder's mark.
+    """One evaluation. The constructor checks everything and reads the input; it writes only the claim on the folder.
 
-    Raises ConfigurationError or OSError for a set-up that cannot work.
+    Raises ConfigurationError or OSError if it cannot work.
     """
 
     name, help = "evaluate", __doc__
@@ -61,7 +61,7 @@ class Evaluate(Command):
         claim_of(self.settings, config).take()
 
     def run(self, console: Console) -> None:
-        """Draw what is to be drawn; score, measure and write the report."""
+        """Draw the responses that are missing, score them, measure, and write the report."""
         if self.drawn_by:
             from rl.drawing import draw  # Ray and transformers take seconds to import
 
@@ -89,17 +89,17 @@ class Evaluate(Command):
 
 
 FILES = ("accuracy.png", "responses.jsonl", "rejects.jsonl", "disagreements.jsonl")
-"""What there may be beside the report; the scores lie in a folder of their own."""
+"""Files that may exist besides the report. The scores have their own folder."""
 
 
 def check_drawing(settings: EvaluateSettings, policy: PolicySettings, rollout: RolloutSettings, task: Task) -> None:
-    """Raise ConfigurationError if the samples could not be drawn or measured: also for a single overlong prompt."""
+    """Raise ConfigurationError if the samples could not be drawn or measured, even for a single overlong prompt."""
     if settings.n and max(settings.n) > rollout.responses:
         raise ConfigurationError(
-            f"n={max(settings.n)}: only rollout.responses={rollout.responses} are drawn to each problem"
+            f"n={max(settings.n)} is too large: only rollout.responses={rollout.responses} are drawn per problem"
         )
     if not task.graded:
-        raise ConfigurationError("task: its problems have no answers, so nothing says which samples are right")
+        raise ConfigurationError("task: its problems have no answers, so samples cannot be graded")
     from rl.policy import load_tokenizer, prompt_lengths  # transformers takes seconds to import
 
     tokenizer = load_tokenizer(policy.path, policy.chat_template_kwargs)
@@ -116,14 +116,14 @@ def check_drawing(settings: EvaluateSettings, policy: PolicySettings, rollout: R
 
 
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:
-    """Every reward, its set-up checked; no weights are loaded. Raises ConfigurationError for one that cannot work."""
+    """Build and check every reward without loading weights. Raises ConfigurationError if one cannot work."""
     given = settings.kind == "process_bench"
     asked = [entry.on_given_steps(settings.protocol) if given and entry.process else entry for entry in chosen]
     return [(entry, entry.make()) for entry in asked]
 
 
 def claim_of(settings: EvaluateSettings, config: Mapping[str, Any]) -> Claim:
-    """What the folder's content is made from: the responses. Rewards and figures may differ from start to start."""
+    """The claim on the folder: what determines its responses. Rewards and figures may change between starts."""
     made_from: dict[str, Any] = {"kind": settings.kind}
     if settings.kind == "process_bench":
         made_from["protocol"] = settings.protocol
@@ -132,7 +132,7 @@ def claim_of(settings: EvaluateSettings, config: Mapping[str, Any]) -> Claim:
     else:
         made_from |= {name: config[name] for name in ("policy", "task", "rollout")}
         made_from["problems"] = settings.problems
-        drawn_from = {"policy": config["policy"], "task": {**config["task"], "train": None}}  # nothing is trained on
+        drawn_from = {"policy": config["policy"], "task": {**config["task"], "train": None}}  # no training here
         made_from["files"] = files_of(drawn_from, "")
     if not settings.input or settings.judge_fields > 1:
         made_from |= {"seed": settings.seed, "judge_fields": settings.judge_fields}

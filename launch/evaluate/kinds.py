@@ -1,4 +1,4 @@
-"""The kinds of evaluation: how the input of each is read and checked before anything starts, and what is made of it."""
+"""The kinds of evaluation: how each reads and checks its input before anything starts, and how it makes its report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from rewards.files.rows import Row, Rows, read_rows
 
 
 def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:
-    """A best-of-N file. Raises ConfigurationError where no row can be used, or none at the sizes asked for."""
+    """Read a best-of-N file. Raises ConfigurationError if no row can be used, or none has enough responses for `n`."""
     found = usable(read_rows(path, parse_solutions, SOLUTION_FIELDS, settings.fields), settings)
     most = max(len(row.texts) for row in found.rows)
     if settings.n and max(settings.n) > most:
@@ -43,7 +43,7 @@ def read_solutions(path: Path, settings: EvaluateSettings) -> Rows[Solutions]:
 
 
 def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
-    """Responses graded, scored, and brought into tables and a plot."""
+    """Grade and score the responses, and make tables and a plot."""
     sizes = settings.n or best_of_n_report.default_sizes([len(row.texts) for row in found.rows])
     rows = large_enough(found.rows, max(sizes), bench.notes)
     grader = Grader()
@@ -62,29 +62,32 @@ def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Pat
 
 
 def read_steps(path: Path, settings: EvaluateSettings) -> Rows[Steps]:
-    """A file in ProcessBench's form. Raises ConfigurationError where no row can be used."""
+    """Read a file in ProcessBench's form. Raises ConfigurationError if no row can be used."""
     return usable(read_rows(path, parse_steps, STEP_FIELDS, settings.fields), settings)
 
 
 def of_steps(found: Rows[Steps], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
-    """ProcessBench's rows, their steps scored."""
+    """Score the steps of ProcessBench's rows."""
     return process_bench_report.report(found.rows, bench.steps(found.rows), settings)
 
 
 def read_pairs(path: Path, settings: EvaluateSettings) -> Rows[Pair] | Rows[Accuracy]:
-    """Pairs, or accuracies by subset. Raises ConfigurationError where nothing can be used, and without a reward."""
+    """Read pairs, or accuracies by subset.
+
+    Raises ConfigurationError if no row can be used, for pairs without a reward, and for accuracies with one.
+    """
     given = reward_bench_report.given_accuracies(path)
     if given is not None:
         if settings.rewards:
-            raise ConfigurationError(f"rewards: input {path} holds accuracies, no pairs that a reward could score")
+            raise ConfigurationError(f"rewards must be empty: input {path} contains accuracies, not pairs to score")
         return Rows(path, given)
     if not settings.rewards:
-        raise ConfigurationError("rewards is empty: name what is to score the pairs, as rewards=[armorm]")
+        raise ConfigurationError("rewards is empty: name the rewards that score the pairs, as in rewards=[armorm]")
     return usable(read_rows(path, parse_pair, PAIR_FIELDS, settings.fields), settings)
 
 
 def of_pairs(found: Rows[Pair] | Rows[Accuracy], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
-    """RewardBench's pairs, scored; or accuracies by subset that the input gives."""
+    """Score RewardBench's pairs, or report the accuracies by subset that the input contains."""
     pairs = [row for row in found.rows if isinstance(row, Pair)]
     if pairs:
         return reward_bench_report.report(pairs, bench.margins(pairs), settings)
@@ -93,7 +96,7 @@ def of_pairs(found: Rows[Pair] | Rows[Accuracy], settings: EvaluateSettings, fol
 
 @dataclass(frozen=True)
 class Kind:
-    """How the input of a kind is read and checked, and how its report is made."""
+    """How a kind reads and checks its input, and how it makes its report."""
 
     read: Callable[[Path, EvaluateSettings], Any]
     report: Callable[[Any, EvaluateSettings, Path, Bench], Report]
@@ -107,15 +110,15 @@ KINDS = {
 
 
 def usable(found: Rows[Row], settings: EvaluateSettings) -> Rows[Row]:
-    """The same rows. Raises ConfigurationError, with the first reason, where none of them can be used."""
+    """The same rows. Raises ConfigurationError with the first reason if none of them can be used."""
     if not found.rows:
         why = f": line {found.rejects[0].line}: {found.rejects[0].reason}" if found.rejects else " at all"
-        raise ConfigurationError(f"input {found.path} has no row that can be used for kind={settings.kind}{why}")
+        raise ConfigurationError(f"input {found.path} has no usable row for kind={settings.kind}{why}")
     return found
 
 
 def large_enough(rows: Sequence[Solutions], size: int, notes: list[str]) -> list[Solutions]:
-    """The rows with at least `size` responses; the others are counted."""
+    """The rows with at least `size` responses. A note says how many others there were."""
     kept = [row for row in rows if len(row.texts) >= size]
     if len(kept) < len(rows):
         counts = Counter(len(row.texts) for row in rows if len(row.texts) < size)

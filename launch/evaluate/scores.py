@@ -1,6 +1,4 @@
-"""Scores for an evaluation: each reward scores the valid rows into its own file, as launch.score does, and continues an
-incomplete file.
-"""
+"""Scores for an evaluation. Each reward's scores go to a file. As in launch.score, an incomplete file is continued."""
 
 from __future__ import annotations
 
@@ -37,27 +35,27 @@ class Entry:
 
     @property
     def tournament(self) -> bool:
-        """Whether its scores depend on the whole field, so that every size needs fields of its own."""
+        """Whether its scores depend on the other responses, so that every size N needs its own scores."""
         from rewards.pairjudge import PairJudgeReward
 
         return self._is(PairJudgeReward)
 
     @property
     def process(self) -> bool:
-        """Whether it is a process model of this project, whose steps can be given apart."""
+        """Whether it is one of this project's process models, which can score given steps."""
         from rewards.process import ProcessReward  # transformers takes seconds to import
 
         return self._is(ProcessReward)
 
     def make(self) -> Reward:
-        """The reward; no weights are loaded yet. Raises ConfigurationError where it cannot work."""
+        """The reward, without its weights. Raises ConfigurationError if it cannot work."""
         reward = build(self.node, "reward", self.source)
         if not isinstance(reward, Reward):
             raise ConfigurationError(f"rewards: {self.node['_target_']} is not a reward: it has no `score`")
         return reward
 
     def on_given_steps(self, protocol: Protocol) -> Entry:
-        """The same process model on steps joined by STEP_END, whatever its own splitter is, read as `protocol` says."""
+        """The same process model for steps joined by STEP_END, whatever its own splitter, scored as `protocol` says."""
         given = {"splitter": "regex", "pattern": STEP_END, "keep_empty": True, **PROTOCOLS[protocol]}
         return Entry(self.label, {**self.node, **given}, self.source)
 
@@ -67,10 +65,10 @@ class Entry:
 
 
 def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
-    """The rewards that `rewards=[...]` names: `OPTION`, `OPTION key=value ...` or `NAME: OPTION key=value ...`.
+    """The rewards in `rewards=[...]`. Each is `OPTION`, `OPTION key=value ...` or `NAME: OPTION key=value ...`.
 
-    `flags` are Hydra's own, such as --config-dir. Raises ConfigurationError for an option or key that does not exist,
-    and for two rewards with one name.
+    `flags` are for Hydra, such as --config-dir. Raises ConfigurationError if an option or key does not exist, or if two
+    rewards have the same name.
     """
     found = []
     for word in words:
@@ -91,7 +89,7 @@ def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
 def score(
     entry: Entry, reward: Reward, folder: Path, batch: int, console: Console, groups: Sequence[Group], name: str
 ) -> list[list[Score]]:
-    """The scores of these groups, from `folder/NAME.jsonl` as far as they are there, the rest from the reward."""
+    """The scores of these groups: from `folder/NAME.jsonl` if they are there, otherwise from the reward."""
     folder.mkdir(parents=True, exist_ok=True)
     name = file_name(name)
     source = folder / f"{name}.input"

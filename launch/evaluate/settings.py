@@ -1,4 +1,4 @@
-"""What launch.evaluate is asked to do: the keys at the root of configs/evaluate.yaml, with their ranges."""
+"""The settings of launch.evaluate: the keys at the root of configs/evaluate.yaml, with their ranges."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rl.settings import require
 Kind = Literal["best_of_n", "process_bench", "reward_bench"]
 
 GROUPS = ("policy", "task", "rollout", "cluster")
-"""Groups that are read where the policy draws the responses."""
+"""The groups that are used if the policy draws the responses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateSettings(EvaluationOptions):
-    """The keys of an evaluation that are not a group's; configs/evaluate.yaml says what each is for."""
+    """The keys of an evaluation that are not in a group. configs/evaluate.yaml explains each."""
 
     folder: str
     kind: Kind = "best_of_n"
@@ -35,16 +35,16 @@ class EvaluateSettings(EvaluationOptions):
             require(getattr(self, key) >= 1, f"{key} must be at least 1, not {getattr(self, key)}")
         require(
             self.input is not None or self.kind == "best_of_n",
-            f"kind={self.kind} needs input=FILE: a policy's samples have no labels of that kind",
+            f"kind={self.kind} needs input=FILE: a policy's samples have no such labels",
         )
         if self.input is not None:
             check_file(self.input, "input")
         require(
             bool(self.rewards) or self.kind != "process_bench",
-            "rewards is empty: name what is to score the steps, as rewards=[prm]",
+            "rewards is empty: name the rewards that score the steps, as in rewards=[prm]",
         )
 
 
 def settings_of(config: Mapping[str, Any]) -> EvaluateSettings:
-    """The settings in a plain configuration. Raises ConfigurationError for unknown keys, other types, bad ranges."""
+    """The settings in a plain configuration. Raises ConfigurationError for unknown keys and for bad types or values."""
     return build_root(EvaluateSettings, config, GROUPS, "configs/evaluate.yaml")

@@ -1,14 +1,14 @@
-"""Train a reward model from a file, in its published form:
+"""Train a reward model on a file in its published form:
 
     python -m launch.train_reward recipe=rlhflow_prm data=prm.jsonl folder=build/prm
     python -m launch.train_reward recipe=bradley_terry data=pairs.jsonl folder=build/rm
     python -m launch.train_reward recipe=armorm data=rated.jsonl pairs=pairs.jsonl folder=build/armorm
     python -m launch.train_reward recipe=pairjudge data=judgements.jsonl folder=build/judge
 
-The folder holds the finished model (model/), metrics.jsonl, summary.json, the rows that could not be used
-(rejects.jsonl) and logs. The same command goes on where it stopped, to the same model. ArmoRM's embedded states stay in
-states/: a training that stopped there may go on with other recipe.heads, and another folder embeds nothing again with
-states=FOLDER. Exit codes: 0 done, 1 it broke, 2 it could not start, 130 Ctrl-C.
+The folder gets the trained model (model/), metrics.jsonl, summary.json, the rows that could not be used (rejects.jsonl)
+and logs. Run the same command to resume; the model is the same as without the interruption. ArmoRM's hidden states are
+kept in states/. If the training stopped after writing them, it can be resumed with other recipe.heads, and a training
+in another folder can reuse them with states=FOLDER. Exit codes: 0 success, 1 failure, 2 could not start, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from rl.settings import ClusterSettings
 
 
 class TrainReward(Command):
-    """One training, checked: its rows are read, nothing is started or written but the folder's mark.
+    """One training. The constructor checks everything and reads the rows; it writes only the claim on the folder.
 
-    Raises ValueError or OSError for a set-up that cannot work.
+    Raises ValueError or OSError if it cannot work.
     """
 
     name, help = "train_reward", __doc__
@@ -49,7 +49,7 @@ class TrainReward(Command):
         self.log = self.folder / "logs" / "train_reward.log"
         claim = claim_of(self.settings, composed.config)
         if finished(claim):
-            self.nothing_to_do = f"{self.folder / 'model'} is finished already: choose another folder to train again"
+            self.nothing_to_do = f"{self.folder / 'model'} is already trained: choose another folder to train again"
             return
         check_policy(self.recipe.model, "recipe.model")
         data = Path(self.settings.data)
@@ -66,7 +66,7 @@ class TrainReward(Command):
             claim.write()
 
     def run(self, console: Console) -> None:
-        """Train on the rows that can be used, set the others aside."""
+        """Train on the rows that can be used, and write the others to rejects.jsonl."""
         report = partial(say, console)
         found, folder = self.found, self.folder
         for name, rows in found.files.items():
@@ -88,7 +88,7 @@ class TrainReward(Command):
 def train(
     recipe: Any, found: Data, folder: Path, settings: TrainRewardSettings, cluster: ClusterSettings, report: Any
 ) -> dict[str, Any]:
-    """Train on DeepSpeed, with `settings.held_out` rows kept apart for the evaluation."""
+    """Train on DeepSpeed, holding out `settings.held_out` rows (at most a tenth) for the evaluation."""
     from rl.cluster import start_cluster, stop_cluster
     from rl.reward_training import run
 

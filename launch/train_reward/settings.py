@@ -1,4 +1,4 @@
-"""What launch.train_reward is asked: the keys at the root of configs/train_reward.yaml, and whose folder it is."""
+"""The settings of launch.train_reward: the keys at the root of configs/train_reward.yaml; and its claim on a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADS = "recipe.heads"
 
 @dataclass(frozen=True)
 class TrainRewardSettings:
-    """The keys that are not a group's; configs/train_reward.yaml says what each is for."""
+    """The keys that are not in a group. configs/train_reward.yaml explains each."""
 
     folder: str
     data: str
@@ -41,9 +41,9 @@ class TrainRewardSettings:
 def parts_of(
     config: Mapping[str, Any], choices: Mapping[str, str | None]
 ) -> tuple[TrainRewardSettings, Any, ClusterSettings]:
-    """Settings, recipe and cluster of a plain configuration, checked.
+    """The settings, recipe and cluster of a plain configuration.
 
-    Raises ConfigurationError for unknown keys, other types, bad ranges and files that are missing.
+    Raises ConfigurationError for unknown keys, bad types or values, and missing files.
     """
     settings = build_root(TrainRewardSettings, config, GROUPS, "configs/train_reward.yaml")
     recipe = build(config["recipe"], "recipe", f"configs/recipe/{choices.get('recipe')}.yaml")
@@ -51,15 +51,18 @@ def parts_of(
         raise ConfigurationError(
             "pairs=FILE is missing: ArmoRM's gate is trained on preference pairs"
             if settings.pairs is None
-            else "pairs is ArmoRM's only: leave it out, data holds all that this recipe reads"
+            else "pairs is only for ArmoRM: remove it, this recipe reads only data"
         )
     if settings.states is not None and not isinstance(recipe, ArmoModel):
-        raise ConfigurationError("states is ArmoRM's only: leave it out, this recipe embeds nothing")
+        raise ConfigurationError("states is only for ArmoRM: remove it, this recipe does not store hidden states")
     return settings, recipe, build(config["cluster"], "cluster", f"configs/cluster/{choices.get('cluster')}.yaml")
 
 
 def claim_of(settings: TrainRewardSettings, config: Mapping[str, Any]) -> Claim:
-    """What the trained model is a function of; files by their contents. ArmoRM's heads stand apart from its recipe."""
+    """The claim on the folder: what determines the model, with files by their contents.
+
+    ArmoRM's heads are listed separately, because they may change between starts (see `finished`).
+    """
     recipe = dict(config["recipe"])
     heads = {HEADS: recipe.pop("heads")} if "heads" in recipe else {}
     made_from = {
@@ -74,14 +77,14 @@ def claim_of(settings: TrainRewardSettings, config: Mapping[str, Any]) -> Claim:
 
 
 def finished(claim: Claim) -> bool:
-    """Whether the folder holds this very training, finished; one that is not finished may continue with other heads.
+    """Whether the folder has this training and it is finished. An unfinished one may be continued with other heads.
 
-    Raises ValueError where the folder holds another training, of other files, recipe or seed, or something else.
+    Raises ValueError if the folder has something else, or a training with other files, another recipe or another seed.
     """
     different, is_done = claim.differences(), (claim.folder / "summary.json").exists()
     if different == [HEADS]:
         if is_done:
-            raise claim.refusal(different, " (there states=FOLDER, with this one's states, embeds nothing again)")
+            raise claim.refusal(different, " (there, set states to this folder's states to reuse them)")
     elif different:
         raise claim.refusal(different)
     return is_done

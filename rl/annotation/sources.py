@@ -103,7 +103,7 @@ def sources_of(
 def _unusable(source: Source, rollout: RolloutSettings, tokenizer: Any) -> str | None:
     """Why the policy cannot answer this problem, or its answers cannot be graded; None if all is well."""
     if not (source.problem.answer or "").strip():
-        return "no reference answer: nothing could grade the continuations"
+        return "no reference answer: continuations cannot be graded"
     try:
         length = len(prompt_ids(tokenizer, source.problem))
     except ValueError as error:
@@ -128,7 +128,7 @@ def _reference(record: Mapping[str, Any]) -> str:
         answer = last_boxed(record["solution"])
     text = answer_of(answer)
     if text is None or not text.strip():
-        raise ValueError("no reference answer: nothing could grade the continuations")
+        raise ValueError("no reference answer: continuations cannot be graded")
     return text
 
 

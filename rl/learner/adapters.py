@@ -1,7 +1,8 @@
-"""LoRA through peft: adapters beside the policy's frozen linear layers (arXiv:2106.09685).
+"""LoRA through peft: low-rank adapters on the policy's frozen linear layers (arXiv:2106.09685).
 
-Two adapters lie on every layer: the trained one, and the reference's, which never learns. A new adapter's second matrix
-is zero, so the reference's is the bare model until the reference is refreshed; no second copy of the model is needed.
+Each adapted layer has two adapters: the one that is trained, and the reference's, which is not. The second matrix of a
+new adapter is zero, so the reference equals the base model until it is refreshed. This needs no second copy of the
+model.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ TRAINED, REFERENCE = "default", "reference"
 
 
 def attach(model: nn.Module, settings: LoraSettings, seed: int, *, with_reference: bool) -> PeftModel:
-    """The model with new adapters, all else frozen; `seed` draws them, equal on all ranks.
+    """The model with new adapters and everything else frozen. `seed` initialises them identically on all ranks.
 
-    Raises ValueError where `target_modules` names no layer, or one that cannot be merged.
+    Raises ValueError if `target_modules` matches no layer, or matches one whose adapter cannot be merged.
     """
     chosen = settings.target_modules
     config = LoraConfig(
@@ -49,7 +50,7 @@ def attach(model: nn.Module, settings: LoraSettings, seed: int, *, with_referenc
 
 @contextmanager
 def as_reference(model: PeftModel) -> Iterator[None]:
-    """Within it the model answers as the frozen reference."""
+    """In this context, the model computes what the frozen reference does."""
     model.set_adapter(REFERENCE)
     try:
         yield
@@ -58,7 +59,7 @@ def as_reference(model: PeftModel) -> Iterator[None]:
 
 
 def adapter_parameters(model: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
-    """The parameters of one adapter, by names that are the same for every adapter."""
+    """The parameters of one adapter, under names that are the same for both adapters."""
     mark = f".{adapter}."
     return {
         name.replace(mark, "."): value
@@ -68,13 +69,13 @@ def adapter_parameters(model: nn.Module, adapter: str) -> dict[str, nn.Parameter
 
 
 def layers_by_weight(model: PeftModel) -> dict[str, LoraLayer]:
-    """The adapted layers by the name of their weight in the bare model."""
+    """The adapted layers, by the name of their weight in the base model."""
     named = model.get_base_model().named_modules()
     return {f"{name}.weight": layer for name, layer in named if isinstance(layer, LoraLayer)}
 
 
-def bare_parameters(model: PeftModel) -> dict[str, nn.Parameter]:
-    """The frozen parameters by their names in the bare model."""
+def base_parameters(model: PeftModel) -> dict[str, nn.Parameter]:
+    """The frozen parameters, by their names in the base model."""
     return {
         name.replace(".base_layer.", "."): value
         for name, value in model.get_base_model().named_parameters()
@@ -83,9 +84,9 @@ def bare_parameters(model: PeftModel) -> dict[str, nn.Parameter]:
 
 
 def merged(layer: LoraLayer) -> Tensor:
-    """The layer's weight with its trained adapter added, in the weight's dtype; nothing is written to the layer.
+    """The layer's weight plus its trained adapter, in the weight's dtype. The layer itself is not changed.
 
-    peft's own `get_delta_weight` replaces the adapters' tensors in bf16, which DeepSpeed would not survive.
+    In bf16, peft's own `get_delta_weight` replaces the adapters' tensors, which breaks DeepSpeed.
     """
     weight = layer.get_base_layer().weight
     first, second = layer.lora_A[TRAINED].weight, layer.lora_B[TRAINED].weight
@@ -99,14 +100,14 @@ def _belongs_to_adapter(name: str) -> bool:
 
 
 def _check_layers(model: PeftModel) -> None:
-    """Only linear layers can be merged, and not one that shares its weight with the embedding."""
+    """Raise ValueError if an adapted layer is not linear, or shares its weight with the embedding: see `merged`."""
     base = model.get_base_model()
     tied = getattr(base.config, "tie_word_embeddings", False)
     for name, layer in base.named_modules():
         if isinstance(layer, LoraLayer):
             require(
                 isinstance(layer, Linear),
-                f"learner.lora.target_modules: {name} is no linear layer ({type(layer.get_base_layer()).__name__})",
+                f"learner.lora.target_modules: {name} is not a linear layer ({type(layer.get_base_layer()).__name__})",
             )
             require(
                 not (tied and layer is base.get_output_embeddings()),

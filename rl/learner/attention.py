@@ -1,8 +1,8 @@
-"""Attention over packed rows, in which the responses to one prompt share its keys and values.
+"""Attention over packed rows: all responses to a prompt share the prompt's keys and values.
 
-Registered with transformers under a name of its own, so that any of its models whose attention goes through the common
-interface can use it. Without packed rows it is transformers' own SDPA attention. Responses see their prompt as a prefix
-(the idea is that of cascade and prefix-shared attention, arXiv:2402.05099), and gradients flow back into it.
+It is registered with transformers under a new name. Any transformers model that uses the common attention interface can
+select it. Without packed rows it is transformers' own SDPA attention. Responses attend to their prompt as a prefix, as
+in cascade and prefix-shared attention (arXiv:2402.05099), and gradients flow back into the prompt.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def shared_prompt_attention(
     scaling: float | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers asks of an attention function: query (1, H, T, D), key and value (1, K, T, D) -> (1, T, H, D).
+    """transformers' interface for attention: query (1, H, T, D), key and value (1, K, T, D) -> (1, T, H, D).
 
-    `packed_rows` comes from the model's own keyword arguments. Raises ValueError for a sliding window that is shorter
-    than a row, and for anything else that would change what a token may attend to.
+    The model passes `packed_rows` through from its keyword arguments. Raises ValueError if the model has a sliding
+    window shorter than a row, because that would change what a token may attend to.
     """
     if packed_rows is None:
         return sdpa_attention_forward(
@@ -70,14 +70,14 @@ def attend(
 
 
 def _by_token(tensor: Tensor, heads: int) -> Tensor:
-    """(K, T, D) -> (T, H * D), keys and values repeated for the query heads that share them."""
+    """(K, T, D) -> (T, H * D). Keys and values are repeated for the query heads that share them."""
     if tensor.shape[0] < heads:
         tensor = tensor.repeat_interleave(heads // tensor.shape[0], dim=0)
     return tensor.transpose(0, 1).reshape(tensor.shape[1], -1)
 
 
 def _take(tensor: Tensor, places: Tensor, heads: int) -> Tensor:
-    """(T, H * D) at (A, S) places -> (A, H, S, D). An embedding, whose backward pass is the fastest of its kind."""
+    """Rows of (T, H * D) at the (A, S) places -> (A, H, S, D). Uses `embedding`: its backward pass is the fastest."""
     return embedding(places, tensor).view(*places.shape, heads, -1).transpose(1, 2)
 
 

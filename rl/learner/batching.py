@@ -1,7 +1,7 @@
-"""Which rows go to which rank, in which forward pass: pure arithmetic on lengths.
+"""Decide which rows go to which rank, and in which forward pass, from their lengths alone.
 
-Every rank gets the same number of micro-batches in each optimizer step, because DeepSpeed's ranks move in step; a rank
-that runs out of rows gets empty ones.
+In each optimizer step, every rank gets the same number of micro-batches, because DeepSpeed's ranks run in lockstep. A
+rank that runs out of rows gets empty micro-batches.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from rl.settings import LearnerSettings, require
 from rl.types import Preferences, TrainBatch
 
 Micro = list[int]
-"""Rows (or preference pairs) of one forward pass; empty for a rank that only keeps step with the others."""
+"""Rows (or preference pairs) of one forward pass; empty if the rank only has to stay in lockstep with the others."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What rows cost: tokens of their prompts, tokens of what follows, and the number of each row's prompt.
+    """The cost of each row: the tokens in its prompt, the tokens after it, and the number of its prompt.
 
-    Rows of a pass that have the same prompt number share its tokens, and there is no padding. With `shared` False each
-    row has a prompt of its own and is padded to the longest of its pass.
+    If `shared`, rows of a pass with the same prompt number share the prompt's tokens, and there is no padding.
+    Otherwise every row has its own prompt and is padded to the longest row of its pass.
     """
 
     prompts: list[int]
@@ -41,7 +41,7 @@ class Sizes:
         return cls(prompts.tolist(), responses.tolist(), numbers.tolist(), shared)
 
     def tokens(self, rows: Micro) -> int:
-        """Tokens of one pass over these rows, padding included."""
+        """The tokens in one pass over these rows, including padding."""
         if not self.shared:
             return len(rows) * max((self.prompts[row] + self.responses[row] for row in rows), default=0)
         prompts = {self.prompt_of[row]: self.prompts[row] for row in rows}
@@ -50,7 +50,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step: `micros[rank]` are that rank's micro-batches; the counts are over all ranks."""
+    """One optimizer step. `micros[rank]` holds that rank's micro-batches; the counts are totals over all ranks."""
 
     micros: list[list[Micro]]
     tokens: int  # response tokens
@@ -58,16 +58,16 @@ class Step:
 
     @property
     def rows(self) -> int:
-        """Rows (or pairs) of all ranks together."""
+        """The total number of rows (or pairs) on all ranks."""
         return sum(len(rows) for micros in self.micros for rows in micros)
 
 
 def plan_update(batch: TrainBatch, settings: LearnerSettings, seed: int, *, shared: bool) -> list[Step]:
-    """All optimizer steps of one update: `epochs` passes of `minibatches` steps each, or of as many as there are rows.
+    """All optimizer steps of one update: `epochs` passes of `minibatches` steps each, but never more steps than rows.
 
-    Several minibatches are drawn at random by `seed`, anew for each epoch. Their sizes differ by one row at most where
-    the rows do not divide, and each step's loss is a mean over its own rows. `shared`: rows share their prompts. Raises
-    ValueError for no rows and for one beyond `micro_batch_tokens`.
+    With several minibatches, each epoch splits the rows at random, determined by `seed`. Minibatches differ in size by
+    at most one row, and each step's loss is a mean over its own rows. `shared`: rows share their prompts. Raises
+    ValueError if there are no rows, or if a row is longer than `micro_batch_tokens`.
     """
     sizes, counts = Sizes.of(batch, shared=shared), batch.response_mask.sum(dim=1)
     steps = []
@@ -78,10 +78,10 @@ def plan_update(batch: TrainBatch, settings: LearnerSettings, seed: int, *, shar
 
 
 def plan_pairs(pairs: Preferences, settings: LearnerSettings, seed: int, *, shared: bool) -> list[Step]:
-    """All optimizer steps of one update on preference pairs, which stand in the place of rows.
+    """All optimizer steps of one update on preference pairs; here the numbers in `Step.micros` are pairs, not rows.
 
-    A response that is in several pairs of a pass is read once in it. Raises ValueError where there is no pair, and for
-    one beyond `micro_batch_tokens`.
+    A response that is in several pairs of a pass is computed once. Raises ValueError if there are no pairs, or if a
+    pair is longer than `micro_batch_tokens`.
     """
     require(
         len(pairs.chosen) == len(pairs.rejected),
@@ -97,25 +97,25 @@ def plan_pairs(pairs: Preferences, settings: LearnerSettings, seed: int, *, shar
 
 
 def plan_pass(sizes: Sizes, rows: list[int], ranks: int, budget: int) -> list[list[Micro]]:
-    """These rows as micro-batches for each rank: ranks balanced by tokens, each micro-batch at most `budget` tokens.
+    """Split these rows into micro-batches for each rank: balanced by tokens, at most `budget` tokens per micro-batch.
 
-    Rows with the same prompt go to the same rank, and into the same micro-batch as far as they fit. Rows without shared
-    prompts are sorted by length, so that little is padded.
+    Rows with the same prompt go to the same rank, and to the same micro-batch if they fit. Rows that do not share
+    prompts are sorted by length to reduce padding.
     """
     groups: dict[int, list[int]] = {}
     for row in sorted(rows, key=lambda row: -(sizes.prompts[row] + sizes.responses[row])):
         groups.setdefault(sizes.prompt_of[row], []).append(row)
     shares = _balanced([(sizes.tokens(group), group) for group in groups.values()], ranks)
-    return _in_step([_pack(sizes, share, budget) for share in shares])
+    return _pad_to_most([_pack(sizes, share, budget) for share in shares])
 
 
 def rows_of(pairs: Preferences, micro: Micro) -> list[int]:
-    """The rows of the batch that are in these pairs, each once, in rising order."""
+    """The batch's rows that are in these pairs, without repeats, in ascending order."""
     return sorted({*pairs.chosen[micro].tolist(), *pairs.rejected[micro].tolist()})
 
 
 def _plan_pair_pass(sizes: Sizes, pairs: Preferences, chosen: list[int], ranks: int, budget: int) -> list[list[Micro]]:
-    """These pairs as micro-batches for each rank; pairs of one prompt stay together as far as they fit."""
+    """Split these pairs into micro-batches for each rank. Pairs with the same prompt stay together if they fit."""
     sides = torch.stack([pairs.chosen, pairs.rejected], dim=1).tolist()
     groups: dict[int, list[int]] = {}
     for pair in chosen:
@@ -135,7 +135,7 @@ def _plan_pair_pass(sizes: Sizes, pairs: Preferences, chosen: list[int], ranks: 
                 packs.append([])
             packs[-1].append(pair)
         micros.append(packs)
-    return _in_step(micros)
+    return _pad_to_most(micros)
 
 
 def _minibatches(rows: int, settings: LearnerSettings, seed: int, what: str) -> list[Tensor]:
@@ -151,7 +151,7 @@ def _minibatches(rows: int, settings: LearnerSettings, seed: int, what: str) -> 
 
 
 def _balanced(groups: list[tuple[int, list[int]]], ranks: int) -> list[list[int]]:
-    """Groups with their tokens, shared out to the rank that has the fewest, the largest groups first."""
+    """Distribute (tokens, group) pairs over the ranks, largest first, each to the rank with the fewest tokens."""
     loads = [0] * ranks
     shares: list[list[int]] = [[] for _ in range(ranks)]
     for tokens, group in sorted(groups, key=lambda group: -group[0]):
@@ -162,7 +162,7 @@ def _balanced(groups: list[tuple[int, list[int]]], ranks: int) -> list[list[int]
 
 
 def _pack(sizes: Sizes, rows: Micro, budget: int) -> list[Micro]:
-    """Rows in this order, cut into micro-batches whenever one more row would not fit."""
+    """Cut the rows, in this order, into micro-batches. A new one starts when the next row would not fit."""
     micros: list[Micro] = []
     for row in rows:
         _check_fits(sizes.tokens([row]), budget, "a sequence")
@@ -172,8 +172,8 @@ def _pack(sizes: Sizes, rows: Micro, budget: int) -> list[Micro]:
     return micros
 
 
-def _in_step(micros: list[list[Micro]]) -> list[list[Micro]]:
-    """As many micro-batches for each rank as for the one with the most."""
+def _pad_to_most(micros: list[list[Micro]]) -> list[list[Micro]]:
+    """Add empty micro-batches until every rank has as many as the rank with the most."""
     most = max(len(one) for one in micros)
     return [one + [[] for _ in range(most - len(one))] for one in micros]
 

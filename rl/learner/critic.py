@@ -1,7 +1,7 @@
-"""PPO's critic: OpenRLHF's value model under a DeepSpeed engine of its own, beside the policy's.
+"""PPO's critic: OpenRLHF's value model, with its own DeepSpeed engine.
 
-The value in column t is the critic's guess, made from the tokens before t, of the return from token t on: it stands
-where the log-probability of token t stands. The loss is a mean over the response tokens of the minibatch.
+The value in column t estimates the return from token t on, given the tokens before t. It has the same position as the
+log-probability of token t. The loss is a mean over the minibatch's response tokens.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rl.types import TrainBatch
 
 
 class Critic:
-    """The value model with its optimizer. Every method is collective."""
+    """The value model and its optimizer. Every method is collective."""
 
     def __init__(self, setup: LearnerSetup, settings: CriticSettings, strategy: DeviceStrategy) -> None:
         self.strategy = strategy
@@ -45,7 +45,7 @@ class Critic:
         self.plain_because = self._share_prompts(setup)
 
     def values(self, rows: TrainBatch) -> Tensor:
-        """Token-aligned values (b, l) float32, 0 outside the response."""
+        """Token-aligned values, (b, l) float32, 0 outside the response."""
         if self.shares_prompts:
             together = packed(rows)
             return together.spread(self.engine.deepspeed(packed_rows=together))
@@ -58,7 +58,7 @@ class Critic:
 
     @torch.no_grad()
     def _share_prompts(self, setup: LearnerSetup) -> str | None:
-        """Read every prompt once for all its responses, if the model can; otherwise return why not."""
+        """Compute each prompt once for all its responses, if the model supports it; otherwise return why not."""
         if not setup.settings.share_prompts:
             return "learner.share_prompts is false"
         self.engine.deepspeed.eval()
@@ -72,9 +72,9 @@ class Critic:
         return None if reason is None else f"the critic: {reason}"
 
     def step(self, batch: TrainBatch, step: Step) -> dict[str, float]:
-        """One optimizer step over this rank's micro-batches; the batch has `values` and `returns`.
+        """Take one optimizer step over this rank's micro-batches. The batch must have `values` and `returns`.
 
-        Raises LossNotFinite for a loss or a gradient that is not finite.
+        Raises LossNotFinite if the loss or the gradient norm is not finite.
         """
         self.engine.deepspeed.train()
         micros = step.micros[self.strategy.get_rank()]
@@ -93,9 +93,9 @@ class Critic:
 
 
 def explained_variance(batch: TrainBatch) -> float:
-    """1 - Var(returns - values) / Var(returns) over response tokens: 1 is perfect, 0 no better than a constant.
+    """1 - Var(returns - values) / Var(returns) over response tokens: 1 is perfect, 0 is no better than a constant.
 
-    0 where the returns do not vary.
+    Returns 0 if all returns are equal.
     """
     assert batch.values is not None and batch.returns is not None
     returns, values = batch.returns[batch.response_mask], batch.values[batch.response_mask]
@@ -104,9 +104,9 @@ def explained_variance(batch: TrainBatch) -> float:
 
 
 def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -> nn.Module:
-    """OpenRLHF's critic round the model in `path`; its head comes from there too, or is drawn by the seed.
+    """OpenRLHF's critic built on the model in `path`. If that has no value head, the seed initialises one.
 
-    Raises ValueError where the folder's weights are not those of such a model.
+    Raises ValueError if any other weight is missing from the folder.
     """
     config = AutoConfig.from_pretrained(path)
     config.normalize_reward = False
@@ -119,7 +119,7 @@ def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -
         )
     unread = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
     strange = sorted(unread - {f"{head}.weight"})
-    require(not strange, f"critic.path: the model in {path} lacks {len(strange)} weights, {strange[:1]} for one")
+    require(not strange, f"critic.path: the model in {path} lacks {len(strange)} weights, for example {strange[:1]}")
     if unread:
         draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
     model.config.use_cache = False
@@ -129,7 +129,7 @@ def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -
 
 
 def draw_head(weight: nn.Parameter, width: int, seed: int) -> None:
-    """OpenRLHF's initialisation of a value head, the same on every rank."""
+    """Initialise a value head as OpenRLHF does, identically on every rank."""
     with gathered([weight], change=True), torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
         weight.copy_(torch.randn(weight.shape, generator=generator) / (width + 1))

@@ -1,8 +1,8 @@
-"""One pass of a model over rows of a batch: log-probabilities or values of the response tokens, and nothing else.
+"""One pass of a model over rows of a batch that returns only the log-probabilities or values of the response tokens.
 
-A model's `forward` is extended by two keyword arguments, so that every call still goes through DeepSpeed's engine, peft
-and transformers' hooks. With `packed_rows` the decoder reads the packed tokens once, and the head only the places that
-predict a response token, in chunks: the logits of a large vocabulary never exist all at once.
+The model's `forward` gets two more keyword arguments, so that every call still goes through DeepSpeed's engine, peft
+and transformers' hooks. With `packed_rows`, the decoder reads the packed tokens once. The head is applied only at the
+positions that predict a response token, in chunks, so the logits of a large vocabulary never exist all at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch.utils.checkpoint import checkpoint
 from rl.learner.packing import Packed
 
 LOGIT_BYTES = 256 * 2**20
-"""Most bytes of float32 logits at a time. Beyond it they are computed in chunks, and again in the backward pass."""
+"""The most bytes of float32 logits at a time. More are computed in chunks, and recomputed in the backward pass."""
 
 
 def reads_packed_rows(model: Any, read: Callable[[Any, Tensor, Packed, float], Tensor]) -> None:
-    """Let the model's `forward` take `packed_rows` and `temperature`, and return what `read` makes of hidden states.
+    """Add `packed_rows` and `temperature` to the arguments of the model's `forward`; it then returns `read`'s result.
 
     `read(model, states, rows, temperature)` gets the decoder's last hidden states (T, W) and returns (N,) values. A
-    call without `packed_rows` is the model's own.
+    call without `packed_rows` goes to the original `forward`.
     """
     own = model.forward
 
@@ -39,7 +39,7 @@ def reads_packed_rows(model: Any, read: Callable[[Any, Tensor, Packed, float], T
         output = decoder(
             input_ids=packed_rows.input_ids,
             position_ids=packed_rows.position_ids,
-            # A mask of four dimensions is taken as it is, and the attention over packed rows has its own.
+            # transformers passes a four-dimensional mask on unchanged; attention over packed rows has its own mask.
             attention_mask=torch.ones(1, 1, 1, 1, dtype=torch.bool, device=packed_rows.input_ids.device),
             use_cache=False,
             packed_rows=packed_rows,
@@ -50,7 +50,7 @@ def reads_packed_rows(model: Any, read: Callable[[Any, Tensor, Packed, float], T
 
 
 def read_logprobs(model: Any, states: Tensor, rows: Packed, temperature: float) -> Tensor:
-    """Natural logarithms (N,) float32 of the probability of each predicted token, at this temperature."""
+    """The log-probability (natural logarithm) of each predicted token at this temperature, (N,) float32."""
     head = model.get_output_embeddings()
 
     def chunk(hidden: Tensor, targets: Tensor) -> Tensor:
@@ -68,6 +68,6 @@ def read_logprobs(model: Any, states: Tensor, rows: Packed, temperature: float) 
 
 
 def read_values(model: Any, states: Tensor, rows: Packed, temperature: float) -> Tensor:
-    """Values (N,) float32 of what was read before each predicted token, by OpenRLHF's value head."""
+    """The value before each predicted token, (N,) float32, from OpenRLHF's value head."""
     head = getattr(model, model.value_head_prefix)
     return head(states.index_select(0, rows.predicts)).squeeze(-1).float()

@@ -1,7 +1,8 @@
 """The learner as the loop sees it: one handle for all DeepSpeed ranks.
 
-It is algorithm-blind: a batch brings its advantages, or pairs, and the loss was chosen at the start. Rows go to ranks
-by number of tokens; however they are cut into ranks and micro-batches, the optimizer step is the same.
+It knows nothing of the algorithm: a batch has its advantages, or its pairs, and the loss is chosen at the start. Rows
+are distributed over the ranks by number of tokens. The optimizer step does not depend on how rows are split into ranks
+and micro-batches.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ _MARK = "learner.json"
 
 
 class LearnerGroup:
-    """The DeepSpeed ranks that train one policy, by a loss over tokens or over preference pairs.
+    """The DeepSpeed ranks that train one policy, with a loss over tokens or over preference pairs.
 
-    Making one starts the ranks and returns at once; the first call waits for them (or `wait`). `temperature` is the
-    sampling temperature: `with_logprobs` and a loss over tokens use it, a loss over pairs at 1. `total_updates` is
-    the length of the run in updates. `truncation` is the sampler's. `critic` adds a value model to a loss over tokens.
-    Raises FileNotFoundError or ValueError before anything starts where a model's folder cannot work or the settings
-    contradict each other.
+    The constructor starts the ranks and returns immediately; `wait`, or the first other call, waits until they are
+    ready. `temperature` is the sampling temperature, used by `with_logprobs` and by a loss over tokens; a loss over
+    pairs always uses 1. `total_updates` is the length of the run in updates. `truncation` is the sampler's. `critic`
+    adds a value model to a loss over tokens. Raises FileNotFoundError or ValueError before anything starts if a model's
+    folder cannot be used or the settings contradict each other.
     """
 
     def __init__(
@@ -73,15 +74,15 @@ class LearnerGroup:
         self._starting = [rank.start.remote(address, self.setup) for rank in self.ranks]
 
     def wait(self) -> None:
-        """Return once every rank has loaded its models. Raises RuntimeError in one line where one does not."""
+        """Wait until every rank has loaded its models. Raises RuntimeError, in one line, if a rank fails to."""
         self.plain_because = self._finish(self._starting, "starting the learner")[0]
 
     def with_logprobs(self, batch: TrainBatch) -> TrainBatch:
-        """The batch with what the models say of its tokens before an update, each (B, L) float32, 0 outside responses.
+        """The batch plus the models' outputs for its tokens before the update: (B, L) float32, 0 outside responses.
 
-        `old_logprobs` are the policy's log-probabilities; `reference_logprobs` and `values` (the critic's, on the same
-        positions) are there if the learner has a reference and a critic, otherwise None. So are `kept_logprobs` if the
-        sampling is truncated.
+        `old_logprobs` are the policy's log-probabilities. The others are None unless they apply: `reference_logprobs`
+        if the learner has a reference, `values` (aligned with the log-probabilities) if it has a critic, and
+        `kept_logprobs` if sampling is truncated.
         """
         self.wait()
         settings = self.setup.settings
@@ -101,20 +102,21 @@ class LearnerGroup:
         return replace(batch, old_logprobs=policy, reference_logprobs=reference, values=values, kept_logprobs=kept)
 
     def update(self, data: TrainBatch | Preferences, seed: int) -> dict[str, float]:
-        """Take `epochs` x `minibatches` optimizer steps on this batch; `seed` draws the minibatches.
+        """Take `epochs` x `minibatches` optimizer steps on this batch. `seed` determines the minibatches.
 
-        A batch without `old_logprobs`: a single step uses its own, detached (ratio 1); several steps have them computed
-        first. In the critic's warm-up only the critic steps. There are at most as many minibatches as rows (or pairs).
+        If the batch has no `old_logprobs`, a single step uses its own log-probabilities, detached (ratio 1); for
+        several steps they are computed first. During the critic's warm-up, only the critic is trained. There are never
+        more minibatches than rows (or pairs).
 
-        Metrics of both kinds: loss; kl (k3 to the reference, mean a token); grad_norm, learning_rate, tokens (response
-        tokens seen), steps, seconds. Of a loss over tokens: policy_loss, kl_loss; kl_old (k1 to the policy before the
-        update); entropy (mean surprise -log p of the sampled tokens); clip_fraction, ratio_max; with a critic
-        value_loss, value_grad_norm, explained_variance (of the values before the update). Of a loss over pairs:
-        preference_loss, nll, accuracy (share of pairs with a positive margin), margin, chosen_reward, rejected_reward
-        (beta times the log-ratio to the reference), pairs.
+        Metrics of both kinds of loss: loss; kl (k3 to the reference, mean per token); grad_norm; learning_rate; tokens
+        (response tokens seen); steps; seconds. Only for a loss over tokens: policy_loss; kl_loss; kl_old (k1 to the
+        policy before the update); entropy (mean of -log p of the sampled tokens); clip_fraction; ratio_max; with a
+        critic, value_loss, value_grad_norm and explained_variance (of the values before the update). Only for a loss
+        over pairs: preference_loss; nll; accuracy (share of pairs with a positive margin); margin; chosen_reward and
+        rejected_reward (beta times the log-ratio to the reference); pairs.
 
-        Raises ValueError for a batch that lacks something, RuntimeError for a loss or a gradient that is not finite,
-        with the batch saved beside the logs.
+        Raises ValueError if the batch is incomplete. Raises RuntimeError if a loss or a gradient norm is not finite,
+        and saves the batch next to the log folder.
         """
         data, plan, options = self._plan(data, seed)
         shared = ray.put(data)
@@ -131,19 +133,18 @@ class LearnerGroup:
         return dict(reports[0])
 
     def refresh_reference(self) -> None:
-        """Let the reference be the policy as it is now. Raises ValueError where the learner has no reference."""
+        """Copy the current policy into the reference. Raises ValueError if the learner has no reference."""
         require(self.setup.with_reference, "there is no reference to refresh: the learner was started without one")
         self._call([rank.refresh_reference.remote() for rank in self.ranks], "refreshing the reference")
 
     def weights(self, bucket_bytes: int = BUCKET_BYTES) -> list[Any]:
-        """The present weights, adapters merged, as references to `rl.weights.Bucket`s in Ray's object store."""
+        """The current weights, adapters merged, as references to `rl.weights.Bucket`s in Ray's object store."""
         return self._call([rank.weights.remote(bucket_bytes) for rank in self.ranks], "gathering the weights")[0]
 
     def save_policy(self, folder: Path, *, ema: bool = False) -> None:
-        """Write the policy as a Hugging Face folder (safetensors, tokenizer) that transformers and vLLM load.
+        """Write the policy as a Hugging Face folder (safetensors, tokenizer) that transformers and vLLM can load.
 
-        With `ema` its moving average is written too, into `<folder>_ema` beside it. Raises ValueError where none is
-        kept.
+        With `ema`, its moving average is also written, to `<folder>_ema`. Raises ValueError if there is no average.
         """
         require(not ema or self.setup.settings.ema_decay is not None, "learner.ema_decay is null: no average is kept")
         average = folder.with_name(f"{folder.name}_ema") if ema else None
@@ -154,19 +155,20 @@ class LearnerGroup:
         self._call([rank.save_policy.remote(*names) for rank in self.ranks], "saving the policy")
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Write all that training needs to go on bit for bit: weights, optimizers, schedules, reference, average."""
+        """Write everything needed to resume training bit for bit: weights, optimizers, schedules, reference, EMA."""
         folder.mkdir(parents=True, exist_ok=True)
         self._call([rank.save_checkpoint.remote(str(folder)) for rank in self.ranks], "saving the checkpoint")
         (folder / _MARK).write_text(json.dumps(self._layout() | {"updates": self.updates}) + "\n")
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Read what `save_checkpoint` wrote, with the same ranks, ZeRO stage, dtype and kinds of model.
+        """Read what `save_checkpoint` wrote.
 
-        Raises ValueError where they differ, FileNotFoundError where the folder holds no finished checkpoint.
+        Raises ValueError if the number of ranks, the ZeRO stage, the dtype or the kinds of models differ, and
+        FileNotFoundError if the folder has no complete checkpoint.
         """
         mark = folder / _MARK
         if not mark.is_file():
-            raise FileNotFoundError(f"there is no finished learner checkpoint in {folder}")
+            raise FileNotFoundError(f"there is no complete learner checkpoint in {folder}")
         written = json.loads(mark.read_text())
         for key, value in self._layout().items():
             require(
@@ -183,7 +185,7 @@ class LearnerGroup:
         self.ranks = []
 
     def _plan(self, data: TrainBatch | Preferences, seed: int) -> tuple[Any, list[Step], dict[str, bool]]:
-        """The data with all that the loss needs, its steps, and what else a rank's update is told."""
+        """The data with everything the loss needs, the optimizer steps, and other arguments for a rank's `update`."""
         settings, critic = self.setup.settings, self.setup.critic
         pairs = isinstance(self.setup.loss, PreferenceLossSettings)
         require(
@@ -230,7 +232,7 @@ class LearnerGroup:
         return path
 
     def _shares(self, what: str, ask: Callable[[Any, list[Micro]], Any], plan: list[list[Micro]]) -> list[Any]:
-        """Every rank's answers on its micro-batches, in one list."""
+        """Every rank's results for its micro-batches, in one list."""
         refs = [ask(rank, micros) for rank, micros in zip(self.ranks, plan, strict=True)]
         return [part for answer in self._call(refs, what) for part in answer]
 
@@ -244,7 +246,7 @@ class LearnerGroup:
 
 
 def _assemble(parts: list[tuple[Micro, Any]], batch: TrainBatch) -> Tensor:
-    """Micro-batches' (b, l) arrays as one (B, L) tensor."""
+    """The micro-batches' (b, l) arrays as one (B, L) tensor."""
     whole = torch.zeros(batch.input_ids.shape, dtype=torch.float32)
     for rows, values in parts:
         whole[torch.as_tensor(rows), : values.shape[1]] = torch.as_tensor(values.copy())

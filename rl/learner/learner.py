@@ -1,6 +1,6 @@
-"""What every learner shares: the policy under DeepSpeed, its reference, its log-probabilities, its way out.
+"""What all learners share: the policy under DeepSpeed, the reference, log-probabilities, saving and loading.
 
-One object lives in every learner rank, and every method is collective: all ranks call it together.
+Every learner rank has one such object, and every method is collective: all ranks call it together.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
 
 LogProbRows = tuple[Micro, Tensor, Tensor | None, Tensor | None]
-"""Rows of a batch with the policy's log-probabilities (b, l), the reference's, and those of all kept tokens."""
+"""Rows of a batch, and their (b, l) log-probabilities: the policy's, the reference's, and those of all kept tokens."""
 
 _ENGINE, _REFERENCE, _AVERAGE = "deepspeed", "reference.pt", "average.pt"
 
 
 class Learner:
-    """The policy, its optimizer and, where asked for, the frozen reference and a moving average."""
+    """The policy, its optimizer and, if the setup asks for them, the frozen reference and a moving average."""
 
     def __init__(self, setup: LearnerSetup, strategy: DeviceStrategy) -> None:
         self.setup, self.strategy = setup, strategy
@@ -55,9 +55,9 @@ class Learner:
 
     @torch.no_grad()
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[LogProbRows]:
-        """Log-probabilities of the sampled tokens at the sampling temperature, a micro-batch at a time.
+        """Log-probabilities of the sampled tokens at the sampling temperature, one entry per micro-batch.
 
-        On the CPU, float32, each trimmed to the micro-batch's longest row.
+        Float32 on the CPU, each trimmed to the longest row of its micro-batch.
         """
         self.engine.deepspeed.eval()
         results: list[LogProbRows] = []
@@ -82,7 +82,7 @@ class Learner:
             return token_logprobs(self.actor, rows, temperature)
 
     def refresh_reference(self) -> None:
-        """Let the reference be the policy as it is now."""
+        """Copy the current policy into the reference."""
         policy, reference = self._reference_pairs()
         for names in split([(name, elements(value)) for name, value in policy.items()]):
             with gathered([policy[name] for name in names]), self._changing([reference[name] for name in names]):
@@ -91,12 +91,12 @@ class Learner:
         self.reference_moved = True
 
     def buckets(self, bucket_bytes: int) -> Iterator[Bucket | None]:
-        """The weights in buckets on rank 0; None for each bucket on the other ranks, which help to gather it."""
+        """The weights, in buckets, on rank 0. The other ranks help to gather each bucket and yield None for it."""
         for named in whole_weights(self.engine.module, bucket_bytes):
             yield pack(named) if self.strategy.is_rank_0() else None
 
     def save_policy(self, folder: Path, average: Path | None) -> None:
-        """Write weights (safetensors), configuration and tokenizer as a Hugging Face folder; the average beside it."""
+        """Write weights (safetensors), configuration and tokenizer to `folder`, and the moving average to `average`."""
         weights: dict[str, Tensor] = {}
         for named in whole_weights(self.engine.module):
             if self.strategy.is_rank_0():
@@ -109,7 +109,7 @@ class Learner:
         dist.barrier()
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Write all from which training resumes bit for bit."""
+        """Write everything needed to resume training bit for bit."""
         self.engine.save(folder / _ENGINE)
         if self.reference_moved:
             self._save_reference(folder / _REFERENCE)
@@ -118,7 +118,7 @@ class Learner:
         dist.barrier()
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Read what `save_checkpoint` wrote. Raises FileNotFoundError where there is no checkpoint."""
+        """Read what `save_checkpoint` wrote. Raises FileNotFoundError if there is no checkpoint."""
         self.engine.load(folder / _ENGINE)
         if self.setup.with_reference and (folder / _REFERENCE).is_file():
             self._load_saved_reference(folder / _REFERENCE)
@@ -126,7 +126,7 @@ class Learner:
             self.average.values = torch.load(folder / _AVERAGE)
 
     def add_to_average(self) -> None:
-        """Let the present weights into the moving average, if one is kept."""
+        """Update the moving average with the current weights, if there is one."""
         if self.average is None:
             return
         for named in whole_weights(self.engine.module):
@@ -135,7 +135,7 @@ class Learner:
 
     @torch.no_grad()
     def _share_prompts(self) -> str | None:
-        """Read every prompt once for all its responses, if the model can; otherwise return why not."""
+        """Compute each prompt once for all its responses, if the model supports it; otherwise return why not."""
         if not self.setup.settings.share_prompts:
             return "learner.share_prompts is false"
         self.engine.deepspeed.eval()
@@ -151,7 +151,7 @@ class Learner:
         return reason
 
     def _load_reference(self) -> Actor:
-        """A second model: partitioned under ZeRO-3 like the policy, else whole in every rank."""
+        """A second model, partitioned like the policy under ZeRO-3, otherwise complete in every rank."""
         reference = load_actor(self.setup.policy, self.strategy)
         if self.strategy.stage == 3:
             reference = self.strategy.prepare(reference)
@@ -159,7 +159,7 @@ class Learner:
         return reference
 
     def _reference_pairs(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-        """The policy's parameters and the reference's, by the same names."""
+        """The policy's parameters and the reference's, under the same names."""
         module = self.engine.module
         if self.reference is None:
             return adapter_parameters(module, TRAINED), adapter_parameters(module, REFERENCE)

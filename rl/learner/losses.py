@@ -1,9 +1,9 @@
-"""What the policy's update minimises: settings of the loss, checked before anything starts.
+"""The settings of the loss that an update minimises, checked before anything starts.
 
-The maths is OpenRLHF's: `PolicyLoss` for tokens, `DPOLoss` for pairs. `rl.learner.policy` feeds the former the whole
-minibatch's token and sequence counts, so that the step does not depend on how rows were cut into micro-batches and
-ranks. Two bounds of it are OpenRLHF's own: a log-ratio beyond 20, and a token's KL beyond 10, count as the bound and
-have no gradient.
+The mathematics is OpenRLHF's: `PolicyLoss` for tokens, `DPOLoss` for pairs. `rl.learner.policy` gives `PolicyLoss` the
+token and sequence counts of the whole minibatch, so that the step does not depend on how rows are split into ranks and
+micro-batches. `PolicyLoss` has two bounds: a log-ratio beyond 20 and a per-token KL beyond 10 are clamped, and have no
+gradient.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from rl.settings import require
 
 
 class LossNotFinite(RuntimeError):
-    """A loss or a gradient norm is NaN or infinite: the learner's weights must not be used any further."""
+    """A loss or a gradient norm is NaN or infinite. The learner's weights must not be used any more."""
 
 
 @dataclass(frozen=True)
 class PolicyLossSettings:
     """A clipped policy-gradient loss with an optional KL term and an optional correction for the sampler's rounding.
 
-    Ratios are exp(log pi - log pi_old) per token, or per sequence (its geometric mean, GSPO, arXiv:2507.18071). Without
-    `old_logprobs` in a batch that is used for one step, the ratio is 1 and its gradient that of REINFORCE.
+    The ratio is exp(log pi - log pi_old) per token, or its geometric mean per sequence (GSPO, arXiv:2507.18071). If the
+    batch has no `old_logprobs` and is used for a single step, the ratio is 1 and the gradient is that of REINFORCE.
     """
 
     clip_low: float = 0.2  # ratios below 1 - clip_low are clipped (PPO, arXiv:1707.06347)
     clip_high: float = 0.2  # ratios above 1 + clip_high are clipped (DAPO's clip-higher sets 0.28)
     dual_clip: float | None = None  # above 1: bounds the loss of negative advantages (arXiv:1912.09729)
     aggregation: Literal["token", "sequence", "constant"] = "token"
-    """token: mean over all response tokens of the minibatch. sequence: mean of each sequence's token mean.
+    """token: mean over all response tokens of the minibatch. sequence: mean of the sequences' token means.
     constant: sum over tokens / (sequences * constant_length), without length bias (Dr. GRPO, arXiv:2503.20783)."""
-    constant_length: int | None = None  # tokens; for aggregation=constant, usually the longest response allowed
+    constant_length: int | None = None  # tokens; for aggregation=constant, usually the longest allowed response
     ratio: Literal["token", "sequence"] = "token"
     kl: float = 0.0  # coefficient of the KL to the reference in the loss; 0 leaves it out
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # joschu.net/blog/kl-approx.html
     correction: Literal["off", "token", "sequence"] = "off"  # importance weight learner / sampler: see rl/truncation.py
-    correction_mode: Literal["clip", "mask"] = "clip"  # clip the weight into the band, or drop what lies outside
-    correction_low: float = 0.5  # the band of importance weights that count as sound
+    correction_mode: Literal["clip", "mask"] = "clip"  # clip weights to the band, or mask those outside it
+    correction_low: float = 0.5  # the band of acceptable importance weights
     correction_high: float = 5.0
 
     def __post_init__(self) -> None:
@@ -72,14 +72,14 @@ class PolicyLossSettings:
 class PreferenceLossSettings:
     """A loss over pairs of responses, one preferred to the other (DPO, arXiv:2305.18290, eq. 7).
 
-    Log-probabilities are summed over a response's tokens at temperature 1, whatever the sampling temperature, for IPO
-    too (TRL takes their mean there).
+    Log-probabilities are summed over a response's tokens, at temperature 1 whatever the sampling temperature. This
+    holds for IPO too, for which TRL takes the mean.
     """
 
-    beta: float = 0.1  # how strongly the reference holds; IPO's tau
-    label_smoothing: float = 0.0  # share of pairs taken to be the wrong way round (cDPO, ericmitchell.ai/cdpo.pdf)
-    ipo: bool = False  # the squared loss of IPO (arXiv:2310.12036, eq. 17) instead of the logistic one
-    nll_coefficient: float = 0.0  # weight of the chosen responses' surprise a token (RPO, arXiv:2404.19733); 0: none
+    beta: float = 0.1  # how strongly the policy is kept close to the reference; IPO's tau
+    label_smoothing: float = 0.0  # assumed share of pairs with swapped labels (cDPO, ericmitchell.ai/cdpo.pdf)
+    ipo: bool = False  # the squared loss of IPO (arXiv:2310.12036, eq. 17) instead of the logistic loss
+    nll_coefficient: float = 0.0  # weight of the chosen responses' NLL per token (RPO, arXiv:2404.19733); 0: none
 
     def __post_init__(self) -> None:
         require(self.beta > 0, f"beta must be above 0, not {self.beta}")

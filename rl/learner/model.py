@@ -1,4 +1,4 @@
-"""OpenRLHF's Actor: loading it in any precision, and the log-probabilities of sampled tokens."""
+"""Load OpenRLHF's Actor in any precision, and compute the log-probabilities of sampled tokens with it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from rl.truncation import Truncation
 from rl.types import TrainBatch
 
 _POSITIONS = 1024
-"""Positions whose logits are sorted at once."""
+"""How many positions' logits are sorted at once."""
 
 
 def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
-    """OpenRLHF's Actor round the model in `policy.path`, its weights partitioned at once under ZeRO-3.
+    """OpenRLHF's Actor around the model in `policy.path`. Under ZeRO-3 the weights are partitioned while loading.
 
-    The model is made here rather than by Actor, which knows no fp32 and trusts code from the model's folder.
+    Actor itself does not load the model, because it does not support fp32 and runs code from the model's folder.
     """
     with loading(policy, strategy) as options:
         model = AutoModelForCausalLM.from_pretrained(policy.path, **options)
@@ -44,7 +44,7 @@ def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
 
 
 def as_actor(model: nn.Module) -> Actor:
-    """The Actor round a model that is loaded already."""
+    """OpenRLHF's Actor around a model that is already loaded."""
     actor = Actor(model)
     actor.packing_samples = False
     actor.is_vlm = False
@@ -54,11 +54,11 @@ def as_actor(model: nn.Module) -> Actor:
 
 @contextmanager
 def loading(policy: PolicySettings, strategy: DeviceStrategy) -> Iterator[dict[str, Any]]:
-    """Keyword arguments for `from_pretrained` within it: precision, attention, partitioned under ZeRO-3."""
+    """A context for `from_pretrained` that partitions weights under ZeRO-3; yields keyword arguments for the call."""
     partitioned = strategy.stage == 3
     if partitioned:
         _patch_zero3_weight_mapping()
-    # Transformers looks for this object, held only weakly, while it loads.
+    # Transformers looks for this object while it loads, but keeps only a weak reference to it.
     held = HfDeepSpeedConfig(strategy.get_ds_train_config()) if partitioned else None
     flash = strategy.device == "cuda" and policy.dtype == "bf16" and is_flash_attn_2_available()
     yield {
@@ -69,18 +69,18 @@ def loading(policy: PolicySettings, strategy: DeviceStrategy) -> Iterator[dict[s
 
 
 def settle(model: nn.Module, strategy: DeviceStrategy) -> None:
-    """A loaded model onto its device, ready for DeepSpeed."""
+    """Move a loaded model to its device and prepare it for DeepSpeed."""
     set_z3_leaf_modules(model, detect_hybrid=False)
     if strategy.device == "cuda" and strategy.stage != 3:
         model.to("cuda")
 
 
 def token_logprobs(actor: Actor, rows: TrainBatch, temperature: float) -> Tensor:
-    """Token-aligned log-probabilities (b, l) at this temperature, float32, 0 outside the response.
+    """Token-aligned log-probabilities at this temperature, (b, l) float32, 0 outside the response.
 
-    An actor that shares prompts reads packed rows. Otherwise rows are right-padded and attention is causal, so padding
-    never reaches a real token: no attention mask is needed and the fast attention kernels stay in use. Actor returns
-    column t for token t + 1; one column of zeros in front aligns them with the tokens themselves.
+    An actor that shares prompts reads packed rows. Otherwise rows are right-padded. Attention is causal, so padding
+    never affects a real token. No attention mask is needed, and the fast attention kernels remain available. Actor's
+    column t belongs to token t + 1; a column of zeros in front aligns the columns with the tokens.
     """
     if actor.shares_prompts:
         together = packed(rows)
@@ -98,9 +98,10 @@ def token_logprobs(actor: Actor, rows: TrainBatch, temperature: float) -> Tensor
 def token_logprobs_with_kept(
     actor: Actor, rows: TrainBatch, temperature: float, truncation: Truncation
 ) -> tuple[Tensor, Tensor]:
-    """What `token_logprobs` gives, and in the same form the log-probability of all the tokens that are kept there.
+    """The result of `token_logprobs`, and in the same form the log of the total probability of the kept tokens.
 
-    Both are of this policy at this temperature, from one forward pass.
+    Kept tokens are those that truncated sampling may draw at that position. Both come from one forward pass, with this
+    policy at this temperature.
     """
     actor.temperature = temperature
     values, output = actor(
@@ -118,7 +119,7 @@ def token_logprobs_with_kept(
 
 
 def rows_on(device: str, batch: TrainBatch, rows: Micro) -> TrainBatch:
-    """These rows on the device; without rows the shortest one, its response masked, to keep the ranks in step."""
+    """These rows on the device. If none, the shortest row with its response masked, to keep the ranks in lockstep."""
     if rows:
         chosen = batch.select(rows)
     else:

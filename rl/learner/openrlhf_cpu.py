@@ -1,11 +1,12 @@
-"""Makes OpenRLHF and DeepSpeed importable and quick on a machine without CUDA. Import it before either of them.
+"""Makes OpenRLHF and DeepSpeed importable, and quick to start, on a machine without CUDA. Import it before them.
 
-Where flash-attn is installed this module does nothing to it. Three things differ on a CPU:
+It leaves an installed flash-attn alone. On a CPU it changes three things:
 
-- OpenRLHF imports flash-attn's padding helpers when it starts, for packed samples only; flash-attn cannot be built
-  without CUDA. A stand-in with the same functions is registered in their place.
-- DeepSpeed compiles a shared-memory communication library at start (45 to 96 s cold); gloo does without.
-- OpenRLHF's barrier waits for CUDA too (`torch_dist_barrier_and_cuda_sync`): see `use_plain_barrier`.
+- OpenRLHF imports flash-attn's padding functions, although it needs them only for packed samples. flash-attn cannot be
+  built without CUDA, so a replacement with the same functions is registered.
+- DeepSpeed compiles a shared-memory communication library when it starts (45 to 96 s if not cached). Gloo does not need
+  it.
+- OpenRLHF's barrier also waits for CUDA (`torch_dist_barrier_and_cuda_sync`): see `use_plain_barrier`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def index_first_axis(values: Tensor, indices: Tensor) -> Tensor:
 
 
 def unpad_input(values: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor, int, Tensor]:
-    """Drop padding: (B, L, ...) to (tokens, ...), with indices, cumulative lengths, longest length and lengths (B,)."""
+    """Remove padding: (B, L, ...) -> (tokens, ...), indices, cumulative lengths, longest length, lengths (B,)."""
     lengths = attention_mask.sum(dim=-1, dtype=torch.int32)
     indices = torch.nonzero(attention_mask.flatten(), as_tuple=False).flatten()
     cumulative = torch.nn.functional.pad(torch.cumsum(lengths, dim=0, dtype=torch.int32), (1, 0))
@@ -34,7 +35,7 @@ def unpad_input(values: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor,
 
 
 def pad_input(values: Tensor, indices: Tensor, batch: int, length: int) -> Tensor:
-    """Undo `unpad_input`: (tokens, ...) to (batch, length, ...), zeros where there was padding."""
+    """Undo `unpad_input`: (tokens, ...) -> (batch, length, ...), with zeros as padding."""
     padded = values.new_zeros(batch * length, *values.shape[1:])
     padded[indices] = values
     return padded.unflatten(0, (batch, length))
@@ -49,7 +50,7 @@ def all_gather(values: Tensor, process_group: Any = None) -> Tensor:
 
 
 def register_flash_attn() -> None:
-    """Put the stand-in into `sys.modules` unless flash-attn itself can be imported."""
+    """Put the replacement into `sys.modules`, unless flash-attn itself can be imported."""
     if "flash_attn" in sys.modules or importlib.util.find_spec("flash_attn") is not None:
         return
     from einops import rearrange
@@ -82,7 +83,7 @@ def skip_shared_memory_build() -> None:
 
 
 def use_plain_barrier() -> None:
-    """Let OpenRLHF's strategy, already imported, wait for the other ranks without asking CUDA."""
+    """Make OpenRLHF's strategy, which must be imported, wait for the other ranks without calling CUDA."""
     import openrlhf.utils.deepspeed.deepspeed as strategy
 
     strategy.torch_dist_barrier_and_cuda_sync = torch.distributed.barrier

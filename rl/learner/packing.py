@@ -1,7 +1,8 @@
-"""Rows of a batch as one sequence of tokens: no padding, and every prompt once, however many responses it has.
+"""Pack the rows of a batch into one sequence of tokens, without padding and with each prompt only once.
 
-The tokens of a prompt are followed by those of its responses. Each response attends to its prompt and to itself
-(`rl.learner.attention`), so linear layers, norms and the output head read every token exactly once. Pure indexing.
+A prompt's tokens are followed by those of all its responses. Each response attends to its prompt and to itself
+(`rl.learner.attention`), so linear layers, norms and the output head read every token exactly once. This module only
+computes indices.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from rl.types import TrainBatch
 
 @dataclass(frozen=True)
 class Packed:
-    """T tokens of B rows with G different prompts, N of the tokens to be predicted.
+    """T tokens of B rows with G different prompts; N of the tokens are to be predicted.
 
-    `prompts` (G, P) and `responses` (B, R) say where in the sequence the tokens of each prompt and response are;
-    padding points at token 0. What they compute at those places is brought back into the sequence by `order`.
-    `predicts` is the place that predicts each of the N tokens; the last token of a prompt predicts the first token of
-    all its responses.
+    `prompts` (G, P) and `responses` (B, R) are the positions in the sequence of each prompt's and response's tokens;
+    padding points to token 0. `order` brings results at those positions back into the order of the sequence. `predicts`
+    is the position that predicts each of the N tokens. A prompt's last token predicts the first token of all its
+    responses.
     """
 
     input_ids: Tensor  # int64 (1, T)
@@ -30,27 +31,27 @@ class Packed:
     prompts: Tensor  # int64 (G, P)
     responses: Tensor  # int64 (B, R)
     prompt_of: Tensor  # int64 (B,), the prompt of each row
-    visible: Tensor  # bool (B, 1, R, P + R), what a token of a response attends to: its prompt, then its own past
-    order: Tensor  # int64 (T,), the place of each token in prompts and responses, both flattened, one after the other
-    predicts: Tensor  # int64 (N,), places in the sequence
+    visible: Tensor  # bool (B, 1, R, P + R), what a response's token attends to: its prompt, then the response so far
+    order: Tensor  # int64 (T,), the index of each token in the concatenation of flattened prompts and responses
+    predicts: Tensor  # int64 (N,), positions in the sequence
     targets: Tensor  # int64 (N,), token ids
-    cells: Tensor  # int64 (N,), where in a flattened (B, L) tensor each predicted token is
+    cells: Tensor  # int64 (N,), the index of each predicted token in a flattened (B, L) tensor
     shape: tuple[int, int]  # (B, L)
 
     def spread(self, values: Tensor) -> Tensor:
-        """(N,) values on the predicted tokens, as a token-aligned (B, L) tensor, 0 elsewhere."""
+        """Turn (N,) values of the predicted tokens into a token-aligned (B, L) tensor, 0 elsewhere."""
         flat = values.new_zeros(self.shape[0] * self.shape[1])
         return flat.index_put((self.cells,), values).view(self.shape)
 
 
 def prompt_lengths(batch: TrainBatch) -> Tensor:
-    """Tokens (B,) before the first response token of each row; the whole row where it has no response token."""
+    """The number of tokens before each row's first response token, (B,); the whole row if it has no response token."""
     first = batch.response_mask.int().argmax(dim=1)
     return torch.where(batch.response_mask.any(dim=1), first, batch.attention_mask.sum(dim=1))
 
 
 def prompt_groups(batch: TrainBatch) -> Tensor:
-    """A number (B,) for the prompt of each row: equal exactly where the prompts have the same tokens."""
+    """A number for each row's prompt, (B,). Two numbers are equal exactly if the prompts have the same tokens."""
     starts = prompt_lengths(batch).tolist()
     numbers: dict[bytes, int] = {}
     rows = batch.input_ids.cpu().numpy()
@@ -59,14 +60,14 @@ def prompt_groups(batch: TrainBatch) -> Tensor:
 
 
 def packed(batch: TrainBatch) -> Packed:
-    """All rows of the batch, on its device. Every row needs at least one token before its first response token."""
+    """Pack all rows of the batch, on its device. Each row needs at least one token before its first response token."""
     device = batch.input_ids.device
     starts, ends = prompt_lengths(batch).tolist(), batch.attention_mask.sum(dim=1).tolist()
     prompt_of = prompt_groups(batch)
     members: list[list[int]] = [[] for _ in range(int(prompt_of.max()) + 1)]
     for row, prompt in enumerate(prompt_of.tolist()):
         members[prompt].append(row)
-    sources: list[Tensor] = []  # of each segment, its cells in the batch
+    sources: list[Tensor] = []  # for each segment, the indices of its tokens in the flattened batch
     prompt_at: list[Tensor] = []
     response_at: list[Tensor] = [torch.empty(0, dtype=torch.int64)] * len(starts)
     width, place = batch.input_ids.shape[1], 0
@@ -86,7 +87,7 @@ def packed(batch: TrainBatch) -> Packed:
         order[at] = index * prompts.shape[1] + torch.arange(len(at))
     for row, at in enumerate(response_at):
         order[at] = prompts.numel() + row * responses.shape[1] + torch.arange(len(at))
-    # A predicted token in column c of a row is predicted by the token before it: of the response, or the prompt's last.
+    # The token in column c is predicted by the token before it: the response's previous token, or the prompt's last.
     predicted = batch.response_mask.cpu().nonzero()
     home, before = predicted[:, 0], predicted[:, 1] - 1
     of_row = torch.tensor(starts)[home]

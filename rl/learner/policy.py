@@ -1,4 +1,4 @@
-"""Policy-gradient updates: advantages in, optimizer steps of the policy out, and of its critic where there is one."""
+"""Policy-gradient updates: train the policy, and its critic if there is one, on a batch with advantages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PolicyLearner(Learner):
 
     @torch.no_grad()
     def values(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Tensor]]:
-        """The critic's values where `logprobs` has log-probabilities, in the same form; nothing without a critic."""
+        """The critic's values, in the same form as `logprobs`. Empty without a critic."""
         if self.critic is None:
             return []
         self.critic.engine.deepspeed.eval()
@@ -47,11 +47,11 @@ class PolicyLearner(Learner):
         return [(rows, values) for rows, values in parts if rows]
 
     def update(self, batch: TrainBatch, steps: list[Step], *, policy_learns: bool = True) -> dict[str, float]:
-        """Take these optimizer steps and return the update's metrics, equal on all ranks.
+        """Take these optimizer steps and return the update's metrics, which are the same on all ranks.
 
-        With `policy_learns` False only the critic takes them; the policy's loss is still told. Raises LossNotFinite
-        where a loss or a gradient norm is not a number; before the step is taken where DeepSpeed tells in time (a loss
-        that is not finite always stops before the step).
+        If `policy_learns` is False, only the critic is trained; the policy's loss is still reported. Raises
+        LossNotFinite if a loss or a gradient norm is not finite. For a loss, that is always before the step is taken;
+        for a gradient norm, only if DeepSpeed reports the norm in time.
         """
         started = time.perf_counter()
         reports = []
@@ -61,7 +61,8 @@ class PolicyLearner(Learner):
         means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
         means["ratio_max"] = max(report["ratio_max"] for report in reports)
         gap = {name: means.pop(name) for name in ("gap_mean", "gap_max")}
-        if not self.setup.truncation.active:  # later steps have moved on, and truncated sampling does not compare
+        # Only the first step still has the sampler's weights; truncated log-probabilities are not comparable at all.
+        if not self.setup.truncation.active:
             means |= {name: reports[0][name] for name in gap}
         if self.critic is not None:
             means["explained_variance"] = explained_variance(batch)
@@ -75,19 +76,19 @@ class PolicyLearner(Learner):
         }
 
     def save_checkpoint(self, folder: Path) -> None:
-        """Write all from which training resumes bit for bit, the critic's part too."""
+        """Write everything needed to resume training bit for bit, including the critic."""
         super().save_checkpoint(folder)
         if self.critic is not None:
             self.critic.engine.save(folder / _CRITIC)
 
     def load_checkpoint(self, folder: Path) -> None:
-        """Read what `save_checkpoint` wrote. Raises FileNotFoundError where there is no checkpoint."""
+        """Read what `save_checkpoint` wrote. Raises FileNotFoundError if there is no checkpoint."""
         super().load_checkpoint(folder)
         if self.critic is not None:
             self.critic.engine.load(folder / _CRITIC)
 
     def _step(self, batch: TrainBatch, step: Step, learns: bool) -> dict[str, float]:
-        """One optimizer step over this rank's micro-batches."""
+        """Take one optimizer step over this rank's micro-batches."""
         self.engine.deepspeed.train(learns)
         micros = step.micros[self.strategy.get_rank()]
         totals = dict.fromkeys(("policy_loss", "kl_loss", "kl", "clipped", "surprise", "moved", "gap"), 0.0)
@@ -119,7 +120,7 @@ class PolicyLearner(Learner):
         }
 
     def _micro_loss(self, rows: TrainBatch, step: Step) -> tuple[Tensor, dict[str, float], dict[str, float]]:
-        """This micro-batch's share of the minibatch's loss, and its sums and maxima for the metrics."""
+        """This micro-batch's share of the minibatch's loss, and sums and maxima for the metrics."""
         settings, mask = self.loss, rows.response_mask.float()
         reference = self._reference_of(rows)
         current = token_logprobs(self.actor, rows, self.setup.temperature)
@@ -160,7 +161,7 @@ class PolicyLearner(Learner):
         return loss, sums, maxima
 
     def _reference_of(self, rows: TrainBatch) -> Tensor | None:
-        """The reference's log-probabilities of these rows: those of the batch, or else computed on the way."""
+        """The reference's log-probabilities of these rows: the batch's, or computed now if it has none."""
         if rows.reference_logprobs is not None or not self.setup.with_reference:
             return rows.reference_logprobs
         with torch.no_grad():
@@ -168,12 +169,12 @@ class PolicyLearner(Learner):
 
 
 def correction_weights(old: Tensor, behaviour: Tensor, mask: Tensor, settings: PolicyLossSettings) -> Tensor:
-    """The importance weight learner / sampler of each token, clipped or masked as `settings` say. (B, L), at least 0.
+    """The importance weight learner / sampler of each token, clipped or masked as `settings` say: (B, L), at least 0.
 
-    `old` and `behaviour` (B, L) are the log-probabilities before the update of learner and sampler; `mask` (B, L) is 1
-    on response tokens. The formula is that of OpenRLHF's `PolicyLoss` for token ratios. For sequence ratios OpenRLHF
-    ignores the band and puts the sampler's log-probabilities in the place of `old`; here the weights multiply the
-    advantages, and so the loss.
+    `old` and `behaviour` (B, L) are the learner's and the sampler's log-probabilities before the update; `mask` (B, L)
+    is 1 on response tokens. The formula is the one in OpenRLHF's `PolicyLoss` for token ratios. For sequence ratios,
+    OpenRLHF ignores the band and replaces `old` with the sampler's log-probabilities. Here the weights multiply the
+    advantages, and thus the loss.
     """
     difference = (old - behaviour).detach()
     weights = difference.exp()
@@ -187,7 +188,7 @@ def correction_weights(old: Tensor, behaviour: Tensor, mask: Tensor, settings: P
 
 
 def policy_loss(settings: PolicyLossSettings) -> PolicyLoss:
-    """OpenRLHF's loss with these settings; `correction_weights` does its correction where ratios are of sequences."""
+    """OpenRLHF's loss with these settings. For sequence ratios, `correction_weights` replaces its correction."""
     corrected = settings.correction if settings.ratio == "token" else "off"
     return PolicyLoss(
         clip_eps_low=settings.clip_low,

@@ -1,9 +1,9 @@
-"""Direct preference optimisation: pairs of responses in, optimizer steps of the policy out (DPO, arXiv:2305.18290).
+"""Direct preference optimisation: train the policy on pairs of responses (DPO, arXiv:2305.18290).
 
-The maths of a pair is OpenRLHF's `DPOLoss`; the loss is a mean over the minibatch's pairs, however they were cut into
-micro-batches and ranks. A response is read once in a pass, however many pairs it is in. Without a reference model the
-policy before the update is the reference: the iterative recipe (RLHFlow, arXiv:2405.07863), in which every iteration
-starts from its own reference, at no cost in memory; a single step then needs no second pass either.
+The loss of a pair is OpenRLHF's `DPOLoss`. The loss of a step is the mean over the minibatch's pairs, however they are
+split into ranks and micro-batches. A response that is in several pairs of a pass is computed once. Without a reference
+model, the policy before the update is the reference. This is the iterative recipe (RLHFlow, arXiv:2405.07863), in which
+every iteration has its own reference. It costs no memory, and a single step then needs no second pass either.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rl.learner.setup import LearnerSetup
 from rl.types import Preferences, TrainBatch
 
 TEMPERATURE = 1.0
-"""DPO is about the policy itself, whatever temperature its responses were drawn at."""
+"""DPO trains the policy itself, whatever temperature its responses were drawn at."""
 
 _SUMS = ("loss", "preference_loss", "nll", "accuracy", "chosen_reward", "rejected_reward", "kl", "gap", "gap_tokens")
 
@@ -42,9 +42,9 @@ class PreferenceLearner(Learner):
         self.pair_loss = DPOLoss(setup.loss.beta, setup.loss.label_smoothing, setup.loss.ipo)
 
     def update(self, pairs: Preferences, steps: list[Step]) -> dict[str, float]:
-        """Take these optimizer steps, whose rows are pairs, and return the update's metrics, equal on all ranks.
+        """Take these optimizer steps over pairs and return the update's metrics, which are the same on all ranks.
 
-        Raises LossNotFinite where a loss or a gradient norm is not a number.
+        Raises LossNotFinite if a loss or a gradient norm is not finite.
         """
         started = time.perf_counter()
         if len(steps) > 1:
@@ -66,7 +66,7 @@ class PreferenceLearner(Learner):
 
     @torch.no_grad()
     def _with_reference(self, pairs: Preferences, epoch: list[Step]) -> Preferences:
-        """The pairs with the reference's log-probabilities of all their rows; each rank asks for its share of them."""
+        """The pairs with the reference's log-probabilities of all their rows. Each rank computes its share of them."""
         self.engine.deepspeed.eval()
         batch, rank = pairs.batch, self.strategy.get_rank()
         whole, visits = torch.zeros(batch.input_ids.shape), torch.zeros(len(batch), 1)
@@ -80,13 +80,13 @@ class PreferenceLearner(Learner):
         return replace(pairs, batch=replace(batch, reference_logprobs=found))
 
     def _reference(self, rows: TrainBatch) -> Tensor:
-        """The frozen reference's log-probabilities (b, l), or those of the policy as it is."""
+        """The frozen reference's log-probabilities (b, l), or the current policy's if there is no reference model."""
         if self.setup.with_reference:
             return self.reference_logprobs(rows, TEMPERATURE)
         return token_logprobs(self.actor, rows, TEMPERATURE)
 
     def _step(self, pairs: Preferences, step: Step) -> dict[str, float]:
-        """One optimizer step over this rank's micro-batches of pairs."""
+        """Take one optimizer step over this rank's micro-batches of pairs."""
         micros = step.micros[self.strategy.get_rank()]
         totals, gap_max = dict.fromkeys(_SUMS, 0.0), 0.0
         for index, micro in enumerate(micros):
@@ -106,7 +106,7 @@ class PreferenceLearner(Learner):
         return means | {"margin": means["chosen_reward"] - means["rejected_reward"], "grad_norm": self.engine.step()}
 
     def _micro_loss(self, pairs: Preferences, micro: Micro) -> tuple[Tensor, dict[str, float]]:
-        """The sum of these pairs' losses, and the sums for the metrics."""
+        """The sum of these pairs' losses, and sums for the metrics."""
         rows = rows_of(pairs, micro)
         part = rows_on(self.strategy.device, pairs.batch, rows)
         reference = part.reference_logprobs
@@ -114,7 +114,7 @@ class PreferenceLearner(Learner):
             with torch.no_grad():
                 reference = self.reference_logprobs(part, TEMPERATURE)
         current = token_logprobs(self.actor, part, TEMPERATURE)
-        if not micro:  # nothing to learn, but all ranks go backward together
+        if not micro:  # nothing to learn from, but all ranks must run the backward pass together
             return current.sum() * 0, {}
         if reference is None:  # a single step: the policy before it is the reference
             reference = current.detach()

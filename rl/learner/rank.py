@@ -1,7 +1,7 @@
 """One DeepSpeed rank as a Ray actor.
 
-Heavy imports happen inside the methods, after the process's output has been sent to its log file; the driver, which
-imports this module to start the actors, stays light.
+Heavy imports are inside the methods, so that they happen after the output has been redirected to the log file, and so
+that the driver, which imports this module to start the actors, does not load them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rl.types import Preferences, TrainBatch
 
 
 class LearnerRank:
-    """One of several ranks: sets up torch.distributed and passes the calls on to the learner of the loss's kind."""
+    """One rank: sets up torch.distributed and passes calls on to the learner for this kind of loss."""
 
     def __init__(self, rank: int, log_folder: str) -> None:
         redirect_output(Path(log_folder), f"learner-{rank}")
@@ -26,13 +26,13 @@ class LearnerRank:
         self.learner: Any = None
 
     def address(self) -> tuple[str, int]:
-        """Where the ranks can meet on this node."""
+        """An address on this node for torch.distributed's rendezvous."""
         return free_address()
 
     def start(self, address: tuple[str, int], setup: LearnerSetup) -> str | None:
-        """Join the other ranks, if not done before, and load the models.
+        """Join the other ranks and load the models.
 
-        Returns why prompts cannot be shared between their responses, None if they can.
+        Returns None if responses can share their prompt's computation, otherwise the reason why not.
         """
         host, port = address
         os.environ |= {
@@ -53,7 +53,7 @@ class LearnerRank:
         return self.learner.plain_because
 
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Any, ...]]:
-        """See Learner.logprobs; arrays instead of tensors, which travel without a copy."""
+        """See Learner.logprobs. Returns arrays instead of tensors, because Ray passes arrays on without a copy."""
         return [
             (rows, *(None if values is None else values.numpy() for values in found))
             for rows, *found in self.learner.logprobs(batch, micros)
@@ -64,7 +64,7 @@ class LearnerRank:
         return [(rows, values.numpy()) for rows, values in self.learner.values(batch, micros)]
 
     def update(self, data: TrainBatch | Preferences, steps: list[Step], seed: int, **options: Any) -> dict[str, float]:
-        """See the learner's update. `seed` draws what is dropped out, so that a resumed run drops out the same."""
+        """See the learner's update. `seed` determines dropout, so that a resumed run is the same."""
         import torch
 
         torch.manual_seed(seed * 1009 + self.rank)
@@ -75,7 +75,7 @@ class LearnerRank:
         self.learner.refresh_reference()
 
     def weights(self, bucket_bytes: int) -> list[Any]:
-        """References to the weights' buckets in the object store; empty on every rank but 0."""
+        """References to the weights' buckets in the object store. Empty on all ranks except rank 0."""
         import ray
 
         return [ray.put(bucket) for bucket in self.learner.buckets(bucket_bytes) if bucket is not None]

@@ -1,4 +1,4 @@
-"""What every learner rank is told when it starts."""
+"""The arguments that every learner rank gets when it starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rl.truncation import ALL_TOKENS, Truncation
 
 @dataclass(frozen=True)
 class LearnerSetup:
-    """The models, the loss and the length of the run, checked together. Raises ValueError for what contradicts."""
+    """The models, the loss and the length of the run. Raises ValueError if they contradict each other."""
 
     policy: PolicySettings
     settings: LearnerSettings
@@ -29,11 +29,11 @@ class LearnerSetup:
     def __post_init__(self) -> None:
         pairs = isinstance(self.loss, PreferenceLossSettings)
         require(
-            self.critic is None or not pairs, "a critic is of no use with a loss over preference pairs: leave it out"
+            self.critic is None or not pairs, "a loss over preference pairs does not use a critic: remove the critic"
         )
         require(
             not isinstance(self.loss, PolicyLossSettings) or self.loss.kl == 0 or self.with_reference,
-            "loss.kl is above 0, but no reference policy was asked for",
+            "loss.kl is above 0, but the learner has no reference policy",
         )
         require(
             self.settings.warmup_updates <= self.policy_steps,
@@ -42,23 +42,23 @@ class LearnerSetup:
         )
         require(
             self.policy_steps > 0,
-            f"critic.warmup_updates leaves the policy none of the run's {self.total_updates} updates: lower it",
+            f"critic.warmup_updates leaves none of the run's {self.total_updates} updates to the policy: lower it",
         )
 
     @property
     def critic_steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """The critic's optimizer steps: all those of the run."""
         return self.total_updates * self.settings.epochs * self.settings.minibatches
 
     @property
     def policy_steps(self) -> int:
-        """Optimizer steps of the policy: those after the critic's warm-up."""
+        """The policy's optimizer steps: those after the critic's warm-up."""
         waiting = self.critic.warmup_updates if self.critic else 0
         return (self.total_updates - waiting) * self.settings.epochs * self.settings.minibatches
 
 
 def check_critic(critic: CriticSettings, policy: PolicySettings) -> None:
-    """Refuse a critic that cannot read the policy's tokens, before any process starts.
+    """Check, before any process starts, that the critic has the policy's vocabulary.
 
     Raises FileNotFoundError or ValueError, naming critic.path.
     """
@@ -72,6 +72,6 @@ def check_critic(critic: CriticSettings, policy: PolicySettings) -> None:
     strange = [token for token, number in mine.items() if theirs.get(token) != number]
     require(
         not strange,
-        f"critic.path: {critic.path} has another vocabulary than the policy ({len(strange)} tokens differ, "
-        f"{strange[0] if strange else ''!r} for one): choose a model of the policy's family, or null",
+        f"critic.path: the vocabulary of {critic.path} is not the policy's ({len(strange)} tokens differ, for example "
+        f"{strange[0] if strange else ''!r}): choose a model of the policy's family, or null",
     )

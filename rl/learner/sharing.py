@@ -1,4 +1,4 @@
-"""Can a model share its prompts? It is asked, not looked up: both ways of reading must give the same numbers."""
+"""Find out whether a model can compute a prompt once for all its responses, by comparing both ways on a probe batch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rl.learner.setup import LearnerSetup
 from rl.types import TrainBatch
 
 _LIMITS = {"fp32": 1e-4, "bf16": 5e-2}
-"""Mean difference, in nats or units of value, that rounding explains."""
+"""The largest mean difference, in nats or in the value's unit, that rounding can explain."""
 
 
 def why_not_shared(read: Callable[[TrainBatch, bool], Tensor], vocabulary: int, setup: LearnerSetup) -> str | None:
     """None if `read(rows, shared)` returns the same for both values of `shared`, otherwise the reason in words.
 
-    Models differ if their attention is not transformers' common one, if they keep a state other than keys and values,
-    or if they change logits on the way out.
+    The results differ if a model does not use transformers' common attention interface, if it keeps state other than
+    keys and values, or if it changes the logits afterwards.
     """
     rows = probe(vocabulary, setup.device)
     plain = read(rows, False)
@@ -28,12 +28,12 @@ def why_not_shared(read: Callable[[TrainBatch, bool], Tensor], vocabulary: int, 
         return f"the model does not read packed rows ({type(error).__name__}: {str(error).splitlines()[0]})"
     apart = float((plain - shared).abs()[rows.response_mask].mean())
     if not apart <= _LIMITS[setup.policy.dtype]:
-        return f"packed rows give this model other numbers (by {apart:.2g} on average)"
+        return f"packed rows change this model's results (by {apart:.2g} on average)"
     return None
 
 
 def probe(vocabulary: int, device: str) -> TrainBatch:
-    """Five random rows of two prompts, with responses of unequal lengths."""
+    """Five random rows with two prompts and responses of different lengths."""
     generator = torch.Generator().manual_seed(0)
     prompts = [torch.randint(vocabulary, (length,), generator=generator) for length in (5, 8)]
     sizes = [(0, 1), (0, 6), (0, 4), (1, 3), (1, 5)]

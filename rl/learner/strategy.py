@@ -1,7 +1,7 @@
 """OpenRLHF's DeepSpeed strategy on any device, in fp32 as well as bf16.
 
-What differs from the original: gloo and a CPU mesh without CUDA; torch's AdamW on CPU (DeepSpeed's own is compiled for
-minutes); bf16 gradients add up in fp32 under ZeRO 2 and 3; micro-batches end when the caller says so.
+Differences from the original: without CUDA, gloo and a CPU mesh; on a CPU, torch's AdamW, because compiling DeepSpeed's
+takes minutes; under ZeRO 2 and 3, bf16 gradients are accumulated in fp32; the caller says which micro-batch is last.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rl.settings import LearnerSettings, Precision
 
 
 class DeviceStrategy(DeepspeedStrategy):
-    """DeepSpeed through OpenRLHF for `device` "cpu" or "cuda", `dtype` "fp32" or "bf16", ZeRO 0, 2 or 3."""
+    """DeepSpeed through OpenRLHF with `device` "cpu" or "cuda", `dtype` "fp32" or "bf16", and ZeRO stage 0, 2 or 3."""
 
     def __init__(self, settings: LearnerSettings, dtype: Precision, device: str, seed: int) -> None:
         arguments = SimpleNamespace(
@@ -34,10 +34,10 @@ class DeviceStrategy(DeepspeedStrategy):
                 param_dtype=dtype,
                 zero_stage=settings.zero_stage,
                 tensor_parallel_size=1,
-                # Without ZeRO, DeepSpeed adds bf16 gradients up in bf16 only.
+                # Without ZeRO, DeepSpeed can accumulate bf16 gradients only in bf16.
                 grad_accum_dtype=None if settings.zero_stage == 0 else "fp32",
             ),
-            # The learner cuts its own micro-batches: DeepSpeed must not count or scale by them.
+            # The learner makes its own micro-batches: DeepSpeed must not count them or scale by their number.
             train=SimpleNamespace(dynamic_batch_enable=True),
         )
         super().__init__(
@@ -51,7 +51,7 @@ class DeviceStrategy(DeepspeedStrategy):
         self.settings = settings
 
     def setup_distributed(self, timeout: timedelta = timedelta(minutes=60)) -> None:
-        """Join the other ranks at the meeting point in the environment (MASTER_ADDR, MASTER_PORT, RANK, WORLD_SIZE)."""
+        """Join the other ranks; the environment has MASTER_ADDR, MASTER_PORT, RANK and WORLD_SIZE."""
         if self.device == "cuda":
             super().setup_distributed(timeout)
             return
@@ -64,7 +64,7 @@ class DeviceStrategy(DeepspeedStrategy):
         self.accumulated_gradient = 1
 
     def get_ds_train_config(self, optim_dict: dict | None = None, *, max_norm: float | None = None) -> dict[str, Any]:
-        """DeepSpeed's configuration for training; without an optimizer, the part that loading a ZeRO-3 model needs."""
+        """DeepSpeed's configuration for training or, without an optimizer, for loading a model under ZeRO-3."""
         config = super().get_ds_train_config(optim_dict, max_norm=max_norm)
         if optim_dict is not None and self.device == "cpu":
             config["optimizer"]["params"]["torch_adam"] = True
@@ -75,9 +75,10 @@ class DeviceStrategy(DeepspeedStrategy):
         return self._gathered_in_order(super().get_ds_eval_config(offload))
 
     def train_config(self, learning_rate: float, steps: int) -> dict[str, Any]:
-        """What `prepare` needs to train a model for `steps` optimizer steps.
+        """The argument of `prepare` for training a model for `steps` optimizer steps.
 
-        AdamW; the rate rises linearly from zero in the warm-up, then stays, or falls to zero along a cosine.
+        AdamW. The learning rate rises linearly from zero during the warm-up, then stays constant or decays to zero
+        along a cosine.
         """
         settings = self.settings
         warmup = settings.warmup_updates
@@ -87,23 +88,23 @@ class DeviceStrategy(DeepspeedStrategy):
             "adam": {"lr": learning_rate, "betas": settings.betas, "eps": 1e-8, "weight_decay": settings.weight_decay},
             "lr_scheduler": "cosine" if cosine else "constant_with_warmup",
             "scheduler_steps": max(1, steps),
-            # OpenRLHF rounds steps x ratio up: half a step less makes the warm-up exactly this long.
+            # OpenRLHF rounds steps x ratio up; half a step less makes the warm-up exactly this long.
             "lr_warmup_ratio": max(0.0, warmup - 0.5) / max(1, steps),
             "max_norm": settings.max_grad_norm,
         }
 
     def _gathered_in_order(self, config: dict[str, Any]) -> dict[str, Any]:
-        """Let ZeRO-3 gather one weight after the other where the backend does not keep them in order.
+        """Make ZeRO-3 gather one weight at a time on a CPU, because gloo does not keep gathers in order.
 
-        DeepSpeed gathers several weights at once and waits for the last of them only, which on a CUDA stream means all.
-        Gloo's threads finish in any order: under load, weights were read before they had arrived.
+        DeepSpeed gathers several weights at once and waits only for the last one. On a CUDA stream, that means all of
+        them have arrived. Gloo's threads finish in any order, so under load weights were read before they had arrived.
         """
         if self.device == "cpu":
             config["zero_optimization"]["stage3_allgather_sequential"] = True
         return config
 
     def _get_model_parameters(self, model: Any, *, optim: str | None = None, weight_decay: float = 0.0) -> Any:
-        """OpenRLHF's parameter groups without the empty ones: adapters alone leave none for the norms."""
+        """OpenRLHF's parameter groups without empty ones: with LoRA, no norm weights are trained."""
         raw_model, groups = super()._get_model_parameters(model, optim=optim, weight_decay=weight_decay)
         return raw_model, [group for group in groups if group["params"]]
 

@@ -1,4 +1,4 @@
-"""One model under DeepSpeed with its optimizer and schedule: gradients in, steps out, weights whole again on demand."""
+"""One model under DeepSpeed, with its optimizer and learning-rate schedule; and gathering of partitioned parameters."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ class TrainedModel:
 
     @property
     def vocabulary(self) -> int:
-        """Tokens that the model knows."""
+        """The size of the model's vocabulary."""
         config: Any = self.module.config
         return int(config.vocab_size)
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the last step taken."""
+        """The learning rate of the last step."""
         return float(self.scheduler.get_last_lr()[0])
 
     def backward(self, loss: Tensor, *, last: bool) -> None:
-        """Add this micro-batch's gradients; `last` says that the next thing is the step."""
+        """Add this micro-batch's gradients. `last`: the optimizer step comes next."""
         self.deepspeed.set_gradient_accumulation_boundary(last)
         self.strategy.backward(loss, self.model, self.optimizer)
 
     def step(self) -> float:
-        """Clip, step and move the learning rate; returns the gradient norm before clipping.
+        """Clip the gradients, take the step and advance the schedule. Returns the gradient norm before clipping.
 
-        Raises LossNotFinite where the norm is not finite, before the step where DeepSpeed tells in time.
+        Raises LossNotFinite if the norm is not finite, before the step if DeepSpeed reports the norm in time.
         """
         plain = not hasattr(self.optimizer, "_global_grad_norm")
         norm = 0.0
@@ -73,20 +73,20 @@ class TrainedModel:
         return norm
 
     def save(self, folder: Path) -> None:
-        """Write weights, optimizer and schedule. OpenRLHF deletes the oldest folders beside what it writes here."""
+        """Write weights, optimizer and schedule. OpenRLHF deletes the oldest of the neighbouring folders."""
         self.strategy.save_ckpt(self.deepspeed, str(folder), tag=_TAG)
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote. Raises FileNotFoundError where there is nothing."""
+        """Read what `save` wrote. Raises FileNotFoundError if there is no checkpoint."""
         found, _ = self.strategy.load_ckpt(self.deepspeed, str(folder), tag=_TAG)
         if found is None:
             raise FileNotFoundError(f"there is no learner checkpoint in {folder}")
 
 
 def gathered(parameters: Iterable[nn.Parameter], *, change: bool = False) -> AbstractContextManager[None]:
-    """Within it these parameters are whole; with `change`, what rank 0 writes into them holds for all ranks after it.
+    """In this context, these parameters are complete. With `change`, what rank 0 writes to them is sent to all ranks.
 
-    Parameters that ZeRO-3 has not partitioned are whole anyway, and every rank must write into its own.
+    Parameters that ZeRO-3 has not partitioned are always complete, and every rank must write to its own copy.
     """
     partitioned = [value for value in parameters if hasattr(value, "ds_id")]
     if not partitioned:
@@ -95,7 +95,7 @@ def gathered(parameters: Iterable[nn.Parameter], *, change: bool = False) -> Abs
 
 
 def elements(parameter: Tensor) -> int:
-    """Elements of a parameter, whole even where ZeRO-3 has left only a part of it here."""
+    """The number of elements of the complete parameter, even if ZeRO-3 keeps only a part of it on this rank."""
     return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 

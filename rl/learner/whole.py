@@ -1,6 +1,6 @@
-"""Whole weights out of a model that may be partitioned (ZeRO-3) and may be adapted (LoRA), as Hugging Face names them.
+"""The complete weights of a model, under their Hugging Face names. It may be partitioned (ZeRO-3) or adapted (LoRA).
 
-Whoever wants them (the sampler, a saved folder, a moving average) reads the same pieces, in bounded memory.
+The sampler, saved folders and the moving average all read the weights this way, in bounded memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import AutoTokenizer
 
-from rl.learner.adapters import bare_parameters, layers_by_weight, merged
+from rl.learner.adapters import base_parameters, layers_by_weight, merged
 from rl.learner.trained_model import elements, gathered
 from rl.weights import BUCKET_BYTES, split
 
@@ -25,7 +25,7 @@ Named = list[tuple[str, Tensor]]
 
 @dataclass(frozen=True)
 class _Piece:
-    """One weight: its bytes, the parameters that must be whole to have it, and how to have it then."""
+    """One weight: its bytes, the parameters to gather for it, and a function that then computes it."""
 
     size: int
     parameters: list[nn.Parameter]
@@ -33,9 +33,9 @@ class _Piece:
 
 
 def whole_weights(module: nn.Module, bucket_bytes: int = BUCKET_BYTES) -> Iterator[Named]:
-    """The weights with their names, at most `bucket_bytes` at a time; adapters are merged into them.
+    """Yield the weights with their names, at most `bucket_bytes` at a time, with adapters merged into them.
 
-    Collective under ZeRO-3. The tensors may be the model's own: read them before the next ones are asked for.
+    Collective under ZeRO-3. The tensors may be the model's own: read them before requesting the next ones.
     """
     pieces = _pieces(module)
     for names in split([(name, piece.size) for name, piece in pieces.items()], bucket_bytes):
@@ -44,7 +44,7 @@ def whole_weights(module: nn.Module, bucket_bytes: int = BUCKET_BYTES) -> Iterat
 
 
 def write_model(module: nn.Module, weights: dict[str, Tensor], source: str, folder: Path) -> None:
-    """These weights as a Hugging Face folder (safetensors, configuration, the tokenizer found in `source`)."""
+    """Write these weights as a Hugging Face folder: safetensors, configuration, and the tokenizer from `source`."""
     base: Any = module.get_base_model() if isinstance(module, PeftModel) else module
     kept = {name: value for name, value in _buffers(base)}
     base.save_pretrained(folder, state_dict=weights | kept)
@@ -59,7 +59,7 @@ class MovingAverage:
         self.values: dict[str, Tensor] = {}
 
     def add(self, named: Named) -> None:
-        """Some weights as they are now; the first ones seen under a name begin its average."""
+        """Update the average with some current weights. A weight seen for the first time starts its average."""
         for name, value in named:
             new = value.detach().to("cpu", torch.float32)
             if name in self.values:
@@ -71,7 +71,7 @@ class MovingAverage:
 def _pieces(module: nn.Module) -> dict[str, _Piece]:
     if not isinstance(module, PeftModel):
         return {name: _plain(value) for name, value in module.named_parameters()}
-    pieces = {name: _plain(value) for name, value in bare_parameters(module).items()}
+    pieces = {name: _plain(value) for name, value in base_parameters(module).items()}
     for name, layer in layers_by_weight(module).items():
         parameters = [layer.get_base_layer().weight, *(part["default"].weight for part in (layer.lora_A, layer.lora_B))]
         pieces[name] = _Piece(pieces[name].size, parameters, partial(merged, layer))
@@ -83,7 +83,7 @@ def _plain(parameter: nn.Parameter) -> _Piece:
 
 
 def _buffers(base: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The buffers that belong into a saved model."""
+    """The buffers that belong in a saved model."""
     for prefix, module in base.named_modules():
         for name, value in module.named_buffers(recurse=False):
             if name not in module._non_persistent_buffers_set:

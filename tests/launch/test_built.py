@@ -21,7 +21,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_model_that_is_not_built_yet_is_answered_with_its_command(name: str) -> None:
-    assert hint(folder_of(name)) == f"{folder_of(name)} is not there yet: run {COMMANDS[name]}"
+    assert hint(folder_of(name)) == f"{folder_of(name)} does not exist yet: run {COMMANDS[name]}"
     assert hint(f"build/{name}/deeper").endswith(COMMANDS[name])
     Path("build", name).mkdir(parents=True)
     assert hint(folder_of(name)) == ""
@@ -48,7 +48,7 @@ def test_only_models_are_looked_for_wherever_they_are_in_a_configuration() -> No
 )
 def test_a_run_is_refused_with_the_command_that_makes_its_models(words: list[str], key: str, command: str) -> None:
     (run,) = compose(words)
-    with pytest.raises(ConfigurationError, match=f"^{key}: .* is not there yet: run {command}$"):
+    with pytest.raises(ConfigurationError, match=f"^{key}: .* does not exist yet: run {command}$"):
         configuration.check(configuration.plain(run.config), run.choices)
 
 

@@ -48,7 +48,7 @@ def draw(output) -> list[dict]:
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
-def test_samples_are_graded_whole_and_step_by_step(sampler, tmp_path):
+def test_samples_get_grades_and_step_labels(sampler, tmp_path):
     rows = draw(tmp_path / "responses.jsonl")
     assert len(rows) == 5
     assert all(len(row["answers"]) == len(row["label"]) == len(row["step_labels"]) == 3 for row in rows)
@@ -59,7 +59,7 @@ def test_samples_are_graded_whole_and_step_by_step(sampler, tmp_path):
     )
 
 
-def test_a_stop_costs_the_batch_it_was_in_and_changes_nothing(sampler, tmp_path, monkeypatch):
+def test_an_interrupted_file_loses_only_the_current_batch_and_is_the_same_in_the_end(sampler, tmp_path, monkeypatch):
     whole = draw(tmp_path / "whole.jsonl")
     monkeypatch.setattr(sampler, "fails", 2)
     output = tmp_path / "responses.jsonl"
@@ -72,7 +72,7 @@ def test_a_stop_costs_the_batch_it_was_in_and_changes_nothing(sampler, tmp_path,
     assert [seed % 1_000_003 for seed in sampler.calls] == [1, 2]
 
 
-def test_what_is_drawn_is_not_drawn_again(sampler, tmp_path):
+def test_existing_samples_are_not_drawn_again(sampler, tmp_path):
     output = tmp_path / "responses.jsonl"
     first = draw(output)
     sampler.calls.clear()

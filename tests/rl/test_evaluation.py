@@ -76,7 +76,7 @@ def evaluated(
     return found, metrics, samples
 
 
-def test_a_reward_that_compares_responses_is_not_asked_about_one_and_nothing_counts_as_failed(tmp_path: Path) -> None:
+def test_a_reward_that_compares_responses_is_not_asked_about_a_single_one_and_nothing_fails(tmp_path: Path) -> None:
     found, (metrics,), samples = evaluated(PairJudgeReward(Judge()), tmp_path)
     assert (found.accuracy, found.reward, found.failed) == (0.75, None, 0)
     assert "failures" not in metrics and "reward/held_out" not in metrics
@@ -84,14 +84,14 @@ def test_a_reward_that_compares_responses_is_not_asked_about_one_and_nothing_cou
 
 
 @pytest.mark.parametrize(("good", "mean"), [(1, 0.5), (0, None)])
-def test_scores_that_really_failed_are_counted(tmp_path: Path, good: int, mean: float | None) -> None:
+def test_failed_scores_are_counted(tmp_path: Path, good: int, mean: float | None) -> None:
     reward = Given([Score.of(0.5)] * good + [Score.failed("no step")] * (4 - good))
     found, (metrics,), _ = evaluated(reward, tmp_path)
     assert reward.asked == 1 and found.reward == mean
     assert found.failed == 4 - good and metrics["failures"] == {"no step": 4 - good}
 
 
-def test_a_reward_compares_responses_where_anything_it_is_made_of_does() -> None:
+def test_a_reward_compares_responses_if_any_of_its_parts_does() -> None:
     judged, plain = PairJudgeReward(Judge()), VerifierReward()
     assert judged.compares_responses and not plain.compares_responses
     assert ShapedReward(judged).compares_responses and not ShapedReward(plain).compares_responses
@@ -115,7 +115,7 @@ class Several:
         pass
 
 
-def test_an_evaluation_is_drawn_as_a_rollout_unless_it_says_otherwise() -> None:
+def test_an_evaluation_is_sampled_like_a_rollout_by_default() -> None:
     rollout = RolloutSettings(temperature=0.7, top_p=0.9, top_k=5, min_p=0.1, max_new_tokens=60)
     assert EvaluationSettings().sampling(rollout) == {**rollout.sampling, "max_new_tokens": 60}
     own = EvaluationSettings(temperature=0.3, top_p=1.0, top_k=0, min_p=0.0, max_new_tokens=99)
@@ -138,7 +138,7 @@ def test_an_evaluation_is_drawn_as_a_rollout_unless_it_says_otherwise() -> None:
         ({"max_new_tokens": 0}, "max_new_tokens"),
     ],
 )
-def test_an_evaluation_that_cannot_be_drawn_is_refused_by_its_key(options: dict, named: str) -> None:
+def test_bad_evaluation_settings_are_refused_by_key(options: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         EvaluationSettings(**options)
 
@@ -162,7 +162,7 @@ def test_several_responses_give_the_mean_accuracy_and_pass_at_k_with_intervals(t
     }
 
 
-def test_a_reward_that_compares_responses_is_asked_where_there_are_several(tmp_path: Path) -> None:
+def test_a_reward_that_compares_responses_is_asked_about_several(tmp_path: Path) -> None:
     class Compares(VerifierReward):
         compares_responses = True
 
@@ -170,7 +170,7 @@ def test_a_reward_that_compares_responses_is_asked_where_there_are_several(tmp_p
     assert found.reward is not None
 
 
-def test_answers_that_could_not_be_graded_are_in_no_figure() -> None:
+def test_answers_that_could_not_be_graded_are_left_out_of_all_figures() -> None:
     groups = [
         replace(
             group,

@@ -98,7 +98,7 @@ def batch_of(pair: Pair, seed: int) -> tuple[TrainBatch, dict[str, float]]:
     return replace(batch, advantages=advantages, old_logprobs=None), gap(batch)
 
 
-def test_samples_are_what_the_engine_drew(pair: Pair) -> None:
+def test_samples_contain_what_the_engine_drew(pair: Pair) -> None:
     groups = draw(pair.sampler, seed=1)
     assert [group.problem for group in groups] == PROBLEMS
     eos = pair.sampler.tokenizer.eos_token_id
@@ -114,7 +114,7 @@ def test_samples_are_what_the_engine_drew(pair: Pair) -> None:
             assert len(sample.response_ids) == ROLLOUT.max_new_tokens
 
 
-def test_a_seed_repeats_the_samples_and_another_draws_others(pair: Pair) -> None:
+def test_the_same_seed_repeats_the_samples_and_another_does_not(pair: Pair) -> None:
     def drawn(seed: int) -> list[tuple[int, ...]]:
         return [sample.response_ids for group in draw(pair.sampler, seed) for sample in group.samples]
 
@@ -122,7 +122,7 @@ def test_a_seed_repeats_the_samples_and_another_draws_others(pair: Pair) -> None
     assert drawn(5) != drawn(6)
 
 
-def test_greedy_takes_the_likeliest_token_each_time(pair: Pair, policy_folder: Path) -> None:
+def test_greedy_takes_the_most_likely_token_each_time(pair: Pair, policy_folder: Path) -> None:
     (group,) = pair.sampler.sample(PROBLEMS[:1], 1, greedy=True, max_new_tokens=8)
     (sample,) = group.samples
     model = AutoModelForCausalLM.from_pretrained(policy_folder, dtype=torch.float32)
@@ -131,7 +131,7 @@ def test_greedy_takes_the_likeliest_token_each_time(pair: Pair, policy_folder: P
     assert tuple(expected[0, prompt.shape[1] :].tolist()) == sample.response_ids
 
 
-def test_a_prompt_the_engine_has_no_room_for_is_refused_by_its_problem_id(pair: Pair) -> None:
+def test_a_prompt_too_long_for_the_engine_is_refused_by_its_problem_id(pair: Pair) -> None:
     with pytest.raises(ValueError, match=r"problem long: its prompt has \d+ tokens.*leaves 136"):
         pair.sampler.sample([Problem("long", "apples " * 200)], 1)
     with pytest.raises(ValueError, match="problem empty: the prompt is empty"):
@@ -150,7 +150,7 @@ def test_after_a_sync_sampler_and_learner_agree(pair: Pair) -> None:
     assert draw(pair.sampler, seed=3)[0].samples[0].weight_version == 1
 
 
-def test_a_skipped_sync_is_caught(pair: Pair) -> None:
+def test_a_skipped_sync_is_detected(pair: Pair) -> None:
     batch, _ = batch_of(pair, seed=4)
     pair.learner.update(batch, seed=0)
     _, measured = batch_of(pair, seed=5)
@@ -173,13 +173,13 @@ def test_an_update_reports_what_it_did(pair: Pair) -> None:
     assert metrics["entropy"] == pytest.approx(-float(batch.behaviour_logprobs.sum()) / metrics["tokens"], rel=0.5)
 
 
-def test_too_little_memory_names_the_key_to_change(pair: Pair) -> None:
+def test_too_little_memory_is_an_error_that_names_the_key_to_change(pair: Pair) -> None:
     with pytest.raises(ValueError, match=r"too little memory for its KV cache: change rollout\.kv_cache_gib"):
         pair.starved.wait()
 
 
-def test_a_checkpoint_of_another_layout_is_refused(pair: Pair, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no finished learner checkpoint"):
+def test_a_checkpoint_with_another_layout_is_refused(pair: Pair, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no complete learner checkpoint"):
         pair.learner.load_checkpoint(tmp_path)
     pair.learner.save_checkpoint(tmp_path)
     pair.learner.load_checkpoint(tmp_path)
@@ -189,7 +189,7 @@ def test_a_checkpoint_of_another_layout_is_refused(pair: Pair, tmp_path: Path) -
         pair.learner.load_checkpoint(tmp_path)
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_batch_saved(pair: Pair) -> None:
+def test_a_loss_that_is_not_finite_stops_the_update_and_saves_the_batch(pair: Pair) -> None:
     batch, _ = batch_of(pair, seed=9)
     assert batch.advantages is not None
     batch.advantages[0, :] = float("nan")
@@ -229,7 +229,7 @@ def test_a_saved_bf16_policy_loads_everywhere_and_syncs(cluster: ClusterSettings
     ray.internal.free([broken])
     with pytest.raises(RuntimeError, match=r"weight sync 2 failed, engine-[01] is unusable"):
         sampler.load_weights([broken], 2)
-    with pytest.raises(RuntimeError, match=r"engine-[01] is unusable since a weight sync failed"):
+    with pytest.raises(RuntimeError, match=r"engine-[01] is unusable because a weight sync failed"):
         draw(sampler, seed=1)
     ray.kill(learner.ranks[1])
     with pytest.raises(RuntimeError, match=r"learner update: .*learner-[01]"):

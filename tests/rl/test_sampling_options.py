@@ -82,7 +82,7 @@ def renormalized(model: AutoModelForCausalLM, sample: Sample, truncation: Trunca
 
 
 @pytest.mark.parametrize("truncation", [Truncation(), *TRUNCATIONS], ids=str)
-def test_the_engine_reports_what_it_drew_from_renormalized(
+def test_the_engine_reports_log_probabilities_renormalized_over_the_kept_tokens(
     sampler: SamplerGroup, model: AutoModelForCausalLM, truncation: Truncation
 ) -> None:
     for sample in samples_of(sampler.sample(PROBLEMS, 4, seed=1, **options(truncation))):
@@ -92,7 +92,7 @@ def test_the_engine_reports_what_it_drew_from_renormalized(
 
 
 @pytest.mark.parametrize("truncation", TRUNCATIONS, ids=str)
-def test_the_learner_compares_like_with_like(
+def test_the_learner_compares_log_probabilities_of_the_same_distribution(
     sampler: SamplerGroup, cluster: ClusterSettings, tmp_path: Path, truncation: Truncation
 ) -> None:
     learner = LearnerGroup(
@@ -117,7 +117,7 @@ def test_the_learner_compares_like_with_like(
     assert unlike > 0.01, "the full softmax is another distribution"
 
 
-def test_a_stop_text_ends_a_response_which_keeps_it_with_every_token_s_log_probability(
+def test_a_stop_text_ends_a_response_and_stays_in_it_with_all_log_probabilities(
     sampler: SamplerGroup, model: AutoModelForCausalLM
 ) -> None:
     free = samples_of(sampler.sample(PROBLEMS, 4, seed=3))
@@ -145,7 +145,7 @@ def test_a_stop_text_ends_a_response_which_keeps_it_with_every_token_s_log_proba
 
 
 @pytest.mark.parametrize("kind", ["special token as a text", "token id"])
-def test_special_tokens_and_token_ids_end_a_response_too(sampler: SamplerGroup, kind: str) -> None:
+def test_special_tokens_and_token_ids_also_end_a_response(sampler: SamplerGroup, kind: str) -> None:
     newline = sampler.tokenizer("4\nD", add_special_tokens=False)["input_ids"][1]
     by_text = {"stop": ("<|end|>",), "stop_ids": ()}
     before = sampler.stops
@@ -163,7 +163,7 @@ def test_special_tokens_and_token_ids_end_a_response_too(sampler: SamplerGroup, 
     )
 
 
-def test_a_policy_whose_eos_token_is_not_its_end_of_turn_stops_at_the_end_of_turn(
+def test_a_policy_stops_at_the_end_of_turn_even_if_that_is_not_its_eos_token(
     cluster: ClusterSettings, tmp_path: Path
 ) -> None:
     other = wrongly_declared(tmp_path / "policy")

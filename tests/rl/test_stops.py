@@ -21,7 +21,7 @@ def tokenizer(template: str | None = None, **changed: str):
     return made
 
 
-def test_a_turn_ends_at_the_token_that_the_template_writes_whatever_the_declared_eos_token() -> None:
+def test_a_turn_ends_at_the_templates_token_whatever_the_eos_token() -> None:
     declared, other = tokenizer(), tokenizer(eos_token="<|pad|>")
     end = declared.convert_tokens_to_ids("<|end|>")
     assert end_of_turn(declared) == end_of_turn(other) == end
@@ -48,17 +48,17 @@ def test_only_a_special_token_after_the_turn_counts(after: str, token: str | Non
     assert end_of_turn(made) == (None if token is None else made.convert_tokens_to_ids(token))
 
 
-def test_a_token_that_is_added_but_not_special_ends_a_turn_too() -> None:
+def test_an_added_token_that_is_not_special_also_ends_a_turn() -> None:
     made = tokenizer(TURN.replace("END", "[/turn]"))
     made.add_tokens(["[/turn]"])
     assert end_of_turn(made) == made.convert_tokens_to_ids("[/turn]")
 
 
-def test_stop_token_ids_join_the_end_of_the_turn_and_must_be_in_the_vocabulary() -> None:
+def test_stop_token_ids_are_added_to_the_end_of_turn_and_must_be_in_the_vocabulary() -> None:
     made = tokenizer(eos_token="<|pad|>")
     end = made.convert_tokens_to_ids("<|end|>")
     assert stop_ids(made, RolloutSettings(stop_token_ids=(7, end))) == tuple(sorted((7, end)))
-    with pytest.raises(ValueError, match=rf"rollout.stop_token_ids: .* no token {len(made)}; its ids end at"):
+    with pytest.raises(ValueError, match=rf"rollout.stop_token_ids: .* no token {len(made)}; its largest id is"):
         stop_ids(made, RolloutSettings(stop_token_ids=(len(made),)))
 
 
@@ -73,6 +73,6 @@ def test_stop_token_ids_join_the_end_of_the_turn_and_must_be_in_the_vocabulary()
         ({"temperature": 0.005}, "temperature must be at least 0.01"),
     ],
 )
-def test_options_that_the_engine_would_not_follow_are_refused(keys: dict, message: str) -> None:
+def test_options_that_the_engine_would_ignore_are_refused(keys: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RolloutSettings(**keys)

@@ -1,4 +1,4 @@
-"""Short word problems with a worked solution, endless and seeded.
+"""Random short word problems, each with a worked solution.
 
     Tom has 7 apples. Day 1: finds 5. Day 2: halves them. How many apples does Tom have?
 
@@ -6,8 +6,9 @@
     Day 2: halves them, so 12 / 2 = 6
     The answer is: 6
 
-A line is a step, the last line states the answer. Every step names its day and repeats the day's event before it
-computes, so that a small model can learn to check it: the event against the problem, the equation against the event.
+Every line is a step, and the last line states the answer. A step names its day and repeats the day's event before the
+equation, so that a small model can learn to check it: the event against the problem, and the equation against the
+event.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SIGNS = {**{verb: "+" for verb in GAINS}, **{verb: "-" for verb in LOSSES}, **{v
 
 @dataclass(frozen=True)
 class Event:
-    """One day: what happens, and the equation `before sign operand = after` that it means."""
+    """What happens on one day, and the resulting equation `before sign operand = after`."""
 
     verb: str
     before: int
@@ -36,7 +37,7 @@ class Event:
 
     @property
     def phrase(self) -> str:
-        """The event in words, as both the problem and the solution say it."""
+        """The event in words, as in both the problem and the solution."""
         return f"{self.verb} them" if self.verb in SCALINGS else f"{self.verb} {self.operand}"
 
     @property
@@ -46,7 +47,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Story:
-    """A problem of the arithmetic world: who has how many of what, and what happens day by day."""
+    """A problem of the arithmetic world: who has how many of which item, and what happens on each day."""
 
     name: str
     item: str
@@ -65,18 +66,18 @@ class Story:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The reference solution, one step a line."""
+        """The reference solution, one step per line."""
         steps = [step_line(day, event.phrase, event.equation) for day, event in enumerate(self.events, 1)]
         return (*steps, answer_line(self.answer))
 
     @property
     def held_out(self) -> bool:
-        """Whether this problem belongs to the held-out split: its text alone decides, so the splits cannot overlap."""
+        """Whether this problem is in the held-out split. Only its text decides, so the splits cannot overlap."""
         return hashlib.sha256(self.problem.encode()).digest()[0] < 32  # one problem in eight
 
 
 def step_line(day: int, phrase: str, equation: str) -> str:
-    """One step as the solutions write it."""
+    """One step of a solution."""
     return f"Day {day}: {phrase}, so {equation}"
 
 
@@ -85,8 +86,8 @@ def answer_line(answer: int) -> str:
     return f"The answer is: {answer}"
 
 
-def tell(generator: random.Random, days: int, largest: int) -> Story:
-    """Draw one story of the given number of days whose counts stay within 0..largest (`largest` at least 12)."""
+def draw_story(generator: random.Random, days: int, largest: int) -> Story:
+    """Draw one story over `days` days, in which all counts are in 0..largest. `largest` must be at least 12."""
     start = value = generator.randint(2, largest - 2)
     events = []
     for _ in range(days):
@@ -97,7 +98,7 @@ def tell(generator: random.Random, days: int, largest: int) -> Story:
 
 
 def _draw_event(generator: random.Random, value: int, largest: int) -> Event:
-    """One event that keeps the count within 0..largest; gains, losses and scalings alike likely where possible."""
+    """One event that keeps the count in 0..largest. If possible, gains and losses are twice as likely as scalings."""
     scalings = [
         verb
         for verb, (sign, factor) in SCALINGS.items()

@@ -17,10 +17,10 @@ HELD_OUT_SEED = 20_261_122
 
 @dataclass(frozen=True)
 class ArithmeticTask(Task):
-    """Word problems over a few days. Difficulty: more days, larger counts.
+    """Word problems about a few days. More days and larger counts are more difficult.
 
-    `min_days` and `max_days` bound the days of a story (1..9), `largest` the counts in it (12..99). The shipped models
-    know 2 to 4 days and counts up to 20.
+    A story has `min_days` to `max_days` days (1..9) and counts up to `largest` (12..99). The shipped models were
+    trained on 2 to 4 days and counts up to 20.
     """
 
     min_days: int = 2
@@ -51,12 +51,12 @@ class ArithmeticTask(Task):
         return list(problems.values())
 
     def grade(self, problem: Problem, text: str) -> bool:
-        """Whether the last line states the right answer, in the world's own words."""
+        """Whether the last line is exactly `The answer is: ` and the right answer."""
         lines = lines_of(text)
         return bool(lines) and lines[-1] == f"The answer is: {problem.answer}"
 
     def grade_steps(self, problem: Problem, text: str) -> list[bool]:
-        """Whether each line is right; once False, always False."""
+        """Whether each line is right; all lines after a wrong one are wrong."""
         return right_steps(problem.metadata["lines"], lines_of(text))
 
     def _problems(self, generator: random.Random, held_out: bool) -> Iterator[Problem]:
@@ -68,5 +68,5 @@ class ArithmeticTask(Task):
 
 
 def as_problem(story: Story, name: str) -> Problem:
-    """The story as a Problem; the metadata hold the reference's lines."""
+    """The story as a Problem. Its metadata contain the lines of the reference solution."""
     return Problem(name, story.problem, str(story.answer), {"lines": list(story.lines), "days": len(story.events)})

@@ -1,8 +1,8 @@
-"""The arithmetic world's verifier: which steps of a solution are right, by rule.
+"""The arithmetic world's verifier: rules that decide which steps of a solution are right.
 
-A step is right if it is the reference's next step: the same day, event and equation (`a + b` equals `b + a`, and
-`a * b` equals `b * a`). After the first wrong step every step is wrong, as in Math-Shepherd's labels: nothing right
-follows from it. A line after the answer is wrong.
+A step is right if it is the reference's next step, with the same day, event and equation (`a + b` equals `b + a`, and
+`a * b` equals `b * a`). As in Math-Shepherd's labels, all steps after a wrong one are wrong. So is a line after the
+answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STEP = re.compile(r"Day (\d+): (.+), so (\d+) ([-+*/]) (\d+) = (\d+)")
 
 
 def lines_of(text: str) -> list[str]:
-    """The steps of a solution: its lines, stripped, without empty ones."""
+    """The steps of a solution: its lines, stripped, without the empty ones."""
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
@@ -30,7 +30,7 @@ def canonical(line: str) -> str:
 
 
 def right_steps(reference: Sequence[str], lines: Sequence[str]) -> list[bool]:
-    """Whether each line is right, given the reference's lines. Once False, always False."""
+    """Whether each line is right, given the reference's lines. All lines after a wrong one are wrong."""
     verdicts: list[bool] = []
     right = True
     for index, line in enumerate(lines):

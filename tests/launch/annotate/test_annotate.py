@@ -281,7 +281,7 @@ def test_a_number_that_takes_the_same_problems_goes_on_in_the_folder_and_another
 
 def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsys):
     assert main(words(tmp_path / "found", problems(tmp_path, {"problem": "1 + 1?"}), policy)) == 2
-    assert "no problem that can be used: line 1: no reference answer" in capsys.readouterr().err
+    assert "no usable problem: line 1: no reference answer" in capsys.readouterr().err
     assert not (tmp_path / "found").exists()  # so that the same command works when the file does
 
 
@@ -295,7 +295,7 @@ def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsy
         ("continuation=3", "there is no key continuation; did you mean continuations?"),
         ("+colour=red", "unknown key colour"),
         ("input=nowhere.jsonl", "input nowhere.jsonl: there is no such file"),
-        ("judge_template=x.md", "judge_template belongs to judge=verified"),
+        ("judge_template=x.md", "judge_template is only for judge=verified"),
         ("policy.path=nowhere", "policy.path: there is no model folder nowhere"),
     ],
 )
@@ -331,7 +331,7 @@ def test_the_shipped_policy_labels_steps_as_the_worlds_own_verifier_does(tmp_pat
 
 
 def test_a_reward_that_compares_nothing_is_no_judge():
-    with pytest.raises(ConfigurationError, match="judge=verifier compares nothing"):
+    with pytest.raises(ConfigurationError, match="judge=verifier does not compare responses"):
         make_reward(AnnotateSettings(folder="unused", judge="verifier"), [])
     with pytest.raises(ConfigurationError, match="there is no reward 'pairjuge'"):
         make_reward(AnnotateSettings(folder="unused", judge="pairjuge"), [])

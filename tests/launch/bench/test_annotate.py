@@ -20,7 +20,7 @@ class CountingLlm:
         return [SimpleNamespace(outputs=[one] * parameters.n) for _ in requests]
 
 
-def test_every_way_draws_the_same_numbers_in_its_own_calls(policy, monkeypatch):
+def test_every_way_makes_its_own_calls_for_the_same_continuations(policy, monkeypatch):
     llm = CountingLlm()
     monkeypatch.setattr(bench_annotate, "start_llm", lambda *_, **__: llm)
     monkeypatch.setattr(bench_annotate, "load_tokenizer", lambda *_: make_tokenizer())

@@ -7,7 +7,7 @@ from launch.bench.grading import counts, main
 PAIRS = [{"right": True}, {"right": True}, {"right": False}, {"right": False}, {"right": True}]
 
 
-def test_pairs_are_counted_as_right_wrong_paid_and_right_unpaid():
+def test_verdicts_are_counted_as_right_wrongly_accepted_and_wrongly_rejected():
     assert counts(PAIRS, [True, False, True, False, None], range(5)) == "2 / 1 / 2"
 
 

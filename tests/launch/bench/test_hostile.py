@@ -1,4 +1,4 @@
-"""Hostile rows: each is used with its own texts or set aside with its line and reason, by every command."""
+"""Every command either uses a hostile row with its own text, or rejects it with its line and the reason."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ JSON = st.recursive(
 LENIENT = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def test_every_hostile_row_is_used_right_or_set_aside_by_every_command(tmp_path):
+def test_every_command_uses_or_rejects_every_hostile_row(tmp_path):
     table, faults = check(300, 7, tmp_path)
     assert faults == []
     assert len(table) > 10 and set(COMMANDS) == {"train", "score", "evaluate", "annotate", "train_reward"}
@@ -28,7 +28,7 @@ def test_every_hostile_row_is_used_right_or_set_aside_by_every_command(tmp_path)
 @LENIENT
 @given(changes=st.dictionaries(st.sampled_from([*row(""), "id", "steps", "response"]), JSON, max_size=3))
 @pytest.mark.parametrize("read", [score, evaluate])
-def test_no_value_in_any_field_ends_a_reader(tmp_path, read, changes):
+def test_no_value_of_any_field_stops_a_reader(tmp_path, read, changes):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join([json.dumps(row("a")), json.dumps(row("b") | changes), json.dumps(row("c"))]))
     outcome = read(file)
@@ -38,7 +38,7 @@ def test_no_value_in_any_field_ends_a_reader(tmp_path, read, changes):
 
 @LENIENT
 @given(content=st.binary(max_size=200))
-def test_no_bytes_in_a_line_end_a_reader_or_cost_the_lines_round_it(tmp_path, content):
+def test_no_bytes_in_a_line_stop_a_reader_or_lose_the_neighbouring_lines(tmp_path, content):
     good = json.dumps(row("a")).encode()
     file = tmp_path / "rows.jsonl"
     file.write_bytes(good + b"\n" + content.replace(b"\n", b"") + b"\n" + good)
@@ -47,7 +47,7 @@ def test_no_bytes_in_a_line_end_a_reader_or_cost_the_lines_round_it(tmp_path, co
 
 
 @pytest.mark.parametrize("read", [train, annotate])
-def test_a_file_of_bad_rows_only_is_an_error_or_gives_nothing(tmp_path, read):
+def test_a_file_with_only_bad_rows_is_an_error_or_yields_nothing(tmp_path, read):
     file = tmp_path / "rows.jsonl"
     file.write_text("{}\n[]\n")
     if read is train:

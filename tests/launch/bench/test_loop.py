@@ -20,7 +20,7 @@ def test_both_sides_get_the_same_problems_in_the_same_order() -> None:
     assert len(trl_loop.prompts(asked)) == 12
 
 
-def test_dpo_draws_two_responses_and_as_many_samples() -> None:
+def test_dpo_draws_two_responses_per_prompt_and_the_same_number_of_samples() -> None:
     assert (job()["problems"], job()["responses"]) == (32, 8)
     pairs = job(algorithm="dpo")
     assert (pairs["problems"], pairs["responses"]) == (128, 2)
@@ -35,20 +35,20 @@ def test_options_that_cannot_work_are_refused(words: list[str], capsys: pytest.C
     assert words[0].split("=")[0] in capsys.readouterr().err
 
 
-def test_trls_reward_is_the_verifier() -> None:
+def test_trl_uses_this_projects_verifier() -> None:
     said = [[{"role": "assistant", "content": "so 3\nThe answer is: 3"}], [{"role": "assistant", "content": "3"}]]
     assert trl_loop.correct([], said, ["3", "3"]) == [1.0, 0.0]
     assert trl_loop.correct([], ["The answer is: 4"], ["3"]) == [0.0]
 
 
 @pytest.mark.parametrize(("algorithm", "micro_batch", "steps"), [("grpo", 4, 2), ("grpo", 8, 1), ("dpo", 2, 4)])
-def test_one_optimizer_step_counts_all_samples(algorithm: str, micro_batch: int, steps: int) -> None:
+def test_one_optimizer_step_uses_all_samples(algorithm: str, micro_batch: int, steps: int) -> None:
     asked = {**job("--problems=4", "--responses=2"), "algorithm": algorithm, "micro_batch": micro_batch}
     rows = 8
     assert trl_loop.common(asked, "folder", rows)["gradient_accumulation_steps"] == steps
 
 
-def test_ways_take_turns_after_the_best_micro_batch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_sides_take_turns_after_the_best_micro_batch_size_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     pace = {2: 3.0, 4: 1.0, 8: 2.0}
 
@@ -73,7 +73,7 @@ def test_ways_take_turns_after_the_best_micro_batch_is_found(monkeypatch: pytest
     assert "| this project cluster.threads=2 | 0.50 (0.25 to 0.50) | 6 | 16.0 | 2.00 |" in text
 
 
-def test_seconds_of_an_update_are_the_walls_between_ends_of_updates(
+def test_seconds_per_update_are_the_time_between_ends_of_updates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commands: list[list[str]] = []
@@ -94,7 +94,7 @@ def test_seconds_of_an_update_are_the_walls_between_ends_of_updates(
     assert [word for word in words if word.startswith("algorithm.kl")] == ["algorithm.kl=0"], "a given word wins"
 
 
-def test_a_process_that_fails_is_said_in_one_line() -> None:
+def test_a_failed_process_is_reported_in_one_line() -> None:
     import sys
 
     with pytest.raises(RuntimeError, match=r"-c .* ended with exit code 3: because"):

@@ -17,7 +17,7 @@ from rewards.process import ProcessReward
 from rewards.verdicts import Comparison, Verdict
 
 
-def test_what_is_compared_gives_the_same_scores(tmp_path):
+def test_the_compared_methods_give_the_same_scores(tmp_path):
     model, groups = make_model(tmp_path, Options()), make_groups(2)
     process, outcome = ProcessReward(model), OutcomeReward(model)
     for [score], values in zip(process.score(groups), pass_per_prefix(process, groups), strict=True):
@@ -45,7 +45,7 @@ class CountingJudge:
         return [Verdict(len(one.a) >= len(one.b), len(one.b) > len(one.a)) for one in comparisons]
 
 
-def test_match_by_match_asks_the_same_judgements_one_at_a_time():
+def test_one_match_at_a_time_makes_the_same_judgements():
     slow, fast, groups = CountingJudge(), CountingJudge(), make_rollout(8)
     match_by_match(slow, groups)
     counts = judgements(PairJudgeReward(fast), groups)
@@ -62,7 +62,7 @@ def test_the_table_shows_every_measurement(tmp_path):
     )
     for what in (
         "pass for each prefix",
-        "one forward in batches",
+        "one forward pass, in batches",
         "ORM in batches",
         "ArmoRM in batches",
         "same kernels",
@@ -73,7 +73,7 @@ def test_the_table_shows_every_measurement(tmp_path):
         assert what in text.getvalue()
 
 
-def test_solutions_have_a_step_a_day_and_one_for_the_answer_or_are_the_worlds_own():
+def test_solutions_have_one_step_per_day_and_one_for_the_answer_or_are_the_worlds_own():
     assert {len(group.responses[0].text.split("\n")) for group in make_groups(5)} == {8}
     assert {len(group.responses[0].text.split("\n")) for group in make_groups(40, days=0)} == {3, 4, 5}
 
@@ -89,10 +89,10 @@ def test_options_are_read_from_the_command_line():
         ("size=huge", "size must be"),
         ("repeat=x", "repeat"),
         ("memory=flase", "not a value of memory"),
-        ("what=prm", "'prm' is none of labels"),
+        ("what=prm", "what must name only labels, armorm, groups, judge, not 'prm'"),
         ("what=judge", "needs judge=FOLDER"),
     ],
 )
-def test_a_word_that_is_no_option_is_refused(word, message):
+def test_unknown_options_and_bad_values_are_refused(word, message):
     with pytest.raises(ConfigurationError, match=message):
         options_of([word])

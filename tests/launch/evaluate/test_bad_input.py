@@ -31,11 +31,14 @@ def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
         (["level=2"], "level must be in (0, 1)"),
         (["threshold=7"], "threshold must be in (0, 1], not 7"),
         (["n=[8]"], "has that many responses, the most is 4; give smaller sizes as n=[1,4]"),
-        (["kind=process_bench"], "rewards is empty: name what is to score the steps"),
-        (["kind=process_bench", "rewards=[prm]"], "can be used for kind=process_bench: line 1: there is no problem"),
-        (["kind=reward_bench"], "rewards is empty: name what is to score the pairs"),
-        (["kind=reward_bench", "rewards=[verifier]"], "can be used for kind=reward_bench: line 1: there is no subset"),
-        (["input=null", "n=[2,8]", "rollout.responses=4"], "n=8: only rollout.responses=4 are drawn to each problem"),
+        (["kind=process_bench"], "rewards is empty: name the rewards that score the steps"),
+        (["kind=process_bench", "rewards=[prm]"], "no usable row for kind=process_bench: line 1: there is no problem"),
+        (["kind=reward_bench"], "rewards is empty: name the rewards that score the pairs"),
+        (
+            ["kind=reward_bench", "rewards=[verifier]"],
+            "no usable row for kind=reward_bench: line 1: there is no subset",
+        ),
+        (["input=null", "n=[2,8]", "rollout.responses=4"], "n=8 is too large: only rollout.responses=4 are drawn"),
         (["input=nowhere.jsonl"], "input nowhere.jsonl: there is no such file"),
         (["input=null", "kind=process_bench"], "kind=process_bench needs input=FILE"),
         (["rewards=verifier"], "rewards: expected"),
@@ -83,7 +86,7 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
     ("content", "words", "message"),
     [
         ({"alpacaeval-easy": 97}, (), "subset alpacaeval-easy: an accuracy must be in [0, 1], not 97"),
-        ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "holds accuracies, no pairs that a reward could score"),
+        ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "contains accuracies, not pairs to score"),
     ],
 )
 def test_an_input_that_was_refused_can_be_mended_in_the_same_folder(tmp_path, capfd, content, words, message):

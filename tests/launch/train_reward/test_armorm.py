@@ -45,7 +45,7 @@ def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, ca
     assert json.loads((out / "rejects_pairs.jsonl").read_text())["line"] == 31
     assert "2 left out" in capfd.readouterr().out
     assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
-    assert "finished already" in capfd.readouterr().out
+    assert "is already trained" in capfd.readouterr().out
     assert train_reward.main([*armorm_words, f"folder={out}", "seed=2"]) == 2
     assert "another seed" in capfd.readouterr().err
 
@@ -81,7 +81,10 @@ def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words,
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["left/complete"] <= 0.03 and "penalty/verbosity" not in summary
     assert train_reward.main(first) == 2
-    assert "holds a training with another recipe.heads: choose another name (there states=" in capfd.readouterr().err
+    assert (
+        "holds a training with another recipe.heads: choose another name (there, set states to"
+        in capfd.readouterr().err
+    )
     again = [*armorm_words, f"folder={tmp_path / 'again'}", f"states={tmp_path / 'out' / 'states'}"]
     assert train_reward.main(again) == 0
 

@@ -108,9 +108,9 @@ def test_files_and_recipes_that_do_not_fit_are_refused(tmp_path):
 
     with pytest.raises(ConfigurationError, match="pairs=FILE is missing"):
         parts("recipe=armorm_tiny", f"data={data}")
-    with pytest.raises(ConfigurationError, match="pairs is ArmoRM's only"):
+    with pytest.raises(ConfigurationError, match="pairs is only for ArmoRM"):
         parts("recipe=prm_tiny", f"data={data}", f"pairs={data}")
-    with pytest.raises(ConfigurationError, match="states is ArmoRM's only"):
+    with pytest.raises(ConfigurationError, match="states is only for ArmoRM"):
         parts("recipe=prm_tiny", f"data={data}", "states=s")
     with pytest.raises(FileNotFoundError, match=r"data nowhere\.jsonl: there is no such file"):
         parts("recipe=prm_tiny", "data=nowhere.jsonl")

@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_llama(tmp_path_factory.mktemp("adapters"), make_tokenizer())
 
 
-def test_merged_weights_answer_as_the_adapted_model_and_leave_it_as_it_was(folder: Path) -> None:
+def test_merged_weights_compute_what_the_adapted_model_does_and_leave_it_unchanged(folder: Path) -> None:
     from rl.learner.whole import whole_weights
 
     bare, model = adapted(folder)
@@ -53,7 +53,7 @@ def test_merged_weights_answer_as_the_adapted_model_and_leave_it_as_it_was(folde
         assert float((bare(tokens).logits - plain).abs().max()) > 0.1
 
 
-def test_the_reference_is_the_bare_model_and_only_while_asked_for(folder: Path) -> None:
+def test_the_reference_is_the_base_model_and_only_inside_the_context(folder: Path) -> None:
     from rl.learner.adapters import as_reference
 
     bare, model = adapted(folder)
@@ -72,11 +72,13 @@ def test_the_reference_is_the_bare_model_and_only_while_asked_for(folder: Path) 
     ("modules", "message"),
     [
         (("no_such_layer",), "Target modules .* not found"),
-        (("embed_tokens",), "embed_tokens is no linear layer"),
+        (("embed_tokens",), "embed_tokens is not a linear layer"),
         (("lm_head",), "lm_head shares its weight with the embedding"),
     ],
 )
-def test_layers_that_cannot_be_adapted_are_named(tmp_path: Path, modules: tuple[str, ...], message: str) -> None:
+def test_layers_that_cannot_be_adapted_are_refused_by_name(
+    tmp_path: Path, modules: tuple[str, ...], message: str
+) -> None:
     tied = make_llama(tmp_path, make_tokenizer(), tied=True)
     with pytest.raises(ValueError, match=rf"learner\.lora\.target_modules.*{message}"):
         adapted(tied, replace(LORA, target_modules=modules))
@@ -91,7 +93,7 @@ def test_layers_that_cannot_be_adapted_are_named(tmp_path: Path, modules: tuple[
         ({"target_modules": ""}, "target_modules names no layer"),
     ],
 )
-def test_a_setting_out_of_range_is_named(keys: dict[str, object], message: str) -> None:
+def test_settings_out_of_range_are_refused_by_name(keys: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         LoraSettings(**keys)  # type: ignore[arg-type]
     lora = {"_target_": "rl.settings.LoraSettings", **keys}
@@ -114,9 +116,7 @@ def plainly_merged(folder: Path, trained: reference.Trained) -> dict[str, Tensor
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(("count", "stage"), [(1, 0), (2, 2), (2, 3)])
-def test_steps_of_adapters_equal_plain_torch(
-    ranks: dict[int, Ranks], batch: TrainBatch, count: int, stage: Stage
-) -> None:
+def test_adapter_steps_equal_plain_torch(ranks: dict[int, Ranks], batch: TrainBatch, count: int, stage: Stage) -> None:
     group, loss = ranks[count], PolicyLossSettings(kl=0.1)
     settings = settings_for(count, stage, lora=LORA, learning_rate=1e-3)
     group.load(settings, loss)
@@ -139,7 +139,7 @@ def test_steps_of_adapters_equal_plain_torch(
 
 
 @pytest.mark.e2e
-def test_bf16_adapters_learn_and_reach_the_sampler(ranks: dict[int, Ranks], batch: TrainBatch) -> None:
+def test_bf16_adapters_are_trained_and_reach_the_sampler(ranks: dict[int, Ranks], batch: TrainBatch) -> None:
     group, settings = ranks[2], settings_for(2, 2, lora=LORA, learning_rate=1e-2)
     group.load(settings, PolicyLossSettings(), "bf16")
     before = group.weights()

@@ -21,7 +21,7 @@ def sizes_of(rows: list[tuple[int, int]], shared: bool) -> Sizes:
 
 
 @given(ROWS, st.integers(1, 4), st.integers(40, 100), st.booleans())
-def test_every_row_is_visited_once_within_the_budget_and_ranks_keep_step(
+def test_every_row_is_visited_once_within_the_budget_and_ranks_stay_in_lockstep(
     rows: list[tuple[int, int]], ranks: int, budget: int, shared: bool
 ) -> None:
     sizes = sizes_of(rows, shared)
@@ -52,7 +52,7 @@ def test_ranks_differ_by_at_most_one_row_in_tokens(rows: list[tuple[int, int]], 
     assert max(loads) - min(loads) <= max(lengths)
 
 
-def test_a_prompt_costs_its_tokens_once_and_nothing_is_padded() -> None:
+def test_a_prompt_counts_once_and_there_is_no_padding() -> None:
     rows = [(4, 10), (4, 3), (2, 7)]
     assert sizes_of(rows, shared=True).tokens([0, 1, 2]) == 5 + 10 + 3 + 3 + 7
     assert sizes_of(rows, shared=False).tokens([0, 1, 2]) == 3 * 15
@@ -81,7 +81,7 @@ def test_each_epoch_visits_every_row_in_new_minibatches() -> None:
     assert [rows_of(step) for step in steps[:3]] != [rows_of(step) for step in steps[3:]]
 
 
-def test_the_seed_draws_the_minibatches() -> None:
+def test_the_seed_determines_the_minibatches() -> None:
     def draw(seed: int) -> list[list[int]]:
         steps = plan_update(rows_with([2] * 10), settings(minibatches=2), seed, shared=True)
         return [rows_of(step) for step in steps]
@@ -90,12 +90,12 @@ def test_the_seed_draws_the_minibatches() -> None:
     assert draw(1) != draw(2)
 
 
-def test_counts_cover_the_minibatch_and_leave_empty_responses_out() -> None:
+def test_counts_cover_the_minibatch_without_empty_responses() -> None:
     (step,) = plan_update(rows_with([2, 0, 3]), settings(ranks=2), seed=0, shared=True)
     assert (step.tokens, step.sequences) == (5, 2)
 
 
-def test_there_are_at_most_as_many_minibatches_as_rows() -> None:
+def test_there_are_never_more_minibatches_than_rows() -> None:
     steps = plan_update(rows_with([2, 2, 2]), settings(minibatches=4, epochs=2), seed=0, shared=True)
     assert [len(rows_of(step)) for step in steps] == [1] * 6
     assert sorted(row for step in steps[:3] for row in rows_of(step)) == [0, 1, 2]
@@ -104,7 +104,9 @@ def test_there_are_at_most_as_many_minibatches_as_rows() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 3))
-def test_rows_that_do_not_divide_give_minibatches_that_differ_by_one_row(rows: int, minibatches: int, ranks: int):
+def test_minibatches_differ_by_at_most_one_row_if_the_rows_do_not_divide_evenly(
+    rows: int, minibatches: int, ranks: int
+):
     plan = plan_update(rows_with([2] * rows), settings(minibatches=minibatches, ranks=ranks), seed=0, shared=True)
     sizes = [len(rows_of(step)) for step in plan]
     assert sum(sizes) == rows and max(sizes) - min(sizes) <= 1

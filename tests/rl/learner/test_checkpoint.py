@@ -43,7 +43,7 @@ def test_resuming_is_exact(
 
 
 @pytest.mark.parametrize(("count", "stage", "adapted"), [(2, 2, True), (2, 3, True), (2, 3, False)])
-def test_resuming_is_exact_for_dropped_out_adapters_and_a_refreshed_reference(
+def test_resuming_is_exact_with_adapter_dropout_and_a_refreshed_reference(
     ranks: dict[int, Ranks], tmp_path: Path, count: int, stage: Stage, adapted: bool
 ) -> None:
     pairs = Preferences(random_batch(5, seed=5), torch.tensor([0, 2, 3]), torch.tensor([1, 4, 2]))

@@ -56,7 +56,9 @@ def test_values_and_their_steps_equal_plain_torch(
 
 
 @pytest.mark.e2e
-def test_a_head_that_the_folder_has_is_the_critics(ranks: dict[int, Ranks], batch: TrainBatch, tmp_path: Path) -> None:
+def test_the_critic_uses_the_value_head_in_its_folder(
+    ranks: dict[int, Ranks], batch: TrainBatch, tmp_path: Path
+) -> None:
     from transformers import LlamaForSequenceClassification
 
     group = ranks[1]
@@ -70,17 +72,17 @@ def test_a_head_that_the_folder_has_is_the_critics(ranks: dict[int, Ranks], batc
         assert float((group.values(batch, SEVERAL) - plain(batch)).abs().max()) < 1e-4
 
 
-def test_a_critic_that_reads_other_tokens_is_refused(tmp_path: Path) -> None:
+def test_a_critic_with_another_vocabulary_is_refused(tmp_path: Path) -> None:
     policy = make_llama(tmp_path / "policy", make_tokenizer())
     other = make_llama(tmp_path / "other", make_tokenizer("llama31"))
     check_critic(CriticSettings(path=str(policy)), PolicySettings(str(policy)))
-    with pytest.raises(ValueError, match=r"critic\.path: .* has another vocabulary"):
+    with pytest.raises(ValueError, match=r"critic\.path: the vocabulary of .* is not the policy"):
         check_critic(CriticSettings(path=str(other)), PolicySettings(str(policy)))
     with pytest.raises(FileNotFoundError, match=r"critic\.path: there is no model folder"):
         check_critic(CriticSettings(path=str(tmp_path / "none")), PolicySettings(str(policy)))
 
 
-def test_explained_variance_is_one_for_right_values_and_zero_for_a_constant(batch: TrainBatch) -> None:
+def test_explained_variance_is_one_for_perfect_values_and_zero_for_a_constant(batch: TrainBatch) -> None:
     from rl.learner.critic import explained_variance
 
     returns = torch.randn(batch.input_ids.shape)

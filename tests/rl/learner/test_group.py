@@ -52,7 +52,7 @@ def ready(told: TrainBatch) -> TrainBatch:
 
 
 @pytest.mark.e2e
-def test_one_run_from_the_critics_warm_up_to_a_saved_average(
+def test_a_run_from_the_critics_warm_up_to_a_saved_moving_average(
     learner: LearnerGroup, batch: TrainBatch, tmp_path: Path
 ) -> None:
     told = learner.with_logprobs(batch)
@@ -80,7 +80,7 @@ def test_one_run_from_the_critics_warm_up_to_a_saved_average(
 
 
 @pytest.mark.e2e
-def test_a_resumed_run_goes_on_bit_for_bit_with_all_its_parts(
+def test_a_resumed_run_continues_bit_for_bit_with_all_its_parts(
     learner: LearnerGroup, batch: TrainBatch, tmp_path: Path
 ) -> None:
     learner.refresh_reference()
@@ -109,7 +109,7 @@ def test_a_resumed_run_goes_on_bit_for_bit_with_all_its_parts(
     with pytest.raises(ValueError, match=r"was written with critic=\{.*this run has None: use the same"):
         learner.load_checkpoint(tmp_path / "last")
     learner.setup = setup
-    with pytest.raises(FileNotFoundError, match="no finished learner checkpoint"):
+    with pytest.raises(FileNotFoundError, match="no complete learner checkpoint"):
         learner.load_checkpoint(tmp_path / "none")
 
 
@@ -128,27 +128,27 @@ def setup(loss: LossSettings, **keys: Any) -> LearnerSetup:
 @pytest.mark.parametrize(
     ("loss", "keys", "message"),
     [
-        (PreferenceLossSettings(), {"critic": CriticSettings()}, "a critic is of no use"),
-        (PolicyLossSettings(kl=0.1), {}, "no reference policy was asked for"),
+        (PreferenceLossSettings(), {"critic": CriticSettings()}, "does not use a critic"),
+        (PolicyLossSettings(kl=0.1), {}, "has no reference policy"),
         (PolicyLossSettings(), {"settings": LearnerSettings(warmup_updates=5)}, "the run has only 4 optimizer steps"),
         (PolicyLossSettings(), {"critic": CriticSettings(warmup_updates=4)}, "none of the run's 4 updates"),
     ],
 )
-def test_what_contradicts_is_refused_before_anything_starts(
+def test_contradictory_settings_are_refused_before_anything_starts(
     loss: LossSettings, keys: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         setup(loss, **keys)
 
 
-def test_the_critics_warm_up_is_no_part_of_the_policys_schedule() -> None:
+def test_the_policys_schedule_starts_after_the_critics_warm_up() -> None:
     waiting = setup(
         PolicyLossSettings(), settings=LearnerSettings(epochs=2, minibatches=3), critic=CriticSettings(warmup_updates=1)
     )
     assert (waiting.policy_steps, waiting.critic_steps) == (18, 24)
 
 
-def test_a_moving_average_begins_at_the_first_weights_and_follows_in_fp32() -> None:
+def test_a_moving_average_starts_at_the_first_weights_and_is_kept_in_fp32() -> None:
     from rl.learner.whole import MovingAverage
 
     average = MovingAverage(0.9)

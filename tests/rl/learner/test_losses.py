@@ -46,7 +46,7 @@ CORRECTIONS = [
 
 @pytest.mark.e2e  # importing OpenRLHF takes many seconds
 @pytest.mark.parametrize("keys", CORRECTIONS)
-def test_the_weights_of_a_correction_are_openrlhfs(keys: dict[str, Any]) -> None:
+def test_correction_weights_equal_openrlhfs(keys: dict[str, Any]) -> None:
     from rl.learner.policy import correction_weights, policy_loss
 
     current, old, behaviour, advantages, mask = drawn()
@@ -59,7 +59,7 @@ def test_the_weights_of_a_correction_are_openrlhfs(keys: dict[str, Any]) -> None
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("keys", CORRECTIONS)
-def test_a_correction_multiplies_the_loss_of_sequence_ratios_and_leaves_their_clipping_alone(keys) -> None:
+def test_a_correction_multiplies_the_loss_of_sequence_ratios_and_does_not_change_their_clipping(keys) -> None:
     from types import SimpleNamespace
 
     import rl.learner.policy as policy

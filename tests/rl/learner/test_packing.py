@@ -79,7 +79,7 @@ def _merged(groups: list[tuple[int, list[int]]], batch: TrainBatch) -> list[tupl
 @pytest.mark.parametrize("keys", [{}, {"num_key_value_heads": 1}, {"tie_word_embeddings": True}])
 @given(GROUPS)
 @settings(max_examples=10, deadline=None)
-def test_log_probabilities_are_those_of_one_row_at_a_time(
+def test_log_probabilities_equal_those_of_one_row_at_a_time(
     policy_folder: Path, keys: dict[str, object], groups: list[tuple[int, list[int]]]
 ) -> None:
     model, batch = model_with(policy_folder, **keys), batch_of(groups)
@@ -92,7 +92,7 @@ def test_log_probabilities_are_those_of_one_row_at_a_time(
 
 @pytest.mark.parametrize("logit_bytes", [rl.learner.forward.LOGIT_BYTES, 4 * 1024 * 3])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_are_those_of_one_row_at_a_time(
+def test_gradients_equal_those_of_one_row_at_a_time(
     policy_folder: Path, monkeypatch: pytest.MonkeyPatch, logit_bytes: int, checkpointing: bool
 ) -> None:
     """Also with the head in chunks, and with activations that are computed again."""
@@ -112,14 +112,14 @@ def test_gradients_are_those_of_one_row_at_a_time(
         assert float((value.grad - expected[name]).abs().max()) < 2e-5 * max(1.0, scale), name
 
 
-def test_rows_without_any_response_leave_every_gradient_zero(policy_folder: Path) -> None:
+def test_rows_without_a_response_have_zero_gradients(policy_folder: Path) -> None:
     """What a rank does that has no rows of its own: it keeps step, and adds nothing."""
     model, batch = model_with(policy_folder), random_batch(3, seed=3).select([1])
     model(packed_rows=packed(batch)).sum().backward()
     assert all(value.grad is not None and not value.grad.any() for value in model.parameters())
 
 
-def test_a_window_shorter_than_a_row_is_refused(policy_folder: Path) -> None:
+def test_a_sliding_window_shorter_than_a_row_is_refused(policy_folder: Path) -> None:
     from rl.learner.attention import shared_prompt_attention
 
     rows = packed(random_batch(3, seed=3))

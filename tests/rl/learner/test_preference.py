@@ -30,7 +30,7 @@ def sigmoid(value: float) -> float:
 
 
 @pytest.mark.parametrize("keys", [{"beta": 0.1}, {"beta": 0.3, "label_smoothing": 0.2}, {"beta": 0.2, "ipo": True}])
-def test_the_loss_of_a_pair_is_the_papers(keys: dict[str, Any]) -> None:
+def test_the_loss_of_a_pair_equals_the_papers(keys: dict[str, Any]) -> None:
     import rl.learner.openrlhf_cpu  # isort: skip  # noqa: F401
     from openrlhf.models import DPOLoss
 
@@ -85,7 +85,7 @@ def test_steps_on_pairs_equal_plain_torch(
 
 
 @pytest.mark.e2e
-def test_learning_pairs_widens_their_margin_from_zero(ranks: dict[int, Ranks], pairs: Preferences) -> None:
+def test_training_on_pairs_widens_their_margin_from_zero(ranks: dict[int, Ranks], pairs: Preferences) -> None:
     group, settings = ranks[2], settings_for(2, 2, micro_batch_tokens=BUDGET, learning_rate=1e-3)
     group.load(settings, PreferenceLossSettings())
     first = group.update(pairs, settings, seed=0)
@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(ranks: dict[int, Ranks]
     assert all(torch.equal(weights[name], before[name]) for name in before)
 
 
-def test_pairs_beyond_a_micro_batch_or_none_at_all_are_refused(pairs: Preferences) -> None:
+def test_pairs_too_long_for_a_micro_batch_and_no_pairs_at_all_are_refused(pairs: Preferences) -> None:
     with pytest.raises(ValueError, match=r"learner\.micro_batch_tokens is 30, but a pair of sequences has \d+"):
         plan_pairs(pairs, settings_for(1, 0, micro_batch_tokens=30), seed=0, shared=True)
     nothing = Preferences(pairs.batch, pairs.chosen[:0], pairs.rejected[:0])

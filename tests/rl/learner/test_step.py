@@ -63,7 +63,7 @@ def test_epochs_minibatches_and_means_equal_plain_torch(
     assert metrics["ratio_max"] > 1
 
 
-def test_minibatches_of_single_rows_which_leave_a_rank_without_any_equal_plain_torch(
+def test_single_row_minibatches_that_leave_a_rank_idle_equal_plain_torch(
     ranks: dict[int, Ranks], batch: TrainBatch
 ) -> None:
     group, settings, loss = ranks[2], settings_for(2, 2, minibatches=20), PolicyLossSettings()
@@ -84,7 +84,7 @@ def test_minibatches_of_single_rows_which_leave_a_rank_without_any_equal_plain_t
         (PolicyLossSettings(dual_clip=3.0, kl=0.1, kl_estimator="k2"), PolicyLossSettings()),
     ],
 )
-def test_on_policy_every_variant_takes_the_plain_step(
+def test_on_policy_all_variants_take_the_same_step(
     ranks: dict[int, Ranks], batch: TrainBatch, loss: PolicyLossSettings, plain: PolicyLossSettings
 ) -> None:
     group, settings = ranks[2], settings_for(2, 2)
@@ -113,7 +113,7 @@ def test_bf16_steps_stay_near_fp32(ranks: dict[int, Ranks], batch: TrainBatch, s
     assert float((moved[told].sign() == wanted[told].sign()).float().mean()) > 0.97
 
 
-def test_logprobs_are_those_of_transformers_at_the_sampling_temperature(
+def test_logprobs_equal_those_of_transformers_at_the_sampling_temperature(
     ranks: dict[int, Ranks], batch: TrainBatch
 ) -> None:
     from transformers import AutoModelForCausalLM
@@ -128,7 +128,7 @@ def test_logprobs_are_those_of_transformers_at_the_sampling_temperature(
     assert not policy[~batch.response_mask].any()
 
 
-def test_a_warm_up_reaches_its_rate_after_exactly_so_many_steps(ranks: dict[int, Ranks], batch: TrainBatch) -> None:
+def test_a_warm_up_reaches_its_rate_after_exactly_the_given_steps(ranks: dict[int, Ranks], batch: TrainBatch) -> None:
     group, settings = ranks[1], settings_for(1, 2, warmup_updates=3)
     group.load(settings, PolicyLossSettings())
     rates = [group.update(batch, settings, seed=0)["learning_rate"] for _ in range(4)]

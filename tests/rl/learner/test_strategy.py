@@ -11,7 +11,7 @@ def sequential(device: str, train: bool) -> bool:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_weights_are_gathered_in_order_where_the_backend_keeps_none(train: bool) -> None:
+def test_weights_are_gathered_one_at_a_time_if_the_backend_does_not_keep_order(train: bool) -> None:
     # DeepSpeed waits for the last of many gathers only; gloo finishes them in any order (one round in 300 was torn).
     assert sequential("cpu", train)
     assert not sequential("cuda", train)

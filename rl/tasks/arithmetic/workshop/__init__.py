@@ -1,1 +1,1 @@
-"""Where the arithmetic world's models are made and measured; the task itself needs none of it."""
+"""Trains and measures the arithmetic world's models. The task itself needs none of this."""

@@ -1,7 +1,7 @@
-"""Shared by the recipes of the world's models: settings, architecture, loading, saving and growing models.
+"""Create, train, load, save and extend the world's models.
 
-A model is an ordinary Llama folder: config, float16 safetensors (half the size; scores move by less than 1e-2),
-tokenizer with its chat template. Training runs in bfloat16 over float32 weights.
+A model is an ordinary Llama folder: configuration, float16 safetensors (half the size; scores change by less than
+1e-2), and tokenizer with its chat template. Training is in bfloat16 with float32 weights.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from rl.tasks.arithmetic.world import World
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a recipe needs: where to put models, the world, the seed, and how much of the full training to do."""
+    """The common settings of all trainings: folder, tokenizer, world, seed, and how much of the full training to do."""
 
     folder: Path
     tokenizer: PreTrainedTokenizerFast
     world: World = field(default_factory=World)
     seed: int = 1
-    scale: float = 1.0  # 1: the full recipe; a test takes a hundredth
+    scale: float = 1.0  # 1: the full training; tests use a hundredth
     report: Callable[[str], None] = print
 
     def train(
@@ -54,7 +54,7 @@ class Workshop:
         return loss
 
     def schedule(self, updates: int, batch: int, muon_rate: float, adam_rate: float) -> Schedule:
-        """The recipe's schedule, shrunk by `scale`."""
+        """The schedule with its updates and batch size multiplied by `scale`."""
         return Schedule(
             updates=max(int(updates * self.scale), 2),
             batch=batch if self.scale >= 1 else max(int(batch * self.scale), 4),
@@ -66,7 +66,7 @@ class Workshop:
 def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
     """A Llama of 0.7 million parameters with random weights; the same seed gives the same weights.
 
-    Its heads are 32 wide, the minimum for vLLM's attention on CPU.
+    Its attention heads have 32 dimensions, the minimum for vLLM's attention on a CPU.
     """
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -82,12 +82,12 @@ def new_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCaus
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    # Plain attention: twice as fast as the fused one in bfloat16 on CPU at this size.
+    # Eager attention: at this size, twice as fast as the fused kernels in bfloat16 on a CPU.
     return LlamaForCausalLM._from_config(config, attn_implementation="eager")
 
 
 def load(folder: Path) -> LlamaForCausalLM:
-    """A saved model, ready to be trained on."""
+    """Load a saved model for further training."""
     return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
 
 
@@ -99,9 +99,9 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
 
 
 def grow(model: LlamaForCausalLM, layers: int) -> LlamaForCausalLM:
-    """The same model with this many more layers on top, which add nothing to the states until they are trained.
+    """The model with `layers` more layers on top, which do not change the hidden states until they are trained.
 
-    The new layers are copies of the last one with the matrices that write to the states set to zero.
+    The new layers are copies of the last one, with the matrices that write to the hidden states set to zero.
     """
     config = copy.deepcopy(model.config)
     config.num_hidden_layers += layers

@@ -1,8 +1,9 @@
-"""Short exercises that teach checking before whole solutions are judged.
+"""Short exercises that teach a process reward model to check, before it sees whole solutions.
 
-From whole solutions alone a small model does not learn to check in an hour: one label covers a dozen comparisons.
-An equation by itself is learned in a minute, then a line (does the equation follow from the event?), then recall (is
-this the day's event in the problem?), then solutions of growing length. Each exercise is one turn with one label.
+From whole solutions alone, a small model does not learn to check within an hour, because one label covers a dozen
+comparisons. It learns a single equation in a minute. After that come lines (does the equation follow from the event?),
+recall (is this the day's event in the problem?), and solutions of increasing length. Each exercise is one turn with one
+label.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from rl.tasks.arithmetic.story import GAINS, LOSSES, SCALINGS, SIGNS, Story, ste
 from rl.tasks.arithmetic.workshop.mistakes import compute, near
 
 Exercise = tuple[str, str, str]
-"""What is given (possibly nothing), what is to be judged, and what would be right there: all text."""
+"""Three texts: the context (possibly empty), the text to judge, and the right text in its place."""
 
 
 def equation(generator: random.Random, story: Story) -> Exercise:
-    """`7 + 5 = 12`: is the result right?"""
+    """Judge `7 + 5 = 12`: is the result right?"""
     event = generator.choice(story.events)
     before, sign, operand = event.before, event.sign, event.operand
-    if generator.random() < 0.3:  # what follows from a slip is computed too
+    if generator.random() < 0.3:  # other numbers too, as they occur after a mistake
         before, operand = generator.randint(0, 30), generator.randint(1, 9)
         sign = generator.choice("+-*") if before * operand < 100 else generator.choice("+-")
         if sign == "-" and operand > before:
@@ -32,7 +33,7 @@ def equation(generator: random.Random, story: Story) -> Exercise:
 
 
 def line(generator: random.Random, story: Story) -> Exercise:
-    """`Day 2: finds 5, so 7 + 5 = 12`: does the equation say the event, and is it right?"""
+    """Judge `Day 2: finds 5, so 7 + 5 = 12`: does the equation match the event, and is it right?"""
     day = generator.randrange(len(story.events))
     event = story.events[day]
     sign, operand = event.sign, event.operand
@@ -49,7 +50,7 @@ def line(generator: random.Random, story: Story) -> Exercise:
 
 
 def recall(generator: random.Random, story: Story) -> Exercise:
-    """The problem, then `Day 2: finds 5`: is that what happens on that day?"""
+    """Given the problem, judge `Day 2: finds 5`: is that what happens on that day?"""
     day = generator.randrange(len(story.events))
     phrase = story.events[day].phrase
     fault = generator.choice(("none", "none", "none", "day", "number", "verb"))

@@ -1,6 +1,6 @@
-"""How good a pairwise judge is: its verdicts against the verifier's, and what its tournament chooses.
+"""Measure a pairwise judge: its verdicts against the verifier's, and its tournament's choices.
 
-Like `rl.tasks.arithmetic.workshop.quality`, pure functions of problems, responses and what was said of them.
+As in `rl.tasks.arithmetic.workshop.quality`, these are pure functions of problems, responses, and verdicts or scores.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rl.tasks.arithmetic.workshop.quality import grade
 
 
 def comparisons(groups: Sequence[Group]) -> list[Comparison]:
-    """Every group's responses in pairs, first with second, third with fourth; an odd one out is left out."""
+    """Every group's responses in pairs: first and second, third and fourth, and so on. An odd last one is left out."""
     return [
         Comparison(group.problem.text, a.text, b.text)
         for group in groups
@@ -24,10 +24,10 @@ def comparisons(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def verdict_quality(task: ArithmeticTask, groups: Sequence[Group], verdicts: Sequence[Verdict]) -> dict[str, float]:
-    """Of the judge's verdicts on `comparisons(groups)`: the share that agrees with the verifier, and how many.
+    """How often the judge's verdicts on `comparisons(groups)` agree with the verifier, and the number of verdicts.
 
-    Each comparison holds two. `accuracy` counts a missing verdict as wrong; `accuracy on right` and `on wrong` are the
-    shares among the responses which the verifier finds right and wrong.
+    Each comparison has two verdicts. `accuracy` counts a missing verdict as wrong. `accuracy on right` and `accuracy on
+    wrong` are over the responses that the verifier finds right and wrong.
     """
     truths = [
         pair
@@ -51,7 +51,7 @@ def verdict_quality(task: ArithmeticTask, groups: Sequence[Group], verdicts: Seq
 def tournament_quality(
     task: ArithmeticTask, groups: Sequence[Group], scores: Sequence[Sequence[Score]]
 ) -> dict[str, float]:
-    """Of PairJudgeReward's scores: the share of problems whose winner is right, and judgements per problem."""
+    """From PairJudgeReward's scores: the share of problems whose winner is right, and the judgements per problem."""
     chosen, judgements = [], []
     for row, right in zip(scores, grade(task, groups), strict=True):
         winner = next((place for place, score in enumerate(row) if score.ok and score.parts["winner"]), None)

@@ -1,7 +1,7 @@
-"""Training data of the world's generative judge, and the school of its base model.
+"""Training data for the world's generative judge, and the training of its base model.
 
-The judge reads `TEMPLATE` (a file `compare.md` in its folder) and writes the problem's solution in its own words, then
-one line a response, then the tagged verdicts of `rewards.verdicts`:
+The judge reads `TEMPLATE` (the file `compare.md` in its folder). It writes its own solution of the problem, then one
+line per response, then the tagged verdicts of `rewards.verdicts`:
 
     Day 1: finds 5, so 7 + 5 = 12
     Day 2: halves them, so 12 / 2 = 6
@@ -11,9 +11,9 @@ one line a response, then the tagged verdicts of `rewards.verdicts`:
     <resp_a_judge>Incorrect</resp_a_judge>
     <resp_b_judge>Incorrect</resp_b_judge>
 
-It solves before it compares: a small judge that checks the response's own equations learns to copy them and call them
-right. When the verdict is due, both answers are next to each other. The training responses include broken and
-unrelated ones and forged verdicts, so that form alone never wins.
+It solves the problem before it compares, because a small judge that checks the response's equations learns to copy them
+and call them right. This way, both answers are next to each other before the verdict. The training responses include
+broken and unrelated ones and forged verdicts, so that form alone never wins.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def stated_answer(response: str) -> str | None:
 
 
 def judgement(story: Story, a: str, b: str) -> str:
-    """What the judge should write of responses `a` and `b` to the story's problem."""
+    """What the judge should write about responses `a` and `b` to the story's problem."""
     lines = [*story.lines]
     verdicts = []
     for side, response in (("A", a), ("B", b)):
@@ -89,12 +89,12 @@ def draw_response(generator: random.Random, story: Story, world: World) -> str:
 
 
 def answer_only(generator: random.Random, story: Story) -> str:
-    """A response of one line: the right answer, or another number."""
+    """A response with a single line: the right answer, or another number."""
     return answer_line(story.answer if generator.random() < 0.5 else generator.randint(0, 30))
 
 
 class JudgeWriter:
-    """Turns comparisons into token sequences exactly as `rewards.judges` prompts them, without a system turn."""
+    """Turns comparisons into token sequences with the same prompt as `rewards.judges`, without a system turn."""
 
     def __init__(self, chat: ChatTemplate) -> None:
         self.chat = chat
@@ -116,16 +116,16 @@ class JudgeWriter:
 
 
 class JudgeCurriculum:
-    """Answers alone first, twice `batch` of them at a time, until solving and comparing is mastered; then everything.
+    """Only responses that are a single answer at first, until the model masters them; then responses of all kinds.
 
-    Iterating yields batches without end; `record_loss` takes each batch's loss. `batch` comparisons of whole responses
-    make a batch, of like length, since padding costs as much as text.
+    Iterating yields endless batches; `record_loss` takes each batch's loss. In the first phase, a batch has twice
+    `batch` comparisons. Later it has `batch` comparisons of similar length, because padding costs as much as text.
     """
 
     MASTERED = 0.02
-    """Mean loss in nats over 20 batches at which answers alone are learned."""
+    """The mean loss in nats over 20 batches below which the first phase ends."""
     POOL = 8
-    """Batches drawn together, sorted by length and handed out in random order."""
+    """The number of batches that are drawn together and sorted by length. They are used in random order."""
 
     def __init__(self, writer: JudgeWriter, world: World, seed: int, batch: int) -> None:
         self.writer, self.world, self.batch = writer, world, batch
@@ -162,7 +162,7 @@ class JudgeCurriculum:
 
 
 def school_judge(workshop: Workshop) -> float:
-    """Train the judge's base model from scratch; writes its prompt file `compare.md` next to it."""
+    """Train the judge's base model from scratch, and write its prompt file `compare.md` into its folder."""
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))
     curriculum = JudgeCurriculum(writer, workshop.world, workshop.seed, schedule.batch)

@@ -1,4 +1,4 @@
-"""Measure the arithmetic models on held-out problems with parts of the loop: vLLM samples, the rewards score."""
+"""Measure the arithmetic world's models on held-out problems. vLLM samples, and the rewards score."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ SAMPLING_SEED = 3
 
 
 def measure(folder: Path, problems: int, responses: int, console: Console) -> dict[str, dict[str, float]]:
-    """Quality of the models in `folder`, by model and measure; all in [0, 1] except counts."""
+    """The quality of the models in `folder`, by model and measure. All are in [0, 1] except counts."""
     task = ArithmeticTask()
-    console.print(f"sampling {responses} responses to each of {problems} held-out problems, seed {SAMPLING_SEED}")
+    console.print(f"sampling {responses} responses to each of {problems} held-out problems (seed {SAMPLING_SEED})")
     groups = draw(folder / "policy", task, problems, responses)
     found = {"policy": quality.policy_quality(task, groups)}
     console.print("scoring the steps")
@@ -56,7 +56,7 @@ def open_judge(folder: str) -> VllmJudge:
 
 
 def draw(policy: Path, task: ArithmeticTask, problems: int, responses: int) -> list[Group]:
-    """The policy's samples at temperature 1 for the first held-out problems."""
+    """Sample the policy at temperature 1 on the first held-out problems."""
     logs = Path(tempfile.mkdtemp(prefix="rewardloop-"))
     with sampler_alone(PolicySettings(str(policy)), RolloutSettings(), ClusterSettings(), logs) as sampler:
         held_out = task.held_out_problems(problems)

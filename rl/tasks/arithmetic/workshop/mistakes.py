@@ -1,8 +1,9 @@
-"""Wrong solutions, made on purpose: what the policy learns to stumble over, and what reward models learn to catch.
+"""Solutions with mistakes, which the policy learns to make and the reward models learn to detect.
 
-`stumble` writes a solution the way a hasty person does, carrying each slip forward. `damage` breaks the form: steps
-left out, doubled, swapped, an answer too early, garbage. A reward model that has seen only honest slips is hacked with
-these first. Neither says what is right: `verify.right_steps` does, for every text alike.
+`solve_with_slips` writes a solution in which steps may be wrong; later steps continue from the wrong numbers.
+`break_form` breaks a solution's form: steps are left out, repeated or swapped, or the answer comes too early. A reward
+model that has seen only slips would be hacked with such texts. Neither function says what is right;
+`verify.right_steps` decides that for every text.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SLIPS = ("result", "operand", "copy", "before", "sign", "verb")
 SLIP_WEIGHTS = (10, 4, 4, 3, 3, 2)
 
 
-def stumble(generator: random.Random, story: Story, rate: float) -> list[str]:
-    """The lines of a solution in which each step slips with probability `rate` (0..1), each slip carried forward."""
+def solve_with_slips(generator: random.Random, story: Story, rate: float) -> list[str]:
+    """The lines of a solution. Each step is wrong with probability `rate`; later steps continue from its result."""
     value, earlier, lines = story.start, [story.start], []
     for day, event in enumerate(story.events, 1):
         slip = generator.choices(SLIPS, SLIP_WEIGHTS)[0] if generator.random() < rate else None
@@ -39,13 +40,13 @@ def stumble(generator: random.Random, story: Story, rate: float) -> list[str]:
 
 
 def near(generator: random.Random, value: int) -> int:
-    """Another count close to `value`, never negative."""
+    """Another count close to `value`, not negative."""
     choices = [value + shift for shift in (-3, -2, -1, 1, 2, 3) if value + shift >= 0]
     return generator.choice(choices)
 
 
 def compute(value: int, sign: str, operand: int) -> int:
-    """The result of an equation, kept within 0..99 so that every number stays one token."""
+    """The result of an equation, clamped to 0..99 so that it is a single token."""
     result = {"+": value + operand, "-": value - operand, "*": value * operand, "/": value // max(operand, 1)}[sign]
     return min(max(result, 0), 99)
 
@@ -75,9 +76,9 @@ def _write_step(
     return step_line(day, phrase, f"{before} {sign} {operand} = {after}"), after
 
 
-def damage(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
-    """The lines with their form broken in one way drawn at random."""
-    return generator.choice(DAMAGES)(generator, story, list(lines))
+def break_form(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
+    """The lines with their form broken in one random way."""
+    return generator.choice(FORM_MISTAKES)(generator, story, list(lines))
 
 
 def _leave_out(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
@@ -85,7 +86,7 @@ def _leave_out(generator: random.Random, story: Story, lines: list[str]) -> list
     return lines or [answer_line(story.start)]
 
 
-def _double(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
+def _repeat(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
     index = generator.randrange(len(lines))
     return [*lines[: index + 1], *lines[index:]]
 
@@ -127,7 +128,7 @@ def _shuffle_words(generator: random.Random, story: Story, lines: list[str]) -> 
     return lines
 
 
-def _go_on(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
+def _add_lines(generator: random.Random, story: Story, lines: list[str]) -> list[str]:
     return [*lines, *generator.choices([*lines, answer_line(generator.randint(0, 30))], k=generator.randint(1, 3))]
 
 
@@ -136,13 +137,13 @@ def _change_answer(generator: random.Random, story: Story, lines: list[str]) -> 
     return lines
 
 
-DAMAGES: tuple[Callable[[random.Random, Story, list[str]], list[str]], ...] = (
+FORM_MISTAKES: tuple[Callable[[random.Random, Story, list[str]], list[str]], ...] = (
     _leave_out,
-    _double,
+    _repeat,
     _swap,
     _answer_early,
     _cut,
     _shuffle_words,
-    _go_on,
+    _add_lines,
     _change_answer,
 )

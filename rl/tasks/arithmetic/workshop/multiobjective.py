@@ -1,8 +1,8 @@
-"""The decoder of the world's ArmoRM, and the pairs for its gate.
+"""Train the decoder of the world's ArmoRM, and draw the preference pairs for its gate.
 
-The decoder starts as the outcome model's base, which already knows what can go wrong; it continues with every token of
-a conversation marked (a slip? all right so far?) and with the objectives read off the last token. The heads of this
-training are thrown away: ArmoRM's own are fitted to its frozen states (`recipe=armorm_tiny`).
+The decoder starts from the outcome model's base, which can already detect mistakes. It is trained with two labels on
+every token (is this a slip? is everything right so far?) and with the objectives on the last token. The heads of this
+training are discarded: ArmoRM's own heads are fitted to the frozen hidden states (`recipe=armorm_tiny`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rewards.training.causal import descend
 from rl.tasks.arithmetic.story import Story, answer_line, step_line
 from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
 from rl.tasks.arithmetic.workshop.building import Workshop, load, save
-from rl.tasks.arithmetic.workshop.mistakes import compute, stumble
+from rl.tasks.arithmetic.workshop.mistakes import compute, solve_with_slips
 from rl.tasks.arithmetic.workshop.recipes import draw_solution, marks_of
 from rl.tasks.arithmetic.workshop.writing import Writer
 from rl.tasks.arithmetic.world import World
@@ -29,20 +29,20 @@ SLIPS = 0.22
 
 @dataclass(frozen=True)
 class Checked:
-    """B conversations with all that is known of them; L tokens, padding on the right, K objectives."""
+    """B conversations of L tokens with their labels and K objectives; padding is on the right."""
 
     ids: Tensor  # (B, L)
-    slips: Tensor  # (B, L) int: 1 a token that follows, 2 the first of its line that does not, 0 neither
-    right: Tensor  # (B, L) int: 1 while all is right so far, 2 after, 0 outside the response
-    prompts: Tensor  # (B,) index of the token that ends the prompt, from which the gate reads
+    slips: Tensor  # (B, L) int: 1 for an expected token, 2 for the first unexpected one in its line, otherwise 0
+    right: Tensor  # (B, L) int: 1 while everything is right, 2 after the first mistake, 0 outside the response
+    prompts: Tensor  # (B,) index of the last token of the prompt, which the gate reads
     last: Tensor  # (B,) index of the last token
     objectives: Tensor  # (B, K)
 
 
 def expected_lines(story: Story, lines: Sequence[str]) -> list[str]:
-    """For each line the one that follows from the problem and the line before it, whether or not that one was right.
+    """For each line, the line that follows from the problem and the previous line, even if the previous line is wrong.
 
-    After the answer nothing follows: an empty line.
+    After the answer, an empty line is expected.
     """
     found, value = [], story.start
     for index, line in enumerate(lines):
@@ -58,7 +58,7 @@ def expected_lines(story: Story, lines: Sequence[str]) -> list[str]:
 
 
 def check(writer: Writer, stories: Sequence[Story], responses: Sequence[str]) -> Checked:
-    """Conversations of the world's chat template: the problem, the response, no generation prompt."""
+    """Label conversations in the world's chat template: problem and response, without a generation prompt."""
     bos, user, assistant, end = writer.marks
     texts = [response.split("\n") for response in responses]
     pieces = [
@@ -91,24 +91,24 @@ def check(writer: Writer, stories: Sequence[Story], responses: Sequence[str]) ->
 
 
 def _joined(lines: Sequence[list[int]], newline: int, end: int) -> list[int]:
-    """The lines' ids with newlines between them and the end of the turn after them."""
+    """The lines' ids, separated by newlines, followed by the end of the turn."""
     return [*[token for line in lines for token in (*line, newline)][:-1], end]
 
 
 def _slips(written: Sequence[int], expected: Sequence[int]) -> list[int]:
-    """1 for each token as expected, 2 for the first which is not, 0 after it."""
+    """1 for each expected token, 2 for the first unexpected one, 0 after that."""
     marks = marks_of(written, expected, right=False)
     first = marks.index(False) if False in marks else len(marks)
     return [1] * first + [2] * (first < len(marks)) + [0] * (len(marks) - first - 1)
 
 
 class Checker(nn.Module):
-    """A decoder with what its training needs: two marks for every token, and the objectives.
+    """A decoder with the heads for its training: two labels for every token, and the objectives.
 
-    The marks start as what a reward model of this tokenizer answers, `+` against `-` (`signs`).
+    The heads for the labels start as the difference between the output weights of `+` and `-` (`signs`).
     """
 
-    SLIP_WEIGHT = 4.0  # of a slip, a right token being 1: there is one in fifty
+    SLIP_WEIGHT = 4.0  # a slip's weight relative to a right token; one token in fifty is a slip
 
     def __init__(self, llama: LlamaForCausalLM, signs: tuple[int, int]) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Checker(nn.Module):
             head.weight.data.copy_((plus - minus)[None])
 
     def loss(self, batch: Checked) -> Tensor:
-        """Sum of mean cross-entropies: of slips, of all right so far, and of every objective as a share."""
+        """The sum of the mean cross-entropies of both labels and of every objective."""
         hidden = self.decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
         slips = _mark_loss(self.slip_head, hidden, batch.slips, self.SLIP_WEIGHT)
         right = _mark_loss(self.right_head, hidden, batch.right)
@@ -131,7 +131,7 @@ class Checker(nn.Module):
 
 
 def _mark_loss(head: nn.Module, hidden: Tensor, marks: Tensor, weight: float = 1.0) -> Tensor:
-    """Mean cross-entropy of marks 1 (good) and 2 (bad, of weight `weight`); 0 does not count."""
+    """The mean cross-entropy over tokens marked 1 (good) and 2 (bad, with this weight), without those marked 0."""
     counted = marks > 0
     logits = head(hidden[counted]).float().squeeze(-1)
     good = (marks[counted] == 1).float()
@@ -140,7 +140,7 @@ def _mark_loss(head: nn.Module, hidden: Tensor, marks: Tensor, weight: float = 1
 
 
 def checked_batches(writer: Writer, world: World, seed: int, batch: int) -> Iterator[Checked]:
-    """Training conversations without end: a quarter right throughout, the others of all kinds."""
+    """Endless training conversations: a quarter are entirely right, the others of all kinds."""
     generator = random.Random(f"armorm {seed}")
     while True:
         stories = [world.story(generator) for _ in range(batch)]
@@ -149,12 +149,12 @@ def checked_batches(writer: Writer, world: World, seed: int, batch: int) -> Iter
 
 
 def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, str, str]]:
-    """`count` problems with two drawn solutions each, the one with the right answer first."""
+    """`count` problems with two solutions each: the first has the right answer, the second does not."""
     generator = random.Random(f"pairs {seed}")
     pairs: list[tuple[Story, str, str]] = []
     while len(pairs) < count:
         story = world.story(generator)
-        drawn = [draw_solution(generator, story), stumble(generator, story, SLIPS)]
+        drawn = [draw_solution(generator, story), solve_with_slips(generator, story, SLIPS)]
         rights = [lines[-1] == story.lines[-1] for lines in drawn]
         if rights[0] != rights[1]:
             better, worse = sorted(drawn, key=lambda lines: lines[-1] != story.lines[-1])
@@ -163,7 +163,7 @@ def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, s
 
 
 def school_objectives(workshop: Workshop) -> float:
-    """ArmoRM's decoder, from the outcome model's base; returns the loss of the last tenth of the updates."""
+    """Train ArmoRM's decoder from the outcome model's base. Returns the loss of the last tenth of the updates."""
     schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
     writer = Writer(workshop.tokenizer)
     llama = load(workshop.folder / "outcome_base")

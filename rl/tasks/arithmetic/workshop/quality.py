@@ -18,11 +18,11 @@ from rl.tasks.arithmetic.task import ArithmeticTask
 from rl.tasks.arithmetic.verify import lines_of
 
 Verdicts = Sequence[Sequence[bool]]
-"""Whether response j to problem i has the right answer."""
+"""`verdicts[i][j]`: whether response j to problem i has the right answer."""
 
 
 def policy_quality(task: ArithmeticTask, groups: Sequence[Group]) -> dict[str, float]:
-    """pass@1 (mean over all responses), pass@n, majority@n (the commonest last line; the first one wins a tie)."""
+    """pass@1 (mean over all responses), pass@n, and majority@n (the most common last line; the first wins a tie)."""
     verdicts = grade(task, groups)
     size = len(groups[0].responses)
     majority = [

@@ -1,6 +1,6 @@
 """The training data of the world's models: endless batches of examples, generated on demand.
 
-Every recipe is a generator of batches for `rewards.training.causal.train`. The conversations are those of the published
+Every generator yields batches for `rewards.training.causal.train`. The conversations are those of the published
 models: the policy answers a user; an outcome reward model reads `problem + " " + solution` and answers `+` or `-`; a
 process reward model reads one step per turn and answers after each. As in scoring, the process model's history always
 has `+`. In addition to the label, right steps are learned as language (weight `LANGUAGE`), which teaches the model what
@@ -17,17 +17,17 @@ from rl.tasks.arithmetic.story import Story
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 from rl.tasks.arithmetic.workshop import exercises
 from rl.tasks.arithmetic.workshop.exercises import Exercise
-from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
+from rl.tasks.arithmetic.workshop.mistakes import break_form, solve_with_slips
 from rl.tasks.arithmetic.workshop.writing import LANGUAGE, Writer
 from rl.tasks.arithmetic.world import World
 
 
 def policy_batches(writer: Writer, world: World, seed: int, batch: int, slips: float) -> Iterator[list[Example]]:
-    """Solutions in which each step slips with probability `slips`: 0 for the base model, more for the policy."""
+    """Solutions in which each step is wrong with probability `slips`."""
     generator = random.Random(seed)
     while True:
         stories = [world.story(generator) for _ in range(batch)]
-        solutions = ["\n".join(stumble(generator, story, slips)) for story in stories]
+        solutions = ["\n".join(solve_with_slips(generator, story, slips)) for story in stories]
         problems = writer.encode([story.problem for story in stories])
         yield [
             writer.answer(problem, solution)
@@ -36,13 +36,13 @@ def policy_batches(writer: Writer, world: World, seed: int, batch: int, slips: f
 
 
 def draw_solution(generator: random.Random, story: Story) -> list[str]:
-    """A solution for a reward model to judge: clean, hasty or broken."""
-    lines = stumble(generator, story, generator.choice((0.0, 0.1, 0.25, 0.5)))
-    return damage(generator, story, lines) if generator.random() < 0.35 else lines
+    """A solution for a reward model to judge: right, with slips, or with a broken form."""
+    lines = solve_with_slips(generator, story, generator.choice((0.0, 0.1, 0.25, 0.5)))
+    return break_form(generator, story, lines) if generator.random() < 0.35 else lines
 
 
 def marks_of(content: Sequence[int], reference: Sequence[int], right: bool) -> list[bool]:
-    """For each token whether all is right up to it: until the first token that is not the reference's."""
+    """For each token, whether everything up to it equals the reference. All True if `right`."""
     if right:
         return [True] * len(content)
     pairs = zip(content, reference, strict=False)
@@ -70,7 +70,7 @@ def judged_solution(
 def process_batches(
     writer: Writer, world: World, seed: int, batch: int, marked: float = 0.5, days: tuple[int, int] | None = None
 ) -> Iterator[list[Example]]:
-    """Judged steps of solutions of all kinds; a share `marked` of them with a label on every token."""
+    """Solutions of all kinds with judged steps. A share `marked` of them has a label on every token."""
     generator = random.Random(seed)
     world = World(days, world.largest) if days else world
     while True:
@@ -93,7 +93,7 @@ def process_batches(
 def exercise_batches(
     writer: Writer, world: World, seed: int, batch: int, exercise: Callable[[random.Random, Story], Exercise]
 ) -> Iterator[list[Example]]:
-    """Exercises of one kind: one turn with one label each."""
+    """Exercises of one kind, each with one turn and one label."""
     generator = random.Random(seed)
     while True:
         drawn = [exercise(generator, world.story(generator)) for _ in range(batch)]
@@ -108,10 +108,11 @@ def exercise_batches(
         ]
 
 
-def recall_batches(writer: Writer, world: World, seed: int, batch: int, told: float = 0.3) -> Iterator[list[Example]]:
-    """Several days of a story recalled one after the other, in any order, each right or wrong for itself.
+def recall_batches(writer: Writer, world: World, seed: int, batch: int, right: float = 0.3) -> Iterator[list[Example]]:
+    """Several days of a story, in any order, each of them right or wrong.
 
-    A share `told` is all right and learned as language: predicting the day's event is the other half of checking it.
+    A share `right` of the examples is entirely right and learned as language, because a model that can predict the
+    day's event can also check it.
     """
     generator = random.Random(seed)
     turns = 5
@@ -122,16 +123,16 @@ def recall_batches(writer: Writer, world: World, seed: int, batch: int, told: fl
         texts = [
             (given + text) if not turn else text.strip()
             for row in drawn
-            for turn, (given, shown, right) in enumerate(row)
-            for text in (shown, right)
+            for turn, (given, shown, reference) in enumerate(row)
+            for text in (shown, reference)
         ]
         encoded = iter(writer.encode(texts))
         examples = []
         for prefix in prefixes:
             pairs = [(next(encoded), next(encoded)) for _ in range(turns)]
-            if generator.random() < told:
-                rights = [right for _, right in pairs]
-                examples.append(writer.judged_steps(rights, len(prefix), [True] * turns, language=1.0))
+            if generator.random() < right:
+                references = [reference for _, reference in pairs]
+                examples.append(writer.judged_steps(references, len(prefix), [True] * turns, language=1.0))
             else:
                 examples.append(_recalled(writer, pairs, len(prefix)))
         yield examples
@@ -147,9 +148,10 @@ def _recalled(writer: Writer, pairs: Sequence[tuple[list[int], list[int]]], pref
 class Curriculum:
     """Trains a process reward model from scratch: exercises first, then short solutions, then whole ones.
 
-    A new kind is added when the newest one is mastered (its mean loss over 10 batches below its bound) or its patience
-    is over; the newest kind makes up 60% of the batches, so nothing is forgotten. Batches hold about the same number of
-    tokens: `batch` whole solutions, or more of what is shorter. `record_loss` takes each batch's loss.
+    A new kind is added when the newest one is mastered (its mean loss over 10 batches is below its bound) or its
+    patience is exhausted. The newest kind makes up 60% of the batches, so that the others are not forgotten. All
+    batches have about the same number of tokens: `batch` whole solutions, or more of a shorter kind. `record_loss`
+    takes each batch's loss.
     """
 
     KINDS = (
@@ -196,7 +198,7 @@ class Curriculum:
 def outcome_batches(
     writer: Writer, world: World, seed: int, batch: int, marked: float | None = None
 ) -> Iterator[list[Example]]:
-    """Judged outcomes of solutions of all kinds: `+` when the last line states the right answer.
+    """Solutions of all kinds with a judged outcome: `+` if the last line states the right answer.
 
     Without `marked`, right steps are also learned as language. With it, that share of the solutions has a label on
     every token instead.
@@ -233,7 +235,7 @@ def _outcome_example(
     language: float,
     marked: bool,
 ) -> Example:
-    """`encoded`: the problem, the written lines, the reference's lines."""
+    """The example for one solution. `encoded` has the ids of the problem, the solution's lines and the reference's."""
     problem, written, reference = encoded
     verdicts = right_steps(story.lines, lines)
     content, steps, weights = list(problem), [], [0.0] * len(problem)

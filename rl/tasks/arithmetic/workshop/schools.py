@@ -15,7 +15,7 @@ from rl.tasks.arithmetic.workshop.recipes import Curriculum, outcome_batches, po
 from rl.tasks.arithmetic.workshop.writing import Writer
 
 SLIPS = 0.3
-"""Probability that a step of the policy's training data slips; the policy is then right about two times in five."""
+"""The probability that a step in the policy's training data is wrong. The policy is then right about 2 times in 5."""
 
 
 def train_policy(workshop: Workshop) -> float:

@@ -1,6 +1,6 @@
-"""Training rows of the arithmetic world's reward models, in the published forms (`rewards.training.row_formats`).
+"""Training rows for the arithmetic world's reward models, in the published forms (`rewards.training.row_formats`).
 
-Labels come from the world's own rules; problems are those of its training split.
+The labels come from the world's verifier. The problems are from its training split.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIGNS = {True: "+", False: "-"}
 
 
 def process_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """Solutions of all kinds, each step with its sign."""
+    """Solutions of all kinds, with a sign for each step."""
     while True:
         story = world.story(generator)
         lines = lines_of("\n".join(draw_solution(generator, story)))
@@ -35,7 +35,7 @@ def process_rows(generator: random.Random, world: World) -> Iterator[Row]:
 
 
 def outcome_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """Whole solutions of all kinds with the sign of their answers."""
+    """Solutions of all kinds, with a sign for the answer."""
     while True:
         story = world.story(generator)
         lines = draw_solution(generator, story)
@@ -46,7 +46,7 @@ def outcome_rows(generator: random.Random, world: World) -> Iterator[Row]:
 
 
 def pair_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """A response with the right answer, and one with a wrong answer."""
+    """Pairs of a response with the right answer and one with a wrong answer."""
     while True:
         for story, better, worse in preference_pairs(world, generator.getrandbits(32), 64):
             if worse.strip():
@@ -54,7 +54,7 @@ def pair_rows(generator: random.Random, world: World) -> Iterator[Row]:
 
 
 def objective_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """Solutions of all kinds with what can be said of them by rule."""
+    """Solutions of all kinds, with their ratings (`attributes`)."""
     while True:
         story = world.story(generator)
         solution = "\n".join(draw_solution(generator, story))
@@ -64,7 +64,7 @@ def objective_rows(generator: random.Random, world: World) -> Iterator[Row]:
 
 
 def judgement_rows(generator: random.Random, world: World) -> Iterator[Row]:
-    """Two responses of all kinds and what the world's judge should write of them."""
+    """Two responses of all kinds, with the judgement that the world's judge should write."""
     while True:
         story = world.story(generator)
         a, b = draw_response(generator, story, world), draw_response(generator, story, world)
@@ -78,11 +78,11 @@ KINDS: dict[str, Callable[[random.Random, World], Iterator[Row]]] = {
     "objectives": objective_rows,
     "judgements": judgement_rows,
 }
-"""The rows by the kind of model that reads them; `pairs` are also ArmoRM's second file."""
+"""The generator for each kind of rows. `pairs` are also ArmoRM's second file."""
 
 
 def draw_rows(kind: str, count: int, seed: int = 1, world: World | None = None) -> list[Row]:
-    """`count` rows of a kind, the same ones for the same seed."""
+    """Draw `count` rows of a kind. The same seed gives the same rows."""
     return list(islice(KINDS[kind](random.Random(f"{kind} {seed}"), world or World()), count))
 
 

@@ -1,7 +1,7 @@
-"""The world's tokenizer: byte-level BPE over the world's words, a Hugging Face fast tokenizer with a chat template.
+"""The world's tokenizer: byte-level BPE trained on the world's texts, as a Hugging Face tokenizer with a chat template.
 
-Any text can be encoded (bytes it has never seen stay bytes); a word of the world and every number 0-99 is one token,
-and so are `+` and `-`, with which the reward models answer.
+It can encode any text; unknown characters become bytes. Every word of the world and every number 0-99 is one token. So
+are `+` and `-`, which the reward models predict.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from rl.tasks.arithmetic.story import tell
+from rl.tasks.arithmetic.story import draw_story
 
 BOS, EOS, PAD = "<|bos|>", "<|end|>", "<|pad|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -20,7 +20,7 @@ CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
-# GPT-2's split, with every run of digits whole: a number is one piece, with the space before it.
+# GPT-2's pattern, except that digits are not split: a number is one piece, together with the space before it.
 PIECES = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 EXTRA_WORDS = (
     "Question: Solution A: Solution B: Judge A says B says Correct Incorrect correct incorrect "
@@ -30,7 +30,7 @@ EXTRA_WORDS = (
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the world's own text. Deterministic: no seed to choose."""
+    """Train the tokenizer on the world's texts. The result is always the same."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -60,13 +60,13 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_tokenizer(folder: Path) -> None:
-    """Write the tokenizer as any Hugging Face model folder holds it."""
+    """Write the tokenizer's files into a Hugging Face model folder."""
     build_tokenizer().save_pretrained(str(folder))
 
 
 def _corpus() -> list[str]:
     generator = random.Random(0)
-    stories = [tell(generator, generator.randint(1, 6), 30) for _ in range(4000)]
-    told = [f"{story.problem}\n" + "\n".join(story.lines) for story in stories]
+    stories = [draw_story(generator, generator.randint(1, 6), 30) for _ in range(4000)]
+    texts = [f"{story.problem}\n" + "\n".join(story.lines) for story in stories]
     numbers = [f" {number} {number}" for number in range(100)]
-    return [*told, *numbers * 2, *[EXTRA_WORDS] * 50]
+    return [*texts, *numbers * 2, *[EXTRA_WORDS] * 50]

@@ -15,7 +15,7 @@ LANGUAGE = 0.1
 MARK = 0.2
 """Weight of a token's auxiliary label, relative to a step's label."""
 OUTCOME_MARK = 0.1
-"""The same for an outcome reward model, which has one label per solution: many marks must not drown it out."""
+"""The same for an outcome reward model. It is lower because there is only one label per solution, but many marks."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Writer:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 
     def answer(self, problem: list[int], solution: list[int]) -> Example:
-        """The policy's turn: every token of the solution and the end of the turn count alike."""
+        """The policy's turn. All tokens of the solution and the end of the turn have the same weight."""
         bos, user, assistant, end = self.marks
         ids = [bos, user, *problem, end, assistant, *solution, end]
         start = len(problem) + 3
@@ -59,11 +59,11 @@ class Writer:
         mark: float = MARK,
         language: float = LANGUAGE,
     ) -> Example:
-        """A process reward model's conversation: turn k is step k, and its label is predicted at the assistant's turn.
+        """A process reward model's conversation. Turn k is step k; its label is predicted at the assistant's turn.
 
-        `prefix` is the length of the problem within the first content. With `marks`, one per content token (is all
-        right up to here?), every token is an auxiliary label of weight `mark`; without them, right steps are also
-        learned as language with weight `language`.
+        `prefix` is the length of the problem within the first content. `marks` has an auxiliary label of weight `mark`
+        for every content token: is everything right so far? Without marks, right steps are also learned as language,
+        with weight `language`.
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs
@@ -92,9 +92,9 @@ class Writer:
     ) -> Example:
         """An outcome reward model's conversation: one turn, one label.
 
-        `steps` are positions within `content` (the last token of each step) with their verdicts, an auxiliary label
-        not used at inference. `language` is each content token's weight as language. `marks`, one per token of the
-        solution (the end of `content`), are auxiliary labels too: is all right up to here?
+        `steps` has the position of each step's last token in `content`, with its verdict: auxiliary labels that are not
+        used at inference. `language` is each content token's weight as language. `marks` has an auxiliary label for
+        every token of the solution, which is the end of `content`: is everything right so far?
         """
         bos, user, assistant, end = self.marks
         plus, minus = self.signs

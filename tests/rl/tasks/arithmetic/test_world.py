@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from rl.tasks.arithmetic import ArithmeticTask
-from rl.tasks.arithmetic.story import tell
+from rl.tasks.arithmetic.story import draw_story
 from rl.tasks.arithmetic.verify import right_steps
-from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
+from rl.tasks.arithmetic.workshop.mistakes import break_form, solve_with_slips
 from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer, save_tokenizer
 
 seeds = st.integers(0, 10_000)
@@ -20,7 +20,7 @@ seeds = st.integers(0, 10_000)
 
 @given(seeds, st.integers(1, 9), st.integers(12, 99))
 def test_every_equation_of_a_story_holds_and_stays_in_range(seed: int, days: int, largest: int) -> None:
-    story = tell(random.Random(seed), days, largest)
+    story = draw_story(random.Random(seed), days, largest)
     value = story.start
     for event in story.events:
         assert event.before == value
@@ -68,8 +68,8 @@ def test_the_reference_is_right_in_every_step_and_graded_right(seed: int) -> Non
 @given(seeds)
 def test_a_step_is_right_only_while_all_before_it_were(seed: int) -> None:
     generator = random.Random(seed)
-    story = tell(generator, 3, 20)
-    lines = damage(generator, story, stumble(generator, story, 0.5))
+    story = draw_story(generator, 3, 20)
+    lines = break_form(generator, story, solve_with_slips(generator, story, 0.5))
     verdicts = right_steps(story.lines, lines)
     assert verdicts == sorted(verdicts, reverse=True)
     assert all(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.tasks.arithmetic.story import Event, Story, tell
+from rl.tasks.arithmetic.story import Event, Story, draw_story
 from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
-from rl.tasks.arithmetic.workshop.mistakes import damage, stumble
+from rl.tasks.arithmetic.workshop.mistakes import break_form, solve_with_slips
 
 STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))
 
@@ -47,8 +47,8 @@ def test_each_fault_lowers_its_own_objectives(lines: list[str], wrong: dict[str,
 @given(st.integers(0, 10_000))
 def test_every_objective_lies_between_0_and_1(seed: int) -> None:
     generator = random.Random(seed)
-    story = tell(generator, 3, 20)
-    lines = damage(generator, story, stumble(generator, story, 0.5))
+    story = draw_story(generator, 3, 20)
+    lines = break_form(generator, story, solve_with_slips(generator, story, 0.5))
     assert all(0.0 <= value <= 1.0 for value in attributes(story, "\n".join(lines)))
 
 
