@@ -61,7 +61,7 @@ def test_the_table_shows_every_measurement(tmp_path):
         Options(solutions=2, groups=2, repeat=1, vllm=False, peak_tflops=1.0), tmp_path, Console(file=text, width=200)
     )
     for what in (
-        "pass for each prefix",
+        "one pass per prefix",
         "one forward pass, in batches",
         "ORM in batches",
         "ArmoRM in batches",
