@@ -1,9 +1,9 @@
 """ArmoRM's two stages on data where the right outcome is known."""
 
+import numpy as np
 import pytest
 import scipy.stats
 import torch
-from sklearn.linear_model import Ridge
 
 from rewards.engines.armorm_model import GatingNetwork
 from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, smallest_penalty, spearman, train_gate
@@ -17,13 +17,16 @@ def test_ridge_finds_the_weights_that_made_the_targets() -> None:
     assert (alphas < 1).all()
 
 
-def test_ridge_is_sklearns_and_noise_asks_for_more_strength() -> None:
+def test_ridge_is_least_squares_on_rows_that_pull_to_zero_and_noise_asks_for_more_strength() -> None:
     generator = torch.Generator().manual_seed(1)
     states, noise = torch.randn(60, 40, generator=generator), torch.randn(60, 1, generator=generator)
     weights, alphas = ridge(states, noise, seed=3)
     assert alphas[0] >= 10
     rows = torch.randperm(60, generator=torch.Generator().manual_seed(3))[12:]
-    expected = Ridge(alpha=float(alphas[0]), fit_intercept=False).fit(states[rows], noise[rows, 0]).coef_
+    pulling = float(alphas[0]) ** 0.5 * np.eye(40)
+    inputs = np.concatenate([states[rows].double().numpy(), pulling])
+    targets = np.concatenate([noise[rows, 0].double().numpy(), np.zeros(40)])
+    expected, *_ = np.linalg.lstsq(inputs, targets)
     assert weights[0].tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
