@@ -19,7 +19,7 @@ from torch import Tensor
 from rewards.options import require_read
 from rewards.shaping import overlong_penalty
 from rl.algorithms.policy_gradient import PolicyGradient
-from rl.algorithms.rows import learnt_rows, scored_rows
+from rl.algorithms.row_selection import learnt_rows, scored_rows
 from rl.credit.groups import (
     batch_whitened,
     counts,

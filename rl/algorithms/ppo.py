@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rewards.options import require_read
 from rl.algorithms.policy_gradient import PolicyGradient
-from rl.algorithms.rows import learnt_rows, scored_rows
+from rl.algorithms.row_selection import learnt_rows, scored_rows
 from rl.credit.groups import batch_whitened, values_of
 from rl.credit.returns import gae, on_last_token
 from rl.credit.steps import StepRewards, centred, clip, delta, min_form, on_step_tokens
