@@ -20,11 +20,11 @@ from torch import distributed as dist
 
 from rl.learner.adapters import REFERENCE, TRAINED, adapter_parameters, as_reference, attach
 from rl.learner.batching import Micro
+from rl.learner.full_weights import MovingAverage, full_weights, write_model
 from rl.learner.model import load_actor, rows_on, token_logprobs, token_logprobs_with_kept
 from rl.learner.setup import LearnerSetup
 from rl.learner.sharing import why_not_shared
 from rl.learner.trained_model import TrainedModel, elements, gathered
-from rl.learner.whole import MovingAverage, whole_weights, write_model
 from rl.types import TrainBatch
 from rl.weights import Bucket, pack, split
 
@@ -92,13 +92,13 @@ class Learner:
 
     def buckets(self, bucket_bytes: int) -> Iterator[Bucket | None]:
         """The weights, in buckets, on rank 0. The other ranks help to gather each bucket and yield None for it."""
-        for named in whole_weights(self.engine.module, bucket_bytes):
+        for named in full_weights(self.engine.module, bucket_bytes):
             yield pack(named) if self.strategy.is_rank_0() else None
 
     def save_policy(self, folder: Path, average: Path | None) -> None:
         """Write weights (safetensors), configuration and tokenizer to `folder`, and the moving average to `average`."""
         weights: dict[str, Tensor] = {}
-        for named in whole_weights(self.engine.module):
+        for named in full_weights(self.engine.module):
             if self.strategy.is_rank_0():
                 weights |= {name: value.to("cpu", copy=True) for name, value in named}
         if self.strategy.is_rank_0():
@@ -129,7 +129,7 @@ class Learner:
         """Update the moving average with the current weights, if there is one."""
         if self.average is None:
             return
-        for named in whole_weights(self.engine.module):
+        for named in full_weights(self.engine.module):
             if self.strategy.is_rank_0():
                 self.average.add(named)
 

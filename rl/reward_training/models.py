@@ -22,8 +22,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from rewards.chat import ChatTemplate, Turn, load_tokenizer
 from rewards.training.examples import Marked, Pair
 from rl.learner.critic import draw_head
+from rl.learner.full_weights import write_model
 from rl.learner.model import loading, settle
-from rl.learner.whole import write_model
 from rl.reward_training.planning import lay_out
 from rl.reward_training.settings import Layout
 from rl.settings import PolicySettings, Precision, require

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from rl.learner.batching import Micro, Step
+from rl.learner.full_weights import full_weights
 from rl.learner.losses import LossNotFinite
 from rl.learner.trained_model import TrainedModel
-from rl.learner.whole import whole_weights
 from rl.reward_training.models import LabelTrainee, ScalarTrainee, Trainee
 from rl.reward_training.settings import TrainingSetup
 
@@ -70,7 +70,7 @@ class RewardTrainer:
     def save_model(self, folder: Path) -> None:
         """Write the model in its published layout, with weights in the training precision."""
         weights: dict[str, Tensor] = {}
-        for named in whole_weights(self.trainee.model):
+        for named in full_weights(self.trainee.model):
             if self.strategy.is_rank_0():
                 weights |= {name: value.to("cpu", copy=True) for name, value in named}
         if self.strategy.is_rank_0():

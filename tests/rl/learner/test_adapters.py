@@ -38,11 +38,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_merged_weights_compute_what_the_adapted_model_does_and_leave_it_unchanged(folder: Path) -> None:
-    from rl.learner.whole import whole_weights
+    from rl.learner.full_weights import full_weights
 
     bare, model = adapted(folder)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    weights = {name: value for named in whole_weights(model, 50_000) for name, value in named}
+    weights = {name: value for named in full_weights(model, 50_000) for name, value in named}
     assert weights.keys() == dict(bare.named_parameters()).keys()
     assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
     tokens = torch.arange(10, 30)[None]

@@ -149,7 +149,7 @@ def test_the_policys_schedule_starts_after_the_critics_warm_up() -> None:
 
 
 def test_a_moving_average_starts_at_the_first_weights_and_is_kept_in_fp32() -> None:
-    from rl.learner.whole import MovingAverage
+    from rl.learner.full_weights import MovingAverage
 
     average = MovingAverage(0.9)
     for value in (1.0, 2.0, 3.0):

@@ -32,7 +32,7 @@ class _Piece:
     value: Callable[[], Tensor]
 
 
-def whole_weights(module: nn.Module, bucket_bytes: int = BUCKET_BYTES) -> Iterator[Named]:
+def full_weights(module: nn.Module, bucket_bytes: int = BUCKET_BYTES) -> Iterator[Named]:
     """Yield the weights with their names, at most `bucket_bytes` at a time, with adapters merged into them.
 
     Collective under ZeRO-3. The tensors may be the model's own: read them before requesting the next ones.
