@@ -61,8 +61,10 @@ class Parts:
         )
         sampler.wait()
         learner.wait()
-        if learner.plain_because and settings.learner.share_prompts:
-            display.event(f"each prompt is computed once per response, not once per group: {learner.plain_because}")
+        if learner.not_shared_because and settings.learner.share_prompts:
+            display.event(
+                f"each prompt is computed once per response, not once per group: {learner.not_shared_because}"
+            )
         reward.wait()
         return cls(settings, sampler, learner, reward, run, display, watch)
 

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModel
 from rl.learner.batching import Step
 from rl.learner.forward import read_values, reads_packed_rows
 from rl.learner.losses import LossNotFinite
-from rl.learner.model import loading, rows_on, settle
+from rl.learner.model import loading, place_on_device, rows_on
 from rl.learner.packing import packed
 from rl.learner.setup import LearnerSetup
 from rl.learner.sharing import why_not_shared
@@ -42,7 +42,7 @@ class Critic:
         self.engine = TrainedModel(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
         self.loss = ValueLoss(settings.value_clip)
         self.shares_prompts = False
-        self.plain_because = self._share_prompts(setup)
+        self.not_shared_because = self._share_prompts(setup)
 
     def values(self, rows: TrainBatch) -> Tensor:
         """Token-aligned values, (b, l) float32, 0 outside the response."""
@@ -123,7 +123,7 @@ def load_value_model(path: str, setup: LearnerSetup, strategy: DeviceStrategy) -
     if unread:
         draw_head(getattr(model, head).weight, config.hidden_size, setup.seed)
     model.config.use_cache = False
-    settle(model, strategy)
+    place_on_device(model, strategy)
     reads_packed_rows(model, read_values)
     return model
 

@@ -75,7 +75,7 @@ class LearnerGroup:
 
     def wait(self) -> None:
         """Wait until every rank has loaded its models. Raises RuntimeError, in one line, if a rank fails to."""
-        self.plain_because = self._finish(self._starting, "starting the learner")[0]
+        self.not_shared_because = self._finish(self._starting, "starting the learner")[0]
 
     def with_logprobs(self, batch: TrainBatch) -> TrainBatch:
         """The batch plus the models' outputs for its tokens before the update: (B, L) float32, 0 outside responses.
@@ -86,7 +86,7 @@ class LearnerGroup:
         """
         self.wait()
         settings = self.setup.settings
-        sizes = Sizes.of(batch, shared=self.plain_because is None)
+        sizes = Sizes.of(batch, shared=self.not_shared_because is None)
         plan = plan_pass(sizes, list(range(len(batch))), settings.ranks, settings.micro_batch_tokens)
         shared = ray.put(batch)
         parts = self._shares("log-probabilities", lambda rank, micros: rank.logprobs.remote(shared, micros), plan)
@@ -193,7 +193,7 @@ class LearnerGroup:
             f"the loss is over {'pairs' if pairs else 'tokens'}, but the algorithm prepared {type(data).__name__}",
         )
         self.wait()
-        shared = self.plain_because is None
+        shared = self.not_shared_because is None
         if isinstance(data, Preferences):
             return data, plan_pairs(data, settings, seed, shared=shared), {}
         self._check(data)

@@ -51,7 +51,7 @@ class Learner:
         self.reference_moved = False
         self.average = None if settings.ema_decay is None else MovingAverage(settings.ema_decay)
         self.add_to_average()
-        self.plain_because = self._share_prompts()
+        self.not_shared_because = self._share_prompts()
 
     @torch.no_grad()
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[LogProbRows]:

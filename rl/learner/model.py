@@ -38,7 +38,7 @@ def load_actor(policy: PolicySettings, strategy: DeviceStrategy) -> Actor:
     """
     with loading(policy, strategy) as options:
         model = AutoModelForCausalLM.from_pretrained(policy.path, **options)
-    settle(model, strategy)
+    place_on_device(model, strategy)
     reads_packed_rows(model, read_logprobs)
     return as_actor(model)
 
@@ -68,7 +68,7 @@ def loading(policy: PolicySettings, strategy: DeviceStrategy) -> Iterator[dict[s
     del held
 
 
-def settle(model: nn.Module, strategy: DeviceStrategy) -> None:
+def place_on_device(model: nn.Module, strategy: DeviceStrategy) -> None:
     """Move a loaded model to its device and prepare it for DeepSpeed."""
     set_z3_leaf_modules(model, detect_hybrid=False)
     if strategy.device == "cuda" and strategy.stage != 3:

@@ -35,7 +35,7 @@ class PolicyLearner(Learner):
         self.loss_terms = policy_loss(setup.loss)
         self.critic = None if setup.critic is None else Critic(setup, setup.critic, strategy)
         if self.critic is not None:
-            self.plain_because = self.plain_because or self.critic.plain_because
+            self.not_shared_because = self.not_shared_because or self.critic.not_shared_because
 
     @torch.no_grad()
     def values(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Micro, Tensor]]:

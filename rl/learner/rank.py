@@ -50,7 +50,7 @@ class LearnerRank:
         strategy.setup_distributed()
         kind = PreferenceLearner if isinstance(setup.loss, PreferenceLossSettings) else PolicyLearner
         self.learner = kind(setup, strategy)
-        return self.learner.plain_because
+        return self.learner.not_shared_because
 
     def logprobs(self, batch: TrainBatch, micros: list[Micro]) -> list[tuple[Any, ...]]:
         """See Learner.logprobs. Returns arrays instead of tensors, because Ray passes arrays on without a copy."""

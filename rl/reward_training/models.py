@@ -23,7 +23,7 @@ from rewards.chat import ChatTemplate, Turn, load_tokenizer
 from rewards.training.examples import Marked, Pair
 from rl.learner.critic import draw_head
 from rl.learner.full_weights import write_model
-from rl.learner.model import loading, settle
+from rl.learner.model import loading, place_on_device
 from rl.reward_training.planning import lay_out
 from rl.reward_training.settings import Layout
 from rl.settings import PolicySettings, Precision, require
@@ -69,7 +69,7 @@ class LabelTrainee:
     ) -> None:
         with loading(PolicySettings(path, dtype), strategy) as options:
             self.model: Any = AutoModelForCausalLM.from_pretrained(path, **options)
-        settle(self.model, strategy)
+        place_on_device(self.model, strategy)
         self.module: nn.Module = PositionReader(self.model)
         self.candidates = None if candidates is None else torch.tensor(candidates)
 
@@ -125,7 +125,7 @@ class ScalarTrainee:
         if unread:
             draw_head(self.model.score.weight, config.hidden_size, seed)
         self.model.config.use_cache = False
-        settle(self.model, strategy)
+        place_on_device(self.model, strategy)
         self.module: nn.Module = self.model
         self.loss = PairWiseLoss()
 

@@ -53,7 +53,7 @@ class Ranks:
     ) -> None:
         policy = PolicySettings(str(self.folder), dtype)
         setup = LearnerSetup(policy, settings, loss, "cpu", TEMPERATURE, with_reference, updates, 0, critic)
-        (self.plain_because, *_) = self.all("start", self.address, setup)
+        (self.not_shared_because, *_) = self.all("start", self.address, setup)
 
     def logprobs(self, batch: TrainBatch, budget: int) -> tuple[Tensor, Tensor]:
         """The policy's and the reference's."""
@@ -64,7 +64,7 @@ class Ranks:
         return _whole(batch, self._shares("values", batch, budget))
 
     def _shares(self, method: str, batch: TrainBatch, budget: int) -> list[Any]:
-        sizes = Sizes.of(batch, shared=self.plain_because is None)
+        sizes = Sizes.of(batch, shared=self.not_shared_because is None)
         plan = plan_pass(sizes, list(range(len(batch))), len(self.actors), budget)
         shared = ray.put(batch)
         calls = zip(self.actors, plan, strict=True)
@@ -75,7 +75,7 @@ class Ranks:
         self, data: TrainBatch | Preferences, settings: LearnerSettings, seed: int, **options: Any
     ) -> dict[str, float]:
         plan: Any = plan_pairs if isinstance(data, Preferences) else plan_update
-        plan = plan(data, settings, seed, shared=self.plain_because is None)
+        plan = plan(data, settings, seed, shared=self.not_shared_because is None)
         return self.all("update", data, plan, seed, **options)[0]
 
     def weights(self) -> dict[str, Tensor]:
