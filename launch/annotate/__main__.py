@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from launch.annotate.settings import GROUPS, AnnotateSettings, make_reward, settings_of
+from launch.annotate.annotate_settings import GROUPS, AnnotateSettings, make_reward, settings_of
 from launch.command import Command, Composed, say
 from rewards.builder import ConfigurationError, build
 from rewards.files.claim import Claim

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from launch.annotate.settings import settings_of
+from launch.annotate.annotate_settings import settings_of
 from launch.bench.timing import once
 from launch.composition import compose, register_resolvers
 from launch.configuration import plain

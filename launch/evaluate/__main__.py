@@ -21,9 +21,9 @@ from typing import Any
 from rich.console import Console
 
 from launch.command import Command, Composed, say
+from launch.evaluate.evaluate_settings import GROUPS, EvaluateSettings, settings_of
 from launch.evaluate.kinds import KINDS
 from launch.evaluate.scores import Entry, entries, score
-from launch.evaluate.settings import GROUPS, EvaluateSettings, settings_of
 from rewards.builder import ConfigurationError, build, one_line
 from rewards.evaluation.measure import Bench, Subject
 from rewards.files.claim import Claim

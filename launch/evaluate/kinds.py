@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.evaluate.settings import EvaluateSettings
+from launch.evaluate.evaluate_settings import EvaluateSettings
 from rewards.builder import ConfigurationError
 from rewards.evaluation import best_of_n_report, process_bench_report, reward_bench_report
 from rewards.evaluation.benchmark_rows import (

@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from launch.command import Command, Composed, say
-from launch.train_reward.settings import TrainRewardSettings, claim_of, finished, parts_of
+from launch.train_reward.train_reward_settings import TrainRewardSettings, claim_of, finished, parts_of
 from rewards.files.rows import write_rejects
 from rewards.training.armorm_fit import ArmoModel
 from rewards.training.armorm_train import read_armorm, train_armorm

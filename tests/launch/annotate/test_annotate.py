@@ -9,7 +9,7 @@ import pytest
 import configs
 from launch.annotate import __main__ as annotate
 from launch.annotate.__main__ import main
-from launch.annotate.settings import AnnotateSettings, make_reward
+from launch.annotate.annotate_settings import AnnotateSettings, make_reward
 from launch.composition import compose
 from launch.configuration import plain
 from rewards.builder import ConfigurationError

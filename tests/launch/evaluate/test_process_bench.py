@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from launch.evaluate.evaluate_settings import EvaluateSettings
 from launch.evaluate.scores import Entry, entries
-from launch.evaluate.settings import EvaluateSettings
 from rewards.evaluation.benchmark_rows import parse_steps
 from rewards.evaluation.options import Protocol
 from rewards.evaluation.process_bench import first_error

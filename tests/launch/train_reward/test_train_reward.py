@@ -10,7 +10,7 @@ import configs
 from launch.composition import compose
 from launch.configuration import plain
 from launch.train_reward import __main__ as train_reward
-from launch.train_reward.settings import TrainRewardSettings, parts_of
+from launch.train_reward.train_reward_settings import TrainRewardSettings, parts_of
 from rewards.builder import ConfigurationError, build, verify
 from rewards.training.token_rows import read
 from rl.tasks.arithmetic.workshop.training_rows import KINDS, draw_rows
