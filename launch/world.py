@@ -1,6 +1,6 @@
 """Train the arithmetic world's models from scratch: `python -m launch.world --folder build/world`.
 
-First it trains the policy and the base models (`rl.tasks.arithmetic.workshop.schools`). From the bases it trains the
+First it trains the policy and the base models (`rl.tasks.arithmetic.workshop.pretraining`). From the bases it trains the
 process and outcome reward models, ArmoRM and the judge with the published recipes (`launch.world_rewards`). As many
 models are trained at a time as there are cores. Then it measures their quality on held-out problems and writes
 `provenance.json` with command, seed, commit, times and quality. A model whose folder has `made.json` is not trained
@@ -30,9 +30,9 @@ from rl.run.stopping import exit_code, install_sigterm_handler, stop_reason
 from rl.tasks.arithmetic.workshop import quality
 from rl.tasks.arithmetic.workshop.building import Workshop, open_workshop
 from rl.tasks.arithmetic.workshop.measuring import measure
-from rl.tasks.arithmetic.workshop.schools import SCHOOLS, STARTS_FROM
+from rl.tasks.arithmetic.workshop.pretraining import STARTS_FROM, TRAINERS
 
-STAGES = [*SCHOOLS, *REWARD_MODELS]
+STAGES = [*TRAINERS, *REWARD_MODELS]
 """All models to train, each after the one it starts from."""
 
 BASES = STARTS_FROM | {name: model.base for name, model in REWARD_MODELS.items()}
@@ -157,7 +157,7 @@ def command(options: argparse.Namespace, name: str) -> list[str]:
 def build(name: str, workshop: Workshop) -> None:
     """Train one model, and write its time and last loss to `made.json`."""
     began = time.monotonic()
-    loss = SCHOOLS[name](workshop) if name in SCHOOLS else make(name, workshop)
+    loss = TRAINERS[name](workshop) if name in TRAINERS else make(name, workshop)
     made = {"seconds": round(time.monotonic() - began, 1), "loss": round(loss, 4)}
     mark(workshop.folder, name).write_text(json.dumps(made) + "\n")
 

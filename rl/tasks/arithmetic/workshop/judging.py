@@ -27,8 +27,8 @@ from rewards.verdicts import Comparison, fill
 from rl.tasks.arithmetic.story import Story, answer_line
 from rl.tasks.arithmetic.verify import lines_of
 from rl.tasks.arithmetic.workshop.attributes import ANSWER
+from rl.tasks.arithmetic.workshop.batches import draw_solution
 from rl.tasks.arithmetic.workshop.building import Workshop, new_model
-from rl.tasks.arithmetic.workshop.recipes import draw_solution
 from rl.tasks.arithmetic.world import World
 
 TEMPLATE = """\
@@ -161,7 +161,7 @@ class JudgeCurriculum:
         return story, draw_response(generator, story, self.world), draw_response(generator, story, self.world)
 
 
-def school_judge(workshop: Workshop) -> float:
+def pretrain_judge(workshop: Workshop) -> float:
     """Train the judge's base model from scratch, and write its prompt file `compare.md` into its folder."""
     schedule = workshop.schedule(updates=2200, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     writer = JudgeWriter(ChatTemplate(workshop.tokenizer))

@@ -18,9 +18,9 @@ from transformers import LlamaForCausalLM
 from rewards.training.causal import descend
 from rl.tasks.arithmetic.story import Story, answer_line, step_line
 from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.workshop.batches import draw_solution, marks_of
 from rl.tasks.arithmetic.workshop.building import Workshop, load, save
 from rl.tasks.arithmetic.workshop.mistakes import compute, solve_with_slips
-from rl.tasks.arithmetic.workshop.recipes import draw_solution, marks_of
 from rl.tasks.arithmetic.workshop.writing import Writer
 from rl.tasks.arithmetic.world import World
 
@@ -162,7 +162,7 @@ def preference_pairs(world: World, seed: int, count: int) -> list[tuple[Story, s
     return pairs
 
 
-def school_objectives(workshop: Workshop) -> float:
+def pretrain_objectives(workshop: Workshop) -> float:
     """Train ArmoRM's decoder from the outcome model's base. Returns the loss of the last tenth of the updates."""
     schedule = workshop.schedule(updates=1500, batch=48, muon_rate=3e-3, adam_rate=1e-3)
     writer = Writer(workshop.tokenizer)

@@ -12,9 +12,9 @@ from typing import Any
 
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 from rl.tasks.arithmetic.workshop.attributes import OBJECTIVES, attributes
+from rl.tasks.arithmetic.workshop.batches import draw_solution
 from rl.tasks.arithmetic.workshop.judging import draw_response, judgement
 from rl.tasks.arithmetic.workshop.multiobjective import preference_pairs
-from rl.tasks.arithmetic.workshop.recipes import draw_solution
 from rl.tasks.arithmetic.world import World
 
 Row = dict[str, Any]

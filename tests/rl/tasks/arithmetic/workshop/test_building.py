@@ -1,4 +1,4 @@
-"""Every school in miniature: it trains, and leaves a folder that transformers and the reward adapters load."""
+"""A miniature of every training: it leaves a folder that transformers and the rewards can load."""
 
 import pytest
 import torch
@@ -10,14 +10,14 @@ from rewards.types import Group, Response
 from rl.policy import check_policy, load_tokenizer
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.tasks.arithmetic.workshop.building import Workshop, grow, load, open_workshop
-from rl.tasks.arithmetic.workshop.schools import SCHOOLS
+from rl.tasks.arithmetic.workshop.pretraining import TRAINERS
 
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     made = open_workshop(tmp_path_factory.mktemp("world"), scale=0.001, report=lambda line: None)
-    for name in SCHOOLS:
-        assert SCHOOLS[name](made) > 0
+    for name in TRAINERS:
+        assert TRAINERS[name](made) > 0
     return made
 
 

@@ -18,7 +18,7 @@ from rl.tasks.arithmetic.workshop.judging import (
     JudgeWriter,
     draw_response,
     judgement,
-    school_judge,
+    pretrain_judge,
     stated_answer,
 )
 from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
@@ -78,8 +78,8 @@ def test_whole_responses_come_once_answers_alone_are_mastered() -> None:
     assert max(len(example.ids) for batch in batches for example in batch) > short
 
 
-def test_the_school_makes_a_folder_that_the_judge_loads(tmp_path: Path) -> None:
-    school_judge(open_workshop(tmp_path, scale=0.001, report=lambda line: None))
+def test_pretraining_makes_a_folder_that_the_judge_loads(tmp_path: Path) -> None:
+    pretrain_judge(open_workshop(tmp_path, scale=0.001, report=lambda line: None))
     folder = tmp_path / "judge_base"
     template = folder / "compare.md"
     assert load_template(str(template)) == TEMPLATE

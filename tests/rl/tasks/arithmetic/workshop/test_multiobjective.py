@@ -6,7 +6,7 @@ import torch
 
 from rl.tasks.arithmetic.story import Event, Story
 from rl.tasks.arithmetic.workshop.building import load, new_model, open_workshop, save
-from rl.tasks.arithmetic.workshop.multiobjective import check, expected_lines, preference_pairs, school_objectives
+from rl.tasks.arithmetic.workshop.multiobjective import check, expected_lines, preference_pairs, pretrain_objectives
 from rl.tasks.arithmetic.workshop.vocabulary import build_tokenizer
 from rl.tasks.arithmetic.workshop.writing import Writer
 from rl.tasks.arithmetic.world import World
@@ -47,10 +47,10 @@ def test_the_better_response_of_a_pair_has_the_right_answer() -> None:
         assert not worse.endswith(f"\n{answer}")
 
 
-def test_the_school_goes_on_from_the_outcome_models_base_and_leaves_a_decoder(tmp_path: Path) -> None:
+def test_pretraining_continues_from_the_outcome_models_base_and_saves_a_decoder(tmp_path: Path) -> None:
     start = new_model(WRITER.tokenizer)
     save(start, tmp_path / "outcome_base")
-    assert school_objectives(open_workshop(tmp_path, scale=0.002, report=lambda line: None)) > 0
+    assert pretrain_objectives(open_workshop(tmp_path, scale=0.002, report=lambda line: None)) > 0
     decoder, before = load(tmp_path / "objectives_base").model, load(tmp_path / "outcome_base").model
     assert all(torch.isfinite(weight).all() for weight in decoder.parameters())
     assert not torch.equal(decoder.layers[0].mlp.up_proj.weight, before.layers[0].mlp.up_proj.weight)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rl.tasks.arithmetic.workshop.batches import Curriculum, outcome_batches, policy_batches, process_batches
 from rl.tasks.arithmetic.workshop.building import Workshop, grow, load, new_model
-from rl.tasks.arithmetic.workshop.judging import school_judge
-from rl.tasks.arithmetic.workshop.multiobjective import school_objectives
-from rl.tasks.arithmetic.workshop.recipes import Curriculum, outcome_batches, policy_batches, process_batches
+from rl.tasks.arithmetic.workshop.judging import pretrain_judge
+from rl.tasks.arithmetic.workshop.multiobjective import pretrain_objectives
 from rl.tasks.arithmetic.workshop.writing import Writer
 
 SLIPS = 0.3
@@ -26,7 +26,7 @@ def train_policy(workshop: Workshop) -> float:
     return workshop.train("policy", new_model(workshop.tokenizer), batches, schedule)
 
 
-def school_process_model(workshop: Workshop) -> float:
+def pretrain_process_model(workshop: Workshop) -> float:
     """Train a process reward model from scratch on the curriculum of exercises."""
     schedule = workshop.schedule(updates=4000, batch=32, muon_rate=5e-3, adam_rate=2e-3)
     curriculum = Curriculum(Writer(workshop.tokenizer), workshop.world, workshop.seed, schedule.batch)
@@ -34,14 +34,14 @@ def school_process_model(workshop: Workshop) -> float:
 
 
 def base_of_process_model(workshop: Workshop) -> float:
-    """Continue the schooled process model on whole solutions only, until the learning rate has decayed."""
+    """Continue the pretrained process model on whole solutions only, until the learning rate has decayed."""
     schedule = workshop.schedule(updates=2000, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = process_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 100, schedule.batch)
     return workshop.train("process_base", load(workshop.folder / "school"), batches, schedule)
 
 
-def school_outcome_model(workshop: Workshop) -> float:
-    """Train the schooled process model, which already detects mistakes, to judge a solution in one turn."""
+def pretrain_outcome_model(workshop: Workshop) -> float:
+    """Train the pretrained process model, which already detects mistakes, to judge a solution in one turn."""
     schedule = workshop.schedule(updates=1500, batch=32, muon_rate=3e-3, adam_rate=1e-3)
     batches = outcome_batches(Writer(workshop.tokenizer), workshop.world, workshop.seed + 200, schedule.batch)
     return workshop.train("outcome_school", load(workshop.folder / "school"), batches, schedule)
@@ -62,13 +62,13 @@ def base_of_outcome_model(workshop: Workshop) -> float:
     return loss
 
 
-SCHOOLS: dict[str, Callable[[Workshop], float]] = {
-    "school": school_process_model,
-    "outcome_school": school_outcome_model,
+TRAINERS: dict[str, Callable[[Workshop], float]] = {
+    "school": pretrain_process_model,
+    "outcome_school": pretrain_outcome_model,
     "outcome_base": base_of_outcome_model,
-    "objectives_base": school_objectives,
+    "objectives_base": pretrain_objectives,
     "policy": train_policy,
-    "judge_base": school_judge,
+    "judge_base": pretrain_judge,
     "process_base": base_of_process_model,
 }
 """The trained models, longest dependency chain first. Only the policy is shipped."""
@@ -79,4 +79,4 @@ STARTS_FROM = {
     "objectives_base": "outcome_base",
     "process_base": "school",
 }
-"""The model that each school continues from; the others start from scratch."""
+"""The model that each of these continues from; the others start from scratch."""

@@ -8,7 +8,7 @@ import pytest
 from rewards.chat import ChatTemplate, Turn
 from rl.tasks.arithmetic.verify import lines_of, right_steps
 from rl.tasks.arithmetic.workshop import exercises
-from rl.tasks.arithmetic.workshop.recipes import (
+from rl.tasks.arithmetic.workshop.batches import (
     Curriculum,
     draw_solution,
     exercise_batches,
