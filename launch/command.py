@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from launch.built import not_built
+from launch.built_models import not_built
 from launch.composition import compose
 from launch.configuration import plain
 from launch.output import quiet

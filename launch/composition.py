@@ -30,7 +30,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.built import folder_of
+from launch.built_models import folder_of
 from launch.words import parse_words, parsed, quoted, suggestion, word_of
 from rewards.builder import ConfigurationError, nearest, one_line
 

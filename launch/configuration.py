@@ -12,7 +12,7 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from launch.built import hint, not_built
+from launch.built_models import hint, not_built
 from launch.stand_ins import AbsentTask, with_stand_ins
 from rewards.builder import ConfigurationError, build, build_root, checked, one_line, verify
 from rewards.model_folder import place_of

@@ -25,7 +25,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from launch.built import folder_of, hint
+from launch.built_models import folder_of, hint
 from launch.composition import compose
 from launch.configuration import plain
 from launch.packages import install

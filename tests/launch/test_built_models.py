@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from launch import configuration, train
-from launch.built import COMMANDS, folder_of, hint, not_built
+from launch.built_models import COMMANDS, folder_of, hint, not_built
 from launch.composition import compose
 from rewards.builder import ConfigurationError
 
