@@ -18,13 +18,13 @@ from rl.evaluation import evaluate
 from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
+from rl.rollout_warnings import report_cut, report_trust
 from rl.run.checkpoint import Checkpoints, LoopState
 from rl.run.folder import RunFolder
 from rl.run_settings import RunSettings
 from rl.scoring import describe, report_failures, usable
 from rl.source import Source, check_age, source_for
 from rl.sync import check_gap, sync
-from rl.trust import report_cut, report_trust
 from rl.types import Preferences, Scored
 
 MAX_UPDATES_WITHOUT_SCORE = 3

@@ -8,8 +8,8 @@ import pytest
 from rewards.types import Problem, Score
 from rl.collect import Rollout
 from rl.progress import Silent
+from rl.rollout_warnings import report_cut, report_trust
 from rl.settings import RolloutSettings
-from rl.trust import report_cut, report_trust
 from rl.types import Answer, AnswerGroup, Sample
 from tests.tiny import make_tokenizer
 
