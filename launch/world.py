@@ -1,7 +1,7 @@
 """Train the arithmetic world's models from scratch: `python -m launch.world --folder build/world`.
 
-First it trains the policy and the base models (`rl.tasks.arithmetic.workshop.pretraining`). From the bases it trains the
-process and outcome reward models, ArmoRM and the judge with the published recipes (`launch.world_rewards`). As many
+First it trains the policy and the base models (`rl.tasks.arithmetic.workshop.pretraining`). From the bases it trains
+the process and outcome reward models, ArmoRM and the judge with the published recipes (`launch.world_rewards`). As many
 models are trained at a time as there are cores. Then it measures their quality on held-out problems and writes
 `provenance.json` with command, seed, commit, times and quality. A model whose folder has `made.json` is not trained
 again, so an interrupted build continues where it stopped. `--measure` only measures; without `--folder`, the shipped

@@ -105,7 +105,7 @@ class Annotate(Command):
         """Label the batches that are not in the journal. Returns a line about the speed, if there were any."""
         from rl.annotation.labelling import Labeller
         from rl.annotation.sources import batches_of
-        from rl.drawing import sampler_alone
+        from rl.sample_file import sampler_alone
 
         batches = batches_of(self.found.rows, self.rollout.problems)
         done = whole_batches(journal, [len(batch) for batch in batches])

@@ -63,10 +63,12 @@ class Evaluate(Command):
     def run(self, console: Console) -> None:
         """Draw the responses that are missing, score them, measure, and write the report."""
         if self.drawn_by:
-            from rl.drawing import draw  # Ray and transformers take seconds to import
+            from rl.sample_file import sample_to_file  # Ray and transformers take seconds to import
 
             problems, seed = self.settings.problems, self.settings.seed
-            draw(**self.drawn_by, output=self.source, report=partial(say, console), problems=problems, seed=seed)
+            sample_to_file(
+                **self.drawn_by, output=self.source, report=partial(say, console), problems=problems, seed=seed
+            )
             self.found = self.kind.read(self.source, self.settings)
         folder, batch = self.folder / "scores", self.settings.batch
         subjects = [

@@ -79,9 +79,9 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch):
-    monkeypatch.setattr("rl.drawing.SamplerGroup", World)
-    monkeypatch.setattr("rl.drawing.start_cluster", lambda *_: None)
-    monkeypatch.setattr("rl.drawing.stop_cluster", lambda: None)
+    monkeypatch.setattr("rl.sample_file.SamplerGroup", World)
+    monkeypatch.setattr("rl.sample_file.start_cluster", lambda *_: None)
+    monkeypatch.setattr("rl.sample_file.stop_cluster", lambda: None)
     monkeypatch.setattr(World, "calls", [])
     monkeypatch.setattr(World, "fails", None)
     return World

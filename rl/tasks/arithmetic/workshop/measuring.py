@@ -13,7 +13,7 @@ from rewards.outcome import OutcomeReward
 from rewards.pairjudge import PairJudgeReward
 from rewards.process import ProcessReward
 from rewards.types import Group
-from rl.drawing import sampler_alone
+from rl.sample_file import sampler_alone
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.tasks.arithmetic.workshop import judge_quality, quality

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rl import drawing
+from rl import sample_file
 from rl.settings import ClusterSettings, PolicySettings, RolloutSettings
 from rl.tasks.arithmetic import ArithmeticTask
 from rl.types import AnswerGroup, Sample
@@ -33,9 +33,9 @@ class FakeSampler:
 
 @pytest.fixture
 def sampler(monkeypatch):
-    monkeypatch.setattr(drawing, "SamplerGroup", FakeSampler)
-    monkeypatch.setattr(drawing, "start_cluster", lambda *_: None)
-    monkeypatch.setattr(drawing, "stop_cluster", lambda: None)
+    monkeypatch.setattr(sample_file, "SamplerGroup", FakeSampler)
+    monkeypatch.setattr(sample_file, "start_cluster", lambda *_: None)
+    monkeypatch.setattr(sample_file, "stop_cluster", lambda: None)
     monkeypatch.setattr(FakeSampler, "calls", [])
     monkeypatch.setattr(FakeSampler, "fails", None)
     return FakeSampler
@@ -44,7 +44,7 @@ def sampler(monkeypatch):
 def draw(output) -> list[dict]:
     rollout = RolloutSettings(problems=2, responses=3)
     policy, cluster = PolicySettings("?"), ClusterSettings()
-    drawing.draw(policy, ArithmeticTask(), rollout, cluster, output, lambda _: None, problems=5, seed=1)
+    sample_file.sample_to_file(policy, ArithmeticTask(), rollout, cluster, output, lambda _: None, problems=5, seed=1)
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 

@@ -37,7 +37,7 @@ def sampler_alone(
         stop_cluster()
 
 
-def draw(
+def sample_to_file(
     policy: PolicySettings,
     task: Task,
     rollout: RolloutSettings,
