@@ -11,19 +11,20 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from launch.command import Command, Composed, say
 from launch.output import progress
-from rewards.actors import RewardGroup
+from launch.replicas import replicated
 from rewards.builder import ConfigurationError, build, build_root
 from rewards.files.lines import check_file
 from rewards.files.rows import write_rejects
 from rewards.files.scored import Input, resume, score_file, usable
 from rewards.types import Reward
-from rl.cluster import actor_options, start_cluster, stop_cluster
+from rl.cluster import stop_cluster
 from rl.settings import ClusterSettings, require
 
 GROUPS = ("reward", "cluster")
@@ -74,7 +75,10 @@ class ScoreFile(Command):
         for note in self.rejects.notes(f"{self.output.name}.rejects.jsonl"):
             say(console, note)
         try:
-            reward = self._replicas(console) if settings.replicas else self.reward
+            reward = self.reward
+            if settings.replicas:
+                folder, event = self.output.parent, partial(say, console)
+                reward = replicated(self.node, settings.replicas, self.cluster, folder, event)
             rows = usable(self.input, settings.fields)
             with progress(self.total, self.tally, console) as show:
                 score_file(reward, rows, self.output, self.done, settings.batch, self.tally, show)
@@ -83,19 +87,6 @@ class ScoreFile(Command):
                 stop_cluster()
         for line in self.tally.lines(self.tally.responses - before, time.perf_counter() - started):
             say(console, line)
-
-    def _replicas(self, console: Console) -> Reward:
-        """The reward in Ray actors. Prints a note if a replica is replaced."""
-        cluster, replicas = self.cluster, self.settings.replicas
-        start_cluster(cluster, self.output.parent)
-        return RewardGroup(
-            self.node,
-            replicas=replicas,
-            ray_options=actor_options(cluster, "reward", actors=replicas),
-            threads=cluster.threads_of(replicas) if cluster.device == "cpu" else None,
-            timeout_s=cluster.timeout_s,
-            event=lambda text: say(console, f"note: {text}"),
-        )
 
 
 main = ScoreFile.main

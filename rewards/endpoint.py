@@ -6,6 +6,7 @@ A request that gets no usable answer returns a failure reason; it never raises, 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import threading
@@ -23,14 +24,16 @@ T = TypeVar("T")
 RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 """Statuses below 500 that are retried. Every 5xx is retried too; any other 4xx is final."""
 
+_LONGEST_WAIT_S = 60.0
+
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The JSON object an endpoint returned, or the reason why there is none."""
+    """The JSON value an endpoint returned, or the reason why there is none."""
 
-    body: Mapping[str, Any] | None
+    body: Any
     failure: str | None = None
 
 
@@ -40,7 +43,8 @@ class Endpoint:
 
     `timeout_s`: longest wait for one answer. `tries`: total attempts. `backoff_s`: wait before the second attempt; it
     doubles with each retry (up to 60 s), and the actual wait is random between half of it and all of it, so that
-    clients do not retry in step. `max_in_flight`: concurrent requests. Raises ValueError for a number out of range or
+    clients do not retry in step. An answer's Retry-After (up to 60 s) is the least wait. `max_in_flight`: concurrent
+    requests. Raises ValueError for a number out of range or
     a URL without http(s)://.
     """
 
@@ -83,36 +87,57 @@ class Endpoint:
     async def _post(self, client: httpx.AsyncClient, gate: asyncio.Semaphore, body: Mapping[str, Any]) -> Reply:
         """Post one body until it is answered, fails for good, or runs out of tries."""
         async with gate:
+            least = 0.0
             for attempt in range(self.tries):
                 if attempt:
-                    wait = min(60.0, self.backoff_s * 2 ** (attempt - 1))
-                    await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-                reply, passing = await self._try(client, body)
+                    wait = min(_LONGEST_WAIT_S, self.backoff_s * 2 ** (attempt - 1))
+                    await asyncio.sleep(max(least, wait * random.uniform(0.5, 1.0)))
+                reply, passing, least = await self._try(client, body)
                 if reply.failure is None or not passing:
                     break
             if reply.failure is not None and passing and self.tries > 1:
                 return Reply(None, f"{reply.failure} ({self.tries} tries)")
             return reply
 
-    async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> tuple[Reply, bool]:
-        """One attempt: the reply, and whether a failure is worth retrying."""
+    async def _try(self, client: httpx.AsyncClient, body: Mapping[str, Any]) -> tuple[Reply, bool, float]:
+        """One attempt: the reply, whether a failure is worth retrying, and the least seconds to wait before that."""
+        # Not httpx's own encoder, which raises for half a character and for NaN; the endpoint refuses those.
+        content = json.dumps(body).encode()
+        sent = client.post(self.url, content=content, headers={"Content-Type": "application/json"})
         try:
             # httpx limits each read, not the whole request: an answer that trickles in would hang forever.
-            response = await asyncio.wait_for(client.post(self.url, json=dict(body)), self.timeout_s)
+            response = await asyncio.wait_for(sent, self.timeout_s)
         except (httpx.TimeoutException, TimeoutError):
-            return Reply(None, f"the endpoint gave no answer within {self.timeout_s:g} s"), True
+            return Reply(None, f"the endpoint gave no answer within {self.timeout_s:g} s"), True, 0.0
         except httpx.TransportError as error:
-            return Reply(None, f"the endpoint cannot be reached ({type(error).__name__})"), True
+            return Reply(None, f"the endpoint cannot be reached ({type(error).__name__})"), True, 0.0
         status = response.status_code
-        if status != 200:
-            return Reply(None, f"the endpoint answered {status}"), status >= 500 or status in RETRIED_STATUSES
         try:
             answer = response.json()
         except ValueError:
+            if status == 200:
+                return Reply(None, "the endpoint's answer is not a JSON object or another JSON value"), False, 0.0
             answer = None
-        if not isinstance(answer, dict):
-            return Reply(None, "the endpoint's answer is not a JSON object"), False
-        return Reply(answer), True
+        if status != 200:
+            reason = _reason_in(answer)
+            failure = f"the endpoint answered {status}" + (f": {reason}" if reason else "")
+            return Reply(None, failure), status >= 500 or status in RETRIED_STATUSES, _retry_after(response)
+        return Reply(answer), True, 0.0
+
+
+def _reason_in(answer: Any) -> str:
+    """What an error reply says, in one line: `detail`, `error.message` or `error`; "" if it says nothing."""
+    if not isinstance(answer, Mapping):
+        return ""
+    error = answer.get("error")
+    said = answer.get("detail") or (error.get("message") if isinstance(error, Mapping) else error)
+    return " ".join(said.split())[:200] if isinstance(said, str) else ""
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """The seconds in a reply's Retry-After; 0 without one, or if it is a date."""
+    given = response.headers.get("retry-after", "")
+    return min(_LONGEST_WAIT_S, float(given)) if given.isdecimal() else 0.0
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

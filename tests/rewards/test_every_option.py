@@ -71,6 +71,7 @@ CHANGES: dict[str, list[Any]] = {
     "batch_size": [2],
     "headers": [{"X-Key": "1"}],
     "metadata": [True],
+    "compares": [True],
     "combine": ["normalised"],
     "steps_from": [None],
     "weight": [0.3],
