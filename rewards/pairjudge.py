@@ -29,9 +29,12 @@ Field = list[int]
 class PairJudgeReward(Reward):
     """The result of a tournament among the responses to a problem.
 
-    judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`).
+    judge: who compares two responses (`rewards.judges.VllmJudge`, `rewards.judges.EndpointJudge`, or
+    `rewards.judging.pairs.GenerativeJudge` for any other format).
     format: `round_robin`, `knockout`, `anchor` or `reference`. Values are in [0, 1], for `reference` in [-1, 1].
-    both_orders: judge every pair a second time with the sides exchanged, at twice the cost.
+    both_orders: judge every pair a second time with the sides exchanged, at twice the cost. None: as the judge's format
+    says (`swap`); a judge without a format is asked once. A format with `swap: agree` calls it a tie if the orders
+    disagree; otherwise the mean counts.
     teams: which responses form a team. `answer`: those with the same final answer (compared as in `rewards.verifier`; a
     response without a final answer is its own team); members are not judged against each other and share a value.
     `text`: only identical texts.
@@ -57,7 +60,7 @@ class PairJudgeReward(Reward):
         self,
         judge: Judge,
         format: Literal["round_robin", "knockout", "anchor", "reference"] = "knockout",
-        both_orders: bool = False,
+        both_orders: bool | None = False,
         teams: Literal["answer", "text"] = "answer",
         credit: Literal["team", "own"] = "team",
         seed: int = 0,
@@ -76,10 +79,14 @@ class PairJudgeReward(Reward):
             raise ValueError("judge must be a judge, such as _target_: rewards.judges.VllmJudge")
         self.judge = judge
         self.rounds = partial(knockout, credit=credit) if format == "knockout" else FORMATS[format]
-        self.both_orders, self.teams, self.seed = both_orders, teams, seed
+        self.swap = getattr(judge, "swap", "random")
+        self.both_orders = self.swap != "random" if both_orders is None else both_orders
+        self.teams, self.seed = teams, seed
         self.unreadable: Unreadable = unreadable
         self.credit, self.timeout_s = credit, timeout_s
         require_read(self, "credit", format == "knockout", "format=knockout")
+        sided = getattr(judge, "judges_sides", True)
+        require_read(self, "unreadable", sided, "a judge whose verdicts are on each side, such as PairJudge's")
         require_read(self, "timeout_s", teams == "answer", "teams=answer")
         self.comparer = SymbolicComparer(timeout_s)
 
@@ -94,14 +101,24 @@ class PairJudgeReward(Reward):
         playing = [number for number, field in enumerate(fields) if len(field) > 1]
         tournaments = [self._tournament(groups[number], fields[number]) for number in playing]
 
+        reads_turns = bool(getattr(self.judge, "reads_turns", False))
+
         def judge(pairings: list[Pairing]) -> list[Verdict]:
-            return self.judge.judge([_comparison(groups[playing[t]], fields[playing[t]], a, b) for t, a, b in pairings])
+            return self.judge.judge(
+                [_comparison(groups[playing[t]], fields[playing[t]], a, b, reads_turns) for t, a, b in pairings]
+            )
 
         played = dict(zip(playing, self._play(tournaments, judge), strict=True))
         return [_scores(group, fields[number], played.get(number)) for number, group in enumerate(groups)]
 
     def _play(self, tournaments: list[Tournament], judge: Callable[[list[Pairing]], list[Verdict]]) -> list[Played]:
-        return play(tournaments, judge, both_orders=self.both_orders, unreadable=self.unreadable)
+        return play(
+            tournaments,
+            judge,
+            both_orders=self.both_orders,
+            unreadable=self.unreadable,
+            agree=self.swap == "agree",
+        )
 
     def _tournament(self, group: Group, field: Field) -> Tournament:
         """The group's tournament, not yet started."""
@@ -121,10 +138,13 @@ def teams_by_answer(texts: Sequence[str], comparer: SymbolicComparer | None = No
     return [first[member] for member in members]
 
 
-def _comparison(group: Group, field: Field, a: int, b: int) -> Comparison:
-    """The comparison for the judge; its prompt has one question, so a dialogue is given as a transcript."""
-    texts = [group.responses[field[place]].text for place in (a, b)]
-    return Comparison(question_of(group.problem.messages, "the judge's prompt"), *texts)
+def _comparison(group: Group, field: Field, a: int, b: int, reads_turns: bool) -> Comparison:
+    """The comparison for the judge: with the problem's turns if it reads them, else a dialogue as a transcript."""
+    first, second = (group.responses[field[place]].text for place in (a, b))
+    if reads_turns:
+        turns = tuple(message for message in group.problem.messages if message["role"] != "system")
+        return Comparison(group.problem.text, first, second, turns)
+    return Comparison(question_of(group.problem.messages, "the judge's prompt"), first, second)
 
 
 def _scores(group: Group, field: Field, played: Played | None) -> list[Score]:

@@ -98,11 +98,13 @@ def play(
     *,
     both_orders: bool = False,
     unreadable: Unreadable = "incorrect",
+    agree: bool = False,
 ) -> list[Played]:
     """Play all tournaments in lock-step; `judge` is called once per round with the pairings of all of them.
 
     With `both_orders` every match is judged twice, with sides exchanged, and a side's correctness is the mean of the
-    verdicts given; otherwise once, in a random order. `unreadable` says how a side without a readable verdict counts:
+    verdicts given (with `agree`, it is a tie unless the same side wins in both orders); otherwise once, in a random
+    order. `unreadable` says how a side without a readable verdict counts:
     `incorrect`, as published for PairJudge RM, or `no_verdict`, which also discards the other side's verdict. Raises
     ValueError if the judge returns the wrong number of verdicts.
     """
@@ -118,6 +120,7 @@ def play(
                 _outcome(
                     [_facing(verdicts[shown], shown[0] != tournaments[number].same[match[0]]) for shown in orders],
                     unreadable,
+                    agree and both_orders,
                 )
                 for match, orders in zip(matches[number], asked[number], strict=True)
             ]
@@ -127,7 +130,7 @@ def play(
             standings[number],
             len(tournament.verdicts),
             tuple(verdict.reason for verdict in tournament.verdicts.values() if verdict.reason is not None),
-            _results(tournament, unreadable),
+            _results(tournament, unreadable, agree and both_orders),
         )
         for number, tournament in enumerate(tournaments)
     ]
@@ -170,12 +173,12 @@ def _ask(
         tournaments[pairing.tournament].verdicts[(pairing.a, pairing.b)] = verdict
 
 
-def _results(tournament: Tournament, unreadable: Unreadable) -> dict[Match, Outcome]:
+def _results(tournament: Tournament, unreadable: Unreadable, agree: bool) -> dict[Match, Outcome]:
     """The outcome of every pair of texts that was judged, combined over the orders that were judged."""
     facing: dict[Match, list[Verdict]] = {}
     for (a, b), verdict in tournament.verdicts.items():
         facing.setdefault((min(a, b), max(a, b)), []).append(_facing(verdict, a > b))
-    outcomes = {match: _outcome(verdicts, unreadable) for match, verdicts in facing.items()}
+    outcomes = {match: _outcome(verdicts, unreadable, agree) for match, verdicts in facing.items()}
     return {match: outcome for match, outcome in outcomes.items() if outcome is not None and outcome.readable}
 
 
@@ -184,12 +187,17 @@ def _facing(verdict: Verdict, exchanged: bool) -> Verdict:
     return Verdict(verdict.b, verdict.a, verdict.reason, verdict.text) if exchanged else verdict
 
 
-def _outcome(verdicts: Sequence[Verdict], unreadable: Unreadable) -> Outcome | None:
+def _outcome(verdicts: Sequence[Verdict], unreadable: Unreadable, agree: bool) -> Outcome | None:
     """The mean correctness of each side over the orders with a verdict; None if there is no verdict.
 
     With `incorrect`, a side without a verdict in any order counts 0, even if the judge answered and neither side is
-    readable.
+    readable. With `agree`, there must be a verdict in every order, and all must prefer the same side; else it is a tie.
     """
+    if agree:
+        if not all(verdict.given for verdict in verdicts):
+            return None
+        if len({Outcome(verdict.a or 0, verdict.b or 0).points for verdict in verdicts}) > 1:
+            return Outcome(0.5, 0.5)
     if unreadable == "no_verdict":
         verdicts = [verdict for verdict in verdicts if verdict.given]
     a = [verdict.a for verdict in verdicts if verdict.a is not None]

@@ -14,28 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from rewards.conversation import Message
+
 SYSTEM = "You are a helpful assistant."
 STOP = "</resp_b_judge>"
 """The stop string of a judge's completion. Engines remove it; `parse` adds it back."""
 
-DEFAULT_TEMPLATE = """\
-Check two responses to the same question. For each of them go through its steps one by one, say of each step whether
-it is right, and decide whether the final answer is correct. Both may be correct and both may be incorrect.
-
-Question:
-{question}
-
-Response A:
-{response_a}
-
-Response B:
-{response_b}
-
-Write your check of Response A and of Response B. Then end with your verdicts in exactly this form, each of them
-either Correct or Incorrect:
-<resp_a_judge>Correct</resp_a_judge>
-<resp_b_judge>Incorrect</resp_b_judge>
-"""
+DEFAULT_TEMPLATE = (Path(__file__).parent / "judging" / "formats" / "pairjudge.md").read_text(encoding="utf-8")
 
 _PLACEHOLDER = re.compile(r"\{(question|response_a|response_b)\}")
 _VERDICT = r"<\s*resp_{side}_judge\s*>\s*(correct|incorrect|true|false)\s*\.?\s*<\s*/\s*resp_{side}_judge\s*>"
@@ -48,22 +33,27 @@ Which = Literal["first", "last"]
 
 
 class Comparison(NamedTuple):
-    """One question for a judge: is `a` correct, and is `b` correct?"""
+    """One question for a judge: is `a` correct, and is `b` correct?
+
+    `messages` are the problem's own turns, for a judge that reads turns; without them the question is the only one.
+    """
 
     question: str
     a: str
     b: str
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's answer: whether each side is correct, or None for a side without a readable verdict, with the reason.
+    """A judge's answer: how correct each side is, from 0 (False) to 1 (True), or None for a side without a readable
+    verdict, with the reason. A judge that only prefers a side gives the sides 1 together: 0.5 and 0.5 is a tie.
 
     `text` is what the judge wrote, None if it did not answer; it is ignored when verdicts are compared.
     """
 
-    a: bool | None
-    b: bool | None
+    a: float | None
+    b: float | None
     reason: str | None = None
     text: str | None = field(default=None, compare=False, repr=False)
 

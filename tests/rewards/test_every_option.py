@@ -6,6 +6,7 @@ The plan is what reaches a judge, an endpoint or an engine: prompts, limits, req
 from __future__ import annotations
 
 import copy
+import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,10 +18,10 @@ from omegaconf import OmegaConf
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 import configs
-from rewards import judges
 from rewards.builder import ConfigurationError, build_reward
 from rewards.endpoint import Endpoint, Reply
 from rewards.engines.armorm_model import OBJECTIVES
+from rewards.judging import generators
 from rewards.records import score_to_json
 from rewards.types import Group, Problem, Response
 from tests.rewards.armorm_tiny import make_armorm
@@ -57,8 +58,11 @@ CHANGES: dict[str, list[Any]] = {
     "unreadable": ["no_verdict"],
     "max_new_tokens": [8],
     "context_tokens": [900],
-    "reserve_tokens": [3000],
+    "reserve_tokens": [16300],
     "verdict": ["last"],
+    "principle": ["Be brief."],
+    "temperature": [0.6, 0.0],
+    "top_p": [0.5],
     "max_num_seqs": [8],
     "url": [URL + "/other"],
     "api_key_env": ["PATH"],
@@ -96,7 +100,7 @@ CHANGES: dict[str, list[Any]] = {
 
 SAME_SCORES = {"model", "device", "batch_tokens", "engine"}
 """Options that say which model is run and where; equal scores on both engines are tested in tests/rewards/engines."""
-PATIENCE = {"pairjudge", "verifier", "mixture"}
+PATIENCE = {"pairjudge", "judge", "nemotron", "rm", "verifier", "mixture"}
 """Rewards whose own `timeout_s` bounds a comparison of answers: it shows only where one takes seconds."""
 
 LONG = "1 + 2 = 3, so 3 + 2 = 5. ки\n\n\n" * 400
@@ -122,7 +126,7 @@ GROUPS = [
 def models(tmp_path_factory) -> dict[str, str]:
     """Stand-ins for the models that the options name."""
     folder = tmp_path_factory.mktemp("models")
-    judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=4096)
+    judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=16384)
     (judge / "compare.md").write_text("{question} {response_a} {response_b}")
     tokenizer = make_tokenizer("simple")
     scalar = folder / "scalar"
@@ -141,10 +145,12 @@ def plan(monkeypatch) -> list[Any]:
     """What reaches engines, judges and endpoints. A verdict depends on the prompt; some are given twice or missing."""
     seen: list[Any] = []
 
-    def complete(judge: judges.VllmJudge, prompts: list[list[int]], limits: list[int]) -> list[str]:
-        judge.load()
-        seen.extend([prompts, limits])
-        return [verdicts(zlib.crc32(repr(ids).encode())) for ids in prompts]
+    def complete(
+        generator: generators.VllmGenerator, prompts: list[list[int]], requests: list[Any], limits: list[int]
+    ) -> list[generators.Written]:
+        generator.load()
+        seen.extend([prompts, limits, generator.sampling])
+        return [generators.Written(verdicts(zlib.crc32(repr(ids).encode()))) for ids in prompts]
 
     def post_all(endpoint: Endpoint, bodies: list[dict[str, Any]]) -> list[Reply]:
         seen.extend([endpoint, bodies])
@@ -159,8 +165,8 @@ def plan(monkeypatch) -> list[Any]:
             for number, body in zip(numbers, bodies, strict=True)
         ]
 
-    monkeypatch.setattr(judges, "start_llm", lambda *words, **options: seen.append((words, options)))
-    monkeypatch.setattr(judges.VllmJudge, "_complete", complete)
+    monkeypatch.setattr(generators, "start_llm", lambda *words, **options: seen.append((words, options)))
+    monkeypatch.setattr(generators.VllmGenerator, "_complete", complete)
     monkeypatch.setattr(Endpoint, "post_all", post_all)
     return seen
 
@@ -170,7 +176,9 @@ def verdicts(number: int) -> str:
     a, b = words[number % 2], words[number // 2 % 2]
     again = f"<resp_a_judge>{words[1 - number % 2]}</resp_a_judge>" if number % 3 == 0 else ""
     first = "" if number % 5 == 0 else f"<resp_a_judge>{a}</resp_a_judge>{again}"
-    return f"{first} <resp_b_judge>{b}</resp_b_judge>"
+    scores = {"score_1": number % 5 + 1, "score_2": number // 5 % 5 + 1}
+    letter = "AB"[number % 2]
+    return f"{first} <answer>[[{letter}]]</answer> {json.dumps(scores)} <resp_b_judge>{b}</resp_b_judge>"
 
 
 def node_of(option: str, models: dict[str, str]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from tests.rewards.armorm_tiny import make_armorm
 from tests.tiny import make_llama, make_tokenizer
 
 JUDGED = ["pairjudge", "pairjudge_knockout", "pairjudge_anchor", "pairjudge_reference"]
+GENERATED = ["judge", "rm_r1", "rm_r1_distilled"]
+ENDPOINTS = ["judge_endpoint", "nemotron_genrm"]
 SHIPPED = ["armorm_tiny", "pairjudge_tiny", "pairjudge_tiny_knockout"]
 URL = "http://127.0.0.1:1/x"
 
@@ -23,18 +25,22 @@ URL = "http://127.0.0.1:1/x"
 def models(tmp_path_factory):
     """Stand-ins for the models the options name."""
     folder = tmp_path_factory.mktemp("models")
-    judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=4096)
+    judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=16384)
     (judge / "compare.md").write_text("{question} {response_a} {response_b}")
     return {"armorm": make_armorm(folder / "armorm", max_positions=4096), "judge": str(judge)}
 
 
-@pytest.mark.parametrize("option", ["armorm", *JUDGED, *SHIPPED, "pairjudge_endpoint", "remote", "mixture", "shaped"])
+@pytest.mark.parametrize(
+    "option", ["armorm", *JUDGED, *GENERATED, *ENDPOINTS, *SHIPPED, "pairjudge_endpoint", "remote", "mixture", "shaped"]
+)
 def test_a_reward_option_builds_its_reward(option, models):
     words = {
         "armorm": [f"reward.model={models['armorm']}"],
         "pairjudge_endpoint": [f"reward.judge.url={URL}", "reward.judge.model=judge"],
         "remote": [f"reward.url={URL}"],
     } | {name: [f"reward.judge.model={models['judge']}"] for name in JUDGED}
+    words |= {name: [f"reward.judge.generator.model={models['judge']}"] for name in GENERATED}
+    words |= {name: [f"reward.judge.generator.url={URL}", "reward.judge.generator.model=judge"] for name in ENDPOINTS}
     OmegaConf.register_new_resolver("shipped", lambda name: models.get(name, models["judge"]), replace=True)
     with initialize_config_dir(str(Path(configs.__file__).parent), version_base="1.3"):
         config = compose("train", [f"reward={option}", *words.get(option, [])]).reward
