@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from rewards.builder import nearest
 from rl.run.past_runs import Run
-from rl.study.settings import Exam, Setting
+from rl.study.settings import Exam, Setting, Study
 from rl.study.statistics import Comparison, Key, Summary, Values, compare, summary
 
 TRUTH, PROXY = "accuracy/held_out", "reward/held_out"
@@ -84,6 +84,16 @@ def result_of(exam: Exam, metric: str = TRUTH, lower_is_better: bool = False) ->
         _averaged(exam.settings, metric, lower_is_better, lambda one: one.algorithm, lambda one: one.reward),
         [fall for run in exam.runs if (fall := fall_of(run)) is not None],
     )
+
+
+def best_first(study: Study, results: Sequence[Result]) -> Study:
+    """The same study, the settings of each exam in the order of their results."""
+    order = [list(result.settings.subjects) for result in results]
+    exams = [
+        replace(exam, settings=tuple(sorted(exam.settings, key=lambda one: place.index(one.label))))
+        for exam, place in zip(study.exams, order, strict=True)
+    ]
+    return replace(study, exams=tuple(exams))
 
 
 def end(run: Run, metric: str) -> float:
