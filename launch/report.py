@@ -4,15 +4,16 @@ A Markdown table with one line per run: held-out accuracy before and after by th
 responses, KL, response length, time. `--plot` draws the curves: true accuracy and reward against updates, one panel per
 setting, one colour per seed. `--matrix` prints tables of rewards by algorithms over seeds instead; with `--kl`, it also
 measures how far each policy has moved from its start (`launch.report_kl`; seconds per run). `--statistics` prints what
-the seeds allow to conclude: intervals, and which settings can be told apart. A run's folder says what it is
-(origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
+the seeds allow to conclude: intervals, and which settings can be told apart. `--html` writes all of this, the curves
+and samples worth a look into one page that opens in any browser, without a network (`launch.page`). A run's folder says
+what it is (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +25,8 @@ from rl.study.results import TRUTH
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Print the table, draw the plot. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
-    parser.add_argument("folders", nargs="+", type=Path, help="run folders")
-    parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
-    parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
-    parser.add_argument("--statistics", action="store_true", help="intervals over seeds, and what can be told apart")
-    parser.add_argument("--metric", default=TRUTH, help="the metric that statistics compare (default: %(default)s)")
-    parser.add_argument("--lower-is-better", action="store_true", help="the best setting has the lowest metric")
-    parser.add_argument("--kl", action="store_true", help="with --matrix: measure every policy's KL from its start")
-    options = parser.parse_args(words)
-    if options.kl and not options.matrix:
-        parser.error("--kl goes with --matrix")
-    if options.statistics and options.matrix:
-        parser.error("choose one of --matrix and --statistics")
-    if not options.statistics and (options.metric != TRUTH or options.lower_is_better):
-        parser.error("--metric and --lower-is-better go with --statistics")
+    """Print the tables, draw the plot, write the page. Returns the exit code."""
+    options = parsed(words)
     runs, left_out = read_all(options.folders)
     for folder, reason in left_out:
         print(f"left out: {folder}: {reason}", file=sys.stderr)
@@ -53,22 +40,62 @@ def main(words: Sequence[str] | None = None) -> int:
     if not runs:
         print("error: none of these folders holds a run with evaluations", file=sys.stderr)
         return 2
-    if options.statistics:
-        try:
-            print(statistics(*studied(runs, options.metric, options.lower_is_better)))
-        except ValueError as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
-            return 2
+    try:
+        found = studied(runs, left_out, options) if options.statistics or options.html else None
+    except ValueError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    if found and options.statistics:
+        print(statistics(*found))
     else:
         print(matrix(runs, moved) if options.matrix else table(runs))
-    if options.plot:
-        try:
-            plot(runs, options.plot)
-        except (OSError, ValueError) as error:
-            print(f"error: --plot {options.plot}: {one_line(error)}", file=sys.stderr)
+    if options.plot and not _written("--plot", "curves", options.plot, lambda: plot(runs, options.plot)):
+        return 2
+    if found and options.html:
+        from launch.page.build import write_page  # Altair takes a second to import
+
+        if not _written("--html", "page", options.html, lambda: write_page(options.html, *found, options.samples)):
             return 2
-        print(f"\ncurves: {options.plot}")
     return 0
+
+
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options that were given. Exits with a message for those that do not go together."""
+    parser = argparse.ArgumentParser(prog="python -m launch.report", description=__doc__, allow_abbrev=False)
+    parser.add_argument("folders", nargs="+", type=Path, help="run folders")
+    parser.add_argument("--plot", type=Path, help="write the curves to this PNG file")
+    parser.add_argument("--html", type=Path, help="write the whole comparison to this HTML file")
+    parser.add_argument("--samples", type=int, help="with --html: most samples in the page (default: 1000)")
+    parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
+    parser.add_argument("--kl", action="store_true", help="with --matrix: measure every policy's KL from its start")
+    parser.add_argument("--statistics", action="store_true", help="intervals over seeds, and what can be told apart")
+    parser.add_argument("--metric", help=f"with --statistics or --html: what they compare (default: {TRUTH})")
+    parser.add_argument("--lower-is-better", action="store_true", help="with --metric: the best has the lowest value")
+    options = parser.parse_args(words)
+    if options.kl and not options.matrix:
+        parser.error("--kl goes with --matrix")
+    if options.statistics and options.matrix:
+        parser.error("choose one of --matrix and --statistics")
+    if options.metric and not (options.statistics or options.html):
+        parser.error("--metric goes with --statistics or --html")
+    if options.lower_is_better and not options.metric:
+        parser.error("--lower-is-better goes with --metric")
+    if options.samples is not None and (options.samples < 0 or not options.html):
+        parser.error("--samples goes with --html, and must not be negative")
+    options.metric = options.metric or TRUTH
+    options.samples = 1000 if options.samples is None else options.samples
+    return options
+
+
+def _written(option: str, what: str, path: Path, write: Callable[[], None]) -> bool:
+    """Write a file and say where it is, or why it cannot be written."""
+    try:
+        write()
+    except (OSError, ValueError) as error:
+        print(f"error: {option} {path}: {one_line(error)}", file=sys.stderr)
+        return False
+    print(f"\n{what}: {path}")
+    return True
 
 
 def measured(runs: Sequence[Run]) -> dict[Path, float]:

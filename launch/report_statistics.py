@@ -6,7 +6,9 @@ The conclusion in sentences, a table of settings with intervals, and every compa
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rl.run.past_runs import Run
 from rl.study.record import record_of
@@ -16,18 +18,20 @@ from rl.study.statistics import Summary
 from rl.study.words import conclusion, estimate, told_apart
 
 
-def studied(runs: Sequence[Run], metric: str, lower_is_better: bool) -> tuple[Study, list[Result]]:
-    """The study of these runs and the results of its exams, the largest first. Names the runs that are left out.
+def studied(
+    runs: Sequence[Run], left_out: Sequence[tuple[Path, str]], options: Namespace
+) -> tuple[Study, list[Result]]:
+    """The study of these runs and the results of its exams, the largest first. Names the runs that it leaves out.
 
-    Raises ValueError if no run has the metric, or if none is finished.
+    `left_out`: folders that have been named already. Raises ValueError if no run has the metric, or none is finished.
     """
-    having, without = with_metric(runs, metric)
-    study = arrange(having, [(run.folder, f"has no metric {metric}") for run in without])
-    for folder, reason in study.left_out:
+    having, without = with_metric(runs, options.metric)
+    study = arrange(having, [*left_out, *((run.folder, f"has no metric {options.metric}") for run in without)])
+    for folder, reason in study.left_out[len(left_out) :]:
         print(f"left out: {folder}: {reason}", file=sys.stderr)
     if not study.exams:
         raise ValueError("none of these runs is finished")
-    return study, [result_of(exam, metric, lower_is_better) for exam in study.exams]
+    return study, [result_of(exam, options.metric, options.lower_is_better) for exam in study.exams]
 
 
 def statistics(study: Study, results: Sequence[Result]) -> str:

@@ -60,3 +60,13 @@ if [[ "$tools" == dev && ! -e "$dev_stamp" ]]; then
     rm -f "$venv"/rewardloop-dev-*
     touch "$dev_stamp"
 fi
+# The tests open the page of launch.report in a browser; without one they are skipped, and say so.
+if [[ "$tools" == dev ]] && ! command -v chromium >/dev/null; then
+    if [[ "$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then
+        echo "setup: installing chromium, for the tests of the report's page"
+        { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 ||
+            echo "setup: chromium could not be installed: the tests that need it will be skipped" >&2
+    else
+        echo "setup: no chromium: the tests that need it will be skipped (as root: apt-get install chromium)" >&2
+    fi
+fi

@@ -18,8 +18,8 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy
-check python -m pytest -m "not e2e" --timeout 120
+check python -m pytest -m "not e2e" -rs --timeout 120
 if [[ "${1:-}" != fast ]]; then
-    check python -m pytest -m e2e --timeout 900
+    check python -m pytest -m e2e -rs --timeout 900
 fi
 exit "$failed"
