@@ -1,1 +1,1 @@
-"""Files of rows: read by every command, each bad row set aside with its line and reason."""
+"""Files of rows, as every command reads them; a bad row is set aside with its line and reason."""

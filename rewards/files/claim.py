@@ -1,4 +1,4 @@
-"""Which work a folder holds: written in it before the work starts, and compared before it continues."""
+"""Record in a folder what work it contains, before the work starts, and compare before the work continues."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Claim:
-    """A folder for one piece of work, which is a function of `made_from`; the folder's file `mark` holds that as JSON.
+    """A folder for one piece of work.
 
-    `what` names the work and `key` the option that names the folder, for messages.
+    `made_from` is everything the work depends on; it is saved as JSON in the folder's file `mark`. For messages, `what`
+    names the work and `key` the option that names the folder.
     """
 
     folder: Path
@@ -25,31 +26,32 @@ class Claim:
     def differences(self) -> list[str]:
         """The keys in which the work in the folder differs from this; an empty list for a new folder.
 
-        Raises ValueError where the folder holds something else.
+        Raises ValueError if the folder contains something else.
         """
         file = self.folder / self.mark
         if not file.exists():
             if self.folder.exists() and any(self.folder.iterdir()):
-                raise ValueError(f"{self.key} {self.folder} is not empty and holds no {self.what}: choose another name")
+                raise ValueError(
+                    f"{self.key} {self.folder} is not empty and does not contain {self._a_what()}: choose another name"
+                )
             return []
         before, now = json.loads(file.read_text(encoding="utf-8")), json.loads(self._text())
         return [key for key in {**before, **now} if before.get(key) != now.get(key)]
 
     def check(self) -> None:
-        """Raise ValueError where the folder holds other work, or something else."""
+        """Raise ValueError if the folder contains different work, or something else."""
         if differences := self.differences():
             raise self.refusal(differences)
 
     def refusal(self, differences: list[str], hint: str = "") -> ValueError:
         """The error for a folder whose work differs in these keys."""
-        article = "an" if self.what[0] in "aeiou" else "a"
         return ValueError(
-            f"{self.key} {self.folder} holds {article} {self.what} with another {', '.join(differences)}: "
+            f"{self.key} {self.folder} contains {self._a_what()} that differs in {', '.join(differences)}: "
             f"choose another name{hint}, or delete it"
         )
 
     def write(self) -> None:
-        """Make the folder and write the mark, which appears when it is whole."""
+        """Create the folder and write the mark in one atomic step."""
         self.folder.mkdir(parents=True, exist_ok=True)
         part = self.folder / f"{self.mark}.part"
         part.write_text(self._text() + "\n", encoding="utf-8")
@@ -59,6 +61,9 @@ class Claim:
         """Check the folder, then write the mark. Raises ValueError as `check` does."""
         self.check()
         self.write()
+
+    def _a_what(self) -> str:
+        return f"{'an' if self.what[0] in 'aeiou' else 'a'} {self.what}"
 
     def _text(self) -> str:
         return json.dumps(self.made_from, indent=1, ensure_ascii=False)

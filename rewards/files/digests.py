@@ -1,9 +1,9 @@
-"""What files hold, as digests: to tell that an input, a data set or a model is not what it was.
+"""Digests of files, to notice that an input, a data set or a model has changed.
 
-A digest is a SHA-256 in hexadecimal. Of a model folder every file counts by its content, its size and its name. Files
-are read whole while the folder has at most 2 GB; in a larger one, a file over 64 MiB counts by its size, its first and
-last MiB (the header of a safetensors file among them) and 64 pieces of 64 KiB spread evenly between: a model that was
-trained further is told apart, a single changed number might not be.
+A digest is a SHA-256 in hexadecimal. The digest of a model folder covers the content, size and name of every file.
+Files are read completely if the folder has at most 2 GB; in a larger folder, a file over 64 MiB is represented by its
+size, its first and last MiB (which include the header of a safetensors file) and 64 evenly spaced pieces of 64 KiB.
+That detects a model that was trained further, but perhaps not a single changed number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PATH_KEYS = ("model", "tokenizer", "path", "file", "template", "folder", "train
 
 
 def file_digest(path: Path) -> str:
-    """The digest of a file's content; of a folder, see `folder_digest`."""
+    """The digest of a file's content, or of a folder (see `folder_digest`)."""
     if path.is_dir():
         return folder_digest(path)
     with path.open("rb") as file:
@@ -41,7 +41,7 @@ def folder_digest(folder: Path) -> str:
 
 
 def problems_digest(problems: Iterable[Problem]) -> str:
-    """The digest of problems in their order: ids, prompts, answers and metadata."""
+    """The digest of problems, in order: ids, prompts, answers and metadata."""
     sha = hashlib.sha256()
     for problem in problems:
         content = [problem.id, problem.messages, problem.answer, dict(problem.metadata)]
@@ -65,7 +65,7 @@ def _paths(node: Any, key: str) -> Iterator[tuple[str, Path]]:
         path = Path(node).expanduser()
         try:
             there = path.is_file() or path.is_dir()
-        except (OSError, ValueError):  # text that no path can be
+        except (OSError, ValueError):  # text that cannot be a path
             return
         if there:
             yield key, path

@@ -1,4 +1,4 @@
-"""What the fields of a row must hold: a prompt, an answer, an id; where nested fields are; what is left is metadata."""
+"""Read and check the fields of a row: prompt, answer, id, nested fields; all other fields are metadata."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Prompt = str | tuple[Message, ...]
 def value_at(record: Mapping[str, Any], name: str) -> Any:
     """The value of the field `name`; `extra.question` is the field `question` of the object in the field `extra`.
 
-    A field whose own name has the dot goes first, and a number picks an item of a list. Raises ValueError, naming the
-    fields that there are, if there is none.
+    A field whose name contains the dot takes precedence, and a number selects an item of a list. If there is no such
+    field, raises ValueError, which names the existing fields.
     """
     if name in record:
         return record[name]
@@ -35,9 +35,9 @@ def value_at(record: Mapping[str, Any], name: str) -> Any:
 
 
 def with_fields(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The row with fields under the names that are read: `fields` says for each where it is in the file.
+    """The row with its fields renamed: `fields` maps each name that is read to the place of the field in the file.
 
-    Raises ValueError where one is not there.
+    Raises ValueError for a field that is missing.
     """
     if not fields:
         return record
@@ -46,7 +46,7 @@ def with_fields(record: dict[str, Any], fields: Mapping[str, str]) -> dict[str, 
 
 
 def prompt_of(value: Any, name: str = "the prompt") -> Prompt:
-    """A prompt: text, or messages that end with a user turn. Content parts are joined to texts.
+    """A prompt: text, or messages that end with a user turn. Content parts are joined into one text.
 
     Raises ValueError, beginning with `name`, for an empty prompt and for anything else.
     """
@@ -77,7 +77,7 @@ def answer_of(value: Any, name: str = "answer") -> str | None:
 
 
 def number_text(value: Any, name: str) -> str:
-    """A number as a person writes it, without an exponent: 0.00002, not 2e-05. Raises ValueError for anything else."""
+    """A number in decimal notation, without an exponent: 0.00002, not 2e-05. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{name} must be text or a number, not {kind_of(value)}")
     if isinstance(value, int):
@@ -88,7 +88,7 @@ def number_text(value: Any, name: str) -> str:
 
 
 def id_of(record: Mapping[str, Any], otherwise: str | int) -> str:
-    """The row's own id, or `otherwise` where it has none. Raises ValueError for one that is not text or a number."""
+    """The row's id, or `otherwise` if it has none. Raises ValueError for an id that is not text or a number."""
     value = record.get("id")
     if value is None:
         return str(otherwise)
@@ -98,12 +98,12 @@ def id_of(record: Mapping[str, Any], otherwise: str | int) -> str:
 
 
 def metadata_of(record: Mapping[str, Any], read: Collection[str]) -> dict[str, Any]:
-    """The fields besides those that are `read`, as JSON holds them: NaN becomes null."""
+    """All fields except those in `read`, as JSON values: NaN becomes null."""
     return {name: _without_nan(value) for name, value in record.items() if name not in read}
 
 
 def kind_of(value: Any) -> str:
-    """The type of a JSON value in JSON's words."""
+    """The JSON name of a value's type."""
     return {type(None): "null", dict: "an object", list: "a list", str: "text", bool: "a boolean"}.get(
         type(value), "a number" if isinstance(value, int | float) else type(value).__name__
     )

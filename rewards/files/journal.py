@@ -1,4 +1,4 @@
-"""Files that grow as work is done, so that the same command continues where it stopped."""
+"""Files that are appended to as work is done, so that the same command can continue where it stopped."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def file_name(label: str) -> str:
-    """A label as a name for files."""
+    """Turn a label into a file name."""
     return re.sub(r"[^\w.=-]+", "_", label)
 
 
 def whole_batches(output: Path, sizes: Sequence[int]) -> int:
-    """How many batches of these sizes (lines) a file holds in full; removes what follows them. 0 without a file."""
+    """How many batches of these sizes (in lines) a file contains completely; removes the rest. 0 without a file."""
     if not output.exists():
         return 0
     lines = output.read_bytes().split(b"\n")[:-1]

@@ -1,14 +1,15 @@
-"""The rows of a file as values, each with its place; what cannot be used comes with the reason.
+"""Read the rows of a file, each with its position; a row that cannot be used comes with the reason.
 
-| a file                                                  | place of a row                |
+| file                                                    | position of a row             |
 |---------------------------------------------------------|-------------------------------|
 | JSONL: one JSON value per line                          | its line, from 1              |
 | one JSON list                                           | the line where it begins      |
 | parquet                                                 | its number, from 1            |
-| a folder, written by `save_to_disk` of Hugging Face's   | its number, from 1            |
+| a folder written by `save_to_disk` of Hugging Face's    | its number, from 1            |
 | `datasets`                                              |                               |
 
-JSONL and lists may be compressed by gzip and begin with a byte order mark. The content decides, not the name.
+JSONL and lists may be compressed with gzip and may begin with a byte order mark. The format is detected from the
+content, not from the name.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from rewards.files.tables import dataset_rows, is_dataset, parquet_rows, splits_
 from rewards.files.values import json_value
 
 MOST_BYTES = 64 * 2**20
-"""Of one line: a longer one is skipped, since it would have to be held in memory whole."""
+"""The longest line; a longer one is skipped, since it would have to fit into memory completely."""
 
 _GZIP, _PARQUET, _BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A value and its place; or the `fault` for which it cannot be used, and the beginning of its text as `value`."""
+    """A value and its position; if it cannot be used, `fault` is the reason and `value` the start of its text."""
 
     number: int
     value: Any
@@ -41,19 +42,19 @@ class Line:
 
 
 def check_file(path: str | Path, key: str) -> Path:
-    """The path, with `~` expanded. Raises FileNotFoundError, naming `key`, where there is nothing to read rows from."""
+    """The path, with `~` expanded. Raises FileNotFoundError, naming `key`, if it contains no rows to read."""
     found = Path(path).expanduser()
     if found.is_file() or is_dataset(found):
         return found
     if splits := splits_of(found):
-        raise FileNotFoundError(f"{key}: {path} holds several splits: choose one, as {found / splits[0]}")
+        raise FileNotFoundError(f"{key}: {path} has several splits: choose one, such as {found / splits[0]}")
     if found.is_dir():
-        raise FileNotFoundError(f"{key}: {path} is a folder, but not a data set that was written by save_to_disk")
+        raise FileNotFoundError(f"{key}: {path} is a folder, but not a data set written by save_to_disk")
     raise FileNotFoundError(f"{key} {path}: there is no such file")
 
 
 def unit_of(path: Path) -> str:
-    """What the place of a row in this file counts: "line", or "row" in a table."""
+    """The unit of a row's position in this file: "line", or "row" for a table."""
     return "row" if path.is_dir() or (path.is_file() and _first_bytes(path) == _PARQUET) else "line"
 
 
@@ -72,7 +73,7 @@ def _text_lines(path: Path) -> Iterator[Line]:
     with _opened(path) as file:
         try:
             if _begins_list(file):
-                # Bytes that are not UTF-8 become lone surrogates, which condemn their item and no other.
+                # Bytes that are not UTF-8 become lone surrogates, so that only their own item is rejected.
                 text = file.read().removeprefix(_BOM).decode("utf-8", errors="surrogateescape")
                 if is_list(text):
                     yield from (Line(*item) for item in items(text))
@@ -84,7 +85,7 @@ def _text_lines(path: Path) -> Iterator[Line]:
                 if raw.strip():
                     yield _line(number, raw)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            yield Line(number + 1, "", f"the compressed file is damaged from here on ({error}): the rest is left out")
+            yield Line(number + 1, "", f"the compressed file is damaged from here on ({error}): the rest is skipped")
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def _begins_list(file: BinaryIO) -> bool:
 
 
 def _raw_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines as bytes; of one that is too long a little more than MOST_BYTES, which tells it from the others."""
+    """The lines as bytes; one that is too long is cut to slightly more than MOST_BYTES, which marks it."""
     while raw := file.readline(MOST_BYTES + 1):
         rest = raw
         while len(rest) > MOST_BYTES and not rest.endswith(b"\n"):

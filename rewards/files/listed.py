@@ -1,4 +1,4 @@
-"""The items of one JSON list, each with its line; a broken item costs itself, and what follows it is found again."""
+"""Read the items of one JSON list, each with its line; after a broken item, reading continues with the next one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NEXT_OBJECT = re.compile(r",\s*(?=\{)")
 _CONTENT = re.compile(r"[^\s,\]]")
 
 Item = tuple[int, object, str | None]
-"""A line, from 1, with a value; or with the beginning of a text, and the reason why it cannot be used."""
+"""A line number, from 1, and a value; or the start of its text, and the reason why it cannot be used."""
 
 
 def is_list(text: str) -> bool:
-    """Whether a text that begins with `[` is one JSON list, not a line of its own in a file of lines."""
+    """Whether a text that begins with `[` is one JSON list, rather than a list on the first line of a JSONL file."""
     line, _, rest = text.lstrip().partition("\n")
     return not (rest.strip() and _end(line, 0) == len(line.rstrip()))
 
 
 def items(text: str) -> Iterator[Item]:
-    """Every item of the list that `text` holds, and a fault for every stretch of it that holds none."""
+    """Every item of the list in `text`, and a fault for every stretch of it that is not an item."""
     place, line, counted = text.index("[") + 1, 1, 0
     shapes: set[frozenset[str]] = set()
     while True:
@@ -37,7 +37,7 @@ def items(text: str) -> Iterator[Item]:
             return
         if text[place] == "]":
             if rest := text[place + 1 :].strip():
-                yield line, rest[:SHOWN_CHARACTERS], "text after the end of the list, which is left out"
+                yield line, rest[:SHOWN_CHARACTERS], "text after the end of the list, which is skipped"
             return
         try:
             value, end = DECODER.raw_decode(text, place)
@@ -61,10 +61,10 @@ def items(text: str) -> Iterator[Item]:
 
 
 def _after(text: str, place: int, shapes: set[frozenset[str]]) -> tuple[int, str]:
-    """Where the broken item at `place` ends, and what is lost besides it in words, if anything.
+    """Where the broken item at `place` ends, and a description of what else is lost, if anything.
 
-    It ends where its brackets close. Where they never do, the next item is the next line that begins as the item's own
-    line does and holds a value, or the next object with the keys of an item before (`shapes`).
+    It ends where its brackets close. If they never close, the next item is the next line with the same indentation and
+    first character that parses as a value, or the next object with the same keys as an earlier item (`shapes`).
     """
     end = _end(text, place)
     if end is not None:
@@ -81,7 +81,7 @@ def _after(text: str, place: int, shapes: set[frozenset[str]]) -> tuple[int, str
         value = _value_at(text, match.end())
         if isinstance(value, dict) and frozenset(value) in shapes:
             return match.end(), ""
-    return len(text), ": the rest of the file is left out" if _CONTENT.search(text, place + 1) else ""
+    return len(text), ": the rest of the file is skipped" if _CONTENT.search(text, place + 1) else ""
 
 
 def _value_at(text: str, place: int) -> object:
@@ -92,11 +92,11 @@ def _value_at(text: str, place: int) -> object:
 
 
 def _end(text: str, place: int) -> int | None:
-    """Where the value at `place` ends, by its brackets and commas alone; None where they do not match."""
+    """Where the value at `place` ends, judging by brackets and commas alone; None if they do not match."""
     opened: list[str] = []
     for match in _STRUCTURE.finditer(text, place):
         mark = match[0]
-        if mark == '"':  # no end of this string on its line
+        if mark == '"':  # a string that does not end on its line
             return None
         if mark in ("[", "{"):
             opened.append(mark)

@@ -1,9 +1,9 @@
 """Files of problems with responses, as read and written by launch.score.
 
 A record is a JSON object with the problem (`problem`, `prompt` or `question`), its responses (`responses` or `answers`,
-a list; or `response`, a text; or `steps`, one response in pieces, joined by blank lines) and perhaps the reference
-`answer` and an `id`. RLHFlow's best-of-N files (`prompt`, `answers`, `label`) and ProcessBench's are of this kind.
-A field that is null counts as absent. Fields besides these become the problem's metadata.
+a list; or `response`, a text; or `steps`, one response in pieces that are joined by blank lines) and optionally the
+reference `answer` and an `id`. RLHFlow's best-of-N files (`prompt`, `answers`, `label`) and ProcessBench's files have
+this form. A field that is null counts as absent. All other fields become the problem's metadata.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from rewards.types import Group, Problem, Response
 PROBLEM = ("problem", "prompt", "question")
 SEVERAL = ("responses", "answers")
 READ = frozenset({*PROBLEM, *SEVERAL, "response", "steps", "answer", "id"})
-"""The fields that a record is made of."""
+"""The fields of a record that are read."""
 
 VERDICTS = frozenset({"label", "labels", "step_labels", "scores"})
-"""Fields that say something of the responses: no metadata of the problem."""
+"""Fields that describe the responses, so they are not metadata of the problem."""
 
 
 def records(path: Path) -> Iterator[dict[str, Any]]:
-    """Every record of a file that a command of ours has written.
+    """Every record of a file that one of our commands has written.
 
-    Raises ValueError, with the line number, for a line that is not a JSON object, or not one that can be used.
+    Raises ValueError, with the line number, for a line that is not a usable JSON object.
     """
     for line in lines_of(path):
         if line.fault is not None:
@@ -40,7 +40,7 @@ def records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def group_of(record: Mapping[str, Any], number: int) -> Group:
-    """The problem and responses of a record. Raises ValueError for one that lacks them or has them in another type."""
+    """The problem and responses of a record. Raises ValueError if one of them is missing or has the wrong type."""
     prompt = _first(record, PROBLEM)
     if prompt is None:
         raise ValueError(f"there is no problem: give it as {', '.join(PROBLEM)}")

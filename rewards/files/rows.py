@@ -1,4 +1,4 @@
-"""The rows of a file, good and bad: a bad one is set aside with its line and reason, never fatal."""
+"""Read the rows of a file; a bad row is set aside with its line and reason and never ends the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASON_CHARACTERS = 300
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that could not be used: its line (in a table its number), why, and what it holds."""
+    """A row that cannot be used: its line (its number in a table), the reason, and its content."""
 
     line: int
     reason: str
@@ -27,7 +27,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class Parsed(Generic[Row]):
-    """A row that can be used: its line (in a table its number), the object in the file, and what was made of it."""
+    """A row that can be used: its line (its number in a table), the object in the file, and the parsed result."""
 
     line: int
     record: dict[str, Any]
@@ -36,9 +36,9 @@ class Parsed(Generic[Row]):
 
 @dataclass
 class Rows(Generic[Row]):
-    """The rows of a file that can be used, those that cannot, and fields that nothing reads, by name.
+    """The rows of a file that can be used, those that cannot, and how many rows have each field that nothing reads.
 
-    `unknown_first` holds the first line with such a field. `unit` is what a row's place counts: "line" or "row".
+    `unknown_first` has the first line with each such field. `unit` is the unit of a row's position: "line" or "row".
     """
 
     path: Path
@@ -49,13 +49,13 @@ class Rows(Generic[Row]):
     unit: str = "line"
 
     def first(self) -> str:
-        """`; the first, line N: why` of the rows that cannot be used, or that there are none."""
+        """The end of a message: `; the first, line N: REASON` for the rejected rows, or that the file is empty."""
         if not self.rejects:
             return ": it is empty"
         return f"; the first, {self.unit} {self.rejects[0].line}: {self.rejects[0].reason}"
 
     def notes(self, kept_in: str = "rejects.jsonl") -> Iterator[str]:
-        """What a person should know of the file, in plain lines; the rows left out are in the file `kept_in`."""
+        """Notes on the file for the user, one per line; the rows left out are in the file `kept_in`."""
         for reason, count in Counter(reject.reason for reject in self.rejects).most_common(5):
             first = next(reject.line for reject in self.rejects if reject.reason == reason)
             rows = f"{count} rows were" if count > 1 else "1 row was"
@@ -74,9 +74,9 @@ class Rows(Generic[Row]):
 def parsed_rows(
     path: Path, parse: Callable[[dict[str, Any], int], Row], fields: Mapping[str, str] | None = None
 ) -> Iterator[Parsed[Row] | Reject]:
-    """Every row of a file, one at a time: what `parse` makes of an object and its line, or why it cannot be used.
+    """Yield every row of a file: the result of `parse` for the object and its line, or why it cannot be used.
 
-    `parse` raises ValueError with the reason. `fields` says which field of the file has a name that `parse` reads
+    `parse` raises ValueError with the reason. `fields` maps the names that `parse` reads to those in the file
     (`rewards.files.fields.with_fields`). Raises OSError, and ValueError for a table that cannot be opened.
     """
     for line in lines_of(path):
@@ -99,7 +99,7 @@ def read_rows(
     known: Collection[str] | None,
     fields: Mapping[str, str] | None = None,
 ) -> Rows[Row]:
-    """Every row of a file, as `parsed_rows` gives them; fields besides those that are `known` (None: all) are counted.
+    """All rows of a file, as `parsed_rows` yields them; fields that are not in `known` (None: all are) are counted.
 
     Raises OSError, and ValueError for a table that cannot be opened.
     """
@@ -118,9 +118,9 @@ def read_rows(
 
 
 def write_rejects(path: Path, *files: Rows[Any]) -> None:
-    """The rows left out of these files, one line each with place and reason; no file where there are none.
+    """Write the rows left out of these files, one per line with its position and reason.
 
-    One that is there already is replaced, or taken away.
+    An existing file is replaced, or removed if no row was left out.
     """
     path.unlink(missing_ok=True)
     rows = [
@@ -130,5 +130,5 @@ def write_rejects(path: Path, *files: Rows[Any]) -> None:
     ]
     if rows:
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        # What UTF-8 cannot hold, half a character, is written as JSON's own escape.
+        # A lone surrogate, which UTF-8 cannot encode, is written as a JSON escape.
         path.write_text(text, encoding="utf-8", errors="backslashreplace")

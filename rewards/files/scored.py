@@ -1,4 +1,4 @@
-"""A file of responses scored into a file of scores, batch by batch, so that a start that was stopped can be resumed."""
+"""Score a file of responses into a file of scores, batch by batch, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rewards.files.rows import Parsed, Rows, parsed_rows
 from rewards.records import failures, score_from_json, score_to_json
 from rewards.types import Group, Reward, Score
 
-ANEW = "delete the output to score everything anew, or choose another name"
+START_AGAIN = "delete the output to score everything again, or choose another name"
 
 
 @dataclass
@@ -99,7 +99,7 @@ def resume(
     if output.exists():
         before = json.loads(made_by.read_text(encoding="utf-8")) if made_by.exists() else {}
         if changed := _changed(before, settings):
-            raise ConfigurationError(f"output {output} was made with {changed}: {ANEW}")
+            raise ConfigurationError(f"output {output} was made with {changed}: {START_AGAIN}")
         content = output.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if whole != content:
@@ -108,10 +108,12 @@ def resume(
         for done, record in enumerate(records(output), start=1):
             row = next(rows, None)
             if row is None:
-                raise ConfigurationError(f"input {source} no longer has row {done} of output {output}: {ANEW}")
+                raise ConfigurationError(f"input {source} no longer has row {done} of output {output}: {START_AGAIN}")
             if _without_scores(row.record) != _without_scores(record):
                 place = f"{unit_of(source)} {row.line} of input {source}"
-                raise ConfigurationError(f"{place} is not what was scored as row {done} of output {output}: {ANEW}")
+                raise ConfigurationError(
+                    f"{place} is not what was scored as row {done} of output {output}: {START_AGAIN}"
+                )
             tally.add([score_from_json(score) for score in record["scores"]])
     made_by.write_text(json.dumps(settings | digest, indent=1, ensure_ascii=False), encoding="utf-8")
     return done, tally
@@ -120,7 +122,7 @@ def resume(
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What differs between two settings of an output, in words; empty if nothing does."""
     if not before:
-        return "settings that nobody wrote down (its .config.json is missing)"
+        return "unknown settings (its .config.json is missing)"
     if before.get("reward") != now["reward"]:
         return "another reward"
     if before.get("input") != now["input"]:
@@ -129,7 +131,7 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         return "other fields"
     files = {**before.get("files", {}), **now["files"]}
     different = [key for key in files if before.get("files", {}).get(key) != now["files"].get(key)]
-    return f"other contents of {', '.join(different)}" if different else ""
+    return f"different contents of {', '.join(different)}" if different else ""
 
 
 def _without_scores(record: Mapping[str, Any]) -> str:

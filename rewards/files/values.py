@@ -1,8 +1,8 @@
-"""JSON values that are fit for everything after the reader, and the reason where one is not.
+"""Parse JSON and refuse values that would break something later, with the reason.
 
-Beyond JSON's grammar a value has no half of a character pair (a cut emoji, which no UTF-8 file can hold), no integer
-that Python refuses to convert, no number beyond a float's range (nor `Infinity`), no key twice in one object, and no
-nesting that exhausts the stack. `NaN` is read: published rows write it where nothing is known.
+Besides violations of JSON's grammar, these are refused: a lone surrogate (half an emoji, which UTF-8 cannot encode), an
+integer that Python refuses to convert, a number beyond a float's range (and `Infinity`), a key that occurs twice in one
+object, and nesting that would exhaust the stack. `NaN` is accepted: published rows use it for unknown values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 MOST_LEVELS = 100
-"""Levels of lists and objects in a row: published rows have six at most; the stack has some hundreds."""
+"""Levels of lists and objects in a row. Published rows have at most six; the stack allows a few hundred."""
 
 TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
 SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -28,7 +28,7 @@ class _Twice(dict[str, Any]):
 
 
 def json_value(text: str) -> Any:
-    """The JSON value that a text holds. Raises ValueError, with the reason in a few words, where it cannot be used."""
+    """Parse a JSON text. Raises ValueError, with the reason in a few words, if the value cannot be used."""
     try:
         value = DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -40,7 +40,7 @@ def json_value(text: str) -> Any:
 
 
 def check_value(value: Any) -> None:
-    """Raise ValueError for what would break whatever comes after the reader, naming the field that holds it."""
+    """Raise ValueError, naming the field, for a value that would break something later."""
     if type(value) is _Twice:
         raise ValueError(f"the key {value.key[:_SHOWN_KEY]!r} is given twice")
     fields = value.items() if isinstance(value, dict) else [("", value)]
@@ -76,7 +76,7 @@ def _check(value: Any, place: str) -> None:
 
 
 def _integer(digits: str) -> Any:
-    """The integer; a mark where it has more digits than Python converts (sys.set_int_max_str_digits)."""
+    """The integer; a marker if it has more digits than Python converts (sys.set_int_max_str_digits)."""
     try:
         return int(digits)
     except ValueError:
@@ -84,13 +84,13 @@ def _integer(digits: str) -> Any:
 
 
 def _float(digits: str) -> Any:
-    """The number; a mark where it is beyond a float's range, 1e999 for instance."""
+    """The number; a marker if it is beyond a float's range, such as 1e999."""
     value = float(digits)
     return _TOO_LARGE if math.isinf(value) else value
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object; one with a key twice is marked, since a reader would have to guess which of the two is meant."""
+    """The object; if a key occurs twice it is marked, since a reader could not know which of the two is meant."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found

@@ -153,7 +153,7 @@ def test_scores_of_records_that_changed_since_are_not_kept(source, capfd, change
     before = written(source)
     assert score(source) == 2
     error = capfd.readouterr().err
-    assert message in error and "delete the output to score everything anew" in error
+    assert message in error and "delete the output to score everything again" in error
     assert written(source) == before
 
 
@@ -178,7 +178,7 @@ def test_a_model_that_was_replaced_in_its_folder_is_noticed(source, capfd, tmp_p
     weights.write_bytes(content)
     capfd.readouterr()
     assert score(source, *words) == 2
-    assert "was made with other contents of reward.model: delete the output" in capfd.readouterr().err
+    assert "was made with different contents of reward.model: delete the output" in capfd.readouterr().err
 
 
 @pytest.mark.e2e

@@ -188,7 +188,7 @@ def test_a_folder_of_another_annotation_is_refused(world, tmp_path, policy, caps
     source, folder = many(tmp_path), tmp_path / "found"
     main(words(folder, source, policy))
     assert main(words(folder, source, policy, "seed=2", "rollout.top_p=0.5")) == 2
-    assert "holds an annotation with another seed, rollout" in capsys.readouterr().err
+    assert "contains an annotation that differs in seed, rollout" in capsys.readouterr().err
 
 
 def test_solutions_of_a_file_are_labelled_and_none_are_drawn(world, tmp_path, policy):
@@ -276,7 +276,7 @@ def test_a_number_that_takes_the_same_problems_goes_on_in_the_folder_and_another
     world.calls.clear()
     assert main(words(folder, source, policy, "problems=200")) == 0 and world.calls == []
     assert main(words(folder, source, policy, "problems=4")) == 2
-    assert "holds an annotation with another problems" in capsys.readouterr().err
+    assert "contains an annotation that differs in problems" in capsys.readouterr().err
 
 
 def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsys):

@@ -18,14 +18,14 @@ def test_the_same_work_may_continue_in_its_folder(tmp_path):
 def test_other_work_is_refused_with_every_key_that_differs_and_the_mark_stays(tmp_path):
     claim(tmp_path, seed=1, old=2, same=3).take()
     before = (tmp_path / "made_from.json").read_text()
-    with pytest.raises(ValueError, match="holds a training with another seed, old, new: choose another name, or"):
+    with pytest.raises(ValueError, match="contains a training that differs in seed, old, new: choose another name, or"):
         claim(tmp_path, seed=2, new=1, same=3).take()
     assert (tmp_path / "made_from.json").read_text() == before
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="is not empty and holds no training"):
+    with pytest.raises(ValueError, match="is not empty and does not contain a training"):
         claim(tmp_path, seed=1).take()
 
 

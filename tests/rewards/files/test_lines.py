@@ -56,7 +56,7 @@ def test_a_list_names_the_line_of_each_item_and_loses_only_what_follows_a_broken
     lines = list(lines_of(written(tmp_path, "[\n1,\n\n2,\n3,\n{oops\n]")))
     assert [(line.number, line.value) for line in lines[:3]] == [(2, 1), (4, 2), (5, 3)]
     assert lines[3].number == 6
-    assert "the rest of the file is left out" in lines[3].fault
+    assert "the rest of the file is skipped" in lines[3].fault
 
 
 @pytest.mark.parametrize("form", [b"%s\n%s\n", b"[%s,\n%s]"])
@@ -99,7 +99,7 @@ def test_a_list_that_is_cut_short_says_so_and_so_does_text_after_one(tmp_path):
         (2, None),
         (2, "the list has no end: the file may be cut short"),
     ]
-    assert faults(written(tmp_path, "[1,\n2]\n3"))[-1] == (2, "text after the end of the list, which is left out")
+    assert faults(written(tmp_path, "[1,\n2]\n3"))[-1] == (2, "text after the end of the list, which is skipped")
 
 
 @pytest.mark.parametrize("row", ['{"a": 1, "a": 2}', '{"x": [{"a": 1, "a": 1}]}'])

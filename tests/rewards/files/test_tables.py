@@ -34,7 +34,7 @@ def test_a_data_set_that_was_filtered_and_shuffled_is_read_as_it_is(tmp_path):
 def test_what_is_not_a_split_is_refused_with_what_there_is(tmp_path):
     split = Dataset.from_list(ROWS)
     DatasetDict({"train": split, "test": split}).save_to_disk(tmp_path / "all")
-    with pytest.raises(FileNotFoundError, match=r"task\.train: .* holds several splits: choose one, as .*all/train"):
+    with pytest.raises(FileNotFoundError, match=r"task\.train: .* has several splits: choose one, such as .*all/train"):
         check_file(tmp_path / "all", "task.train")
     with pytest.raises(FileNotFoundError, match="is a folder, but not a data set"):
         check_file(tmp_path, "input")
@@ -67,5 +67,5 @@ def test_a_bad_value_costs_its_row_only(tmp_path):
 
 def test_a_file_that_does_not_open_says_which(tmp_path):
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(ValueError, match=r"cut\.parquet does not open as parquet"):
+    with pytest.raises(ValueError, match=r"cut\.parquet cannot be opened as parquet"):
         list(lines_of(tmp_path / "cut.parquet"))
