@@ -135,7 +135,7 @@ class ChatTemplate:
             raise ValueError(f"reward.labels {list(labels)} must be different tokens of {self.name}")
         return tuple(ids)
 
-    def grows_by_turns(self) -> bool:
+    def keeps_earlier_tokens(self) -> bool:
         """Whether a longer conversation begins with the ids of a shorter one, so that one forward pass serves all."""
         turn = [Turn("user", "x"), Turn("assistant", "y")]
         short, long = self.render([turn, turn + turn])

@@ -36,7 +36,7 @@ class LabelReward(ModelReward):
         self.template = ChatTemplate(load_tokenizer(model), options.chat_template_kwargs)
         if system is not None:
             self.template.render([[Turn("system", system), Turn("user", "x"), Turn("assistant", "y")]])
-        if not self.ends_only and not self.template.grows_by_turns():
+        if not self.ends_only and not self.template.keeps_earlier_tokens():
             raise ValueError(
                 f"the chat template of {model} rewrites earlier turns: its steps cannot be scored in one pass"
             )

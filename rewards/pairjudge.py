@@ -160,15 +160,15 @@ def _alone() -> Score:
 
 
 def _score(played: Played, place: int, field: Field) -> Score:
-    value = played.standing.values[place]
+    value = played.result.values[place]
     if value is None:
         reason = Counter(played.unanswered).most_common(1)[0][0]
         return Score.failed(f"none of its matches got a verdict: {reason}")
     parts = {
-        "winner": float(played.standing.winner == place),
+        "winner": float(played.result.winner == place),
         "judgements": float(played.judgements),
         "no_verdict": float(len(played.unanswered)),
     }
-    matches = {field[b]: outcome.points for (a, b), outcome in played.results.items() if a == place}
-    matches |= {field[a]: 1 - outcome.points for (a, b), outcome in played.results.items() if b == place}
+    matches = {field[b]: outcome.points for (a, b), outcome in played.outcomes.items() if a == place}
+    matches |= {field[a]: 1 - outcome.points for (a, b), outcome in played.outcomes.items() if b == place}
     return Score.of(value, parts=parts, matches=matches)

@@ -36,15 +36,15 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Standing:
+class TournamentResult:
     """The result of a tournament: each candidate's value (None: no verdict at all), and the winning candidate."""
 
     values: list[float | None]
     winner: int
 
 
-Rounds = Generator[list[Match], list[Outcome | None], Standing]
-"""A running tournament: yields matches, is sent their outcomes (None: no verdict), returns the standing."""
+Rounds = Generator[list[Match], list[Outcome | None], TournamentResult]
+"""A running tournament: yields matches, is sent their outcomes (None: no verdict), returns the result."""
 
 
 class Pairing(NamedTuple):
@@ -80,16 +80,16 @@ class Tournament:
 
 @dataclass(frozen=True)
 class Played:
-    """A finished tournament: its standing, the number of judgements, and the reason for each one without a verdict.
+    """A finished tournament: its result, the number of judgements, and the reason for each one without a verdict.
 
-    `results` maps every pair that got a verdict, as candidates a < b, to its outcome; for equal texts only the first
+    `outcomes` maps every pair that got a verdict, as candidates a < b, to its outcome; for equal texts only the first
     candidate is judged.
     """
 
-    standing: Standing
+    result: TournamentResult
     judgements: int
     unanswered: tuple[str, ...]
-    results: Mapping[Match, Outcome]
+    outcomes: Mapping[Match, Outcome]
 
 
 def play(
@@ -108,10 +108,10 @@ def play(
     `incorrect`, as published for PairJudge RM, or `no_verdict`, which also discards the other side's verdict. Raises
     ValueError if the judge returns the wrong number of verdicts.
     """
-    standings: dict[int, Standing] = {}
-    matches = {number: _advance(tournaments, number, None, standings) for number in range(len(tournaments))}
-    while len(standings) < len(tournaments):
-        playing = [number for number in matches if number not in standings]
+    finished: dict[int, TournamentResult] = {}
+    matches = {number: _advance(tournaments, number, None, finished) for number in range(len(tournaments))}
+    while len(finished) < len(tournaments):
+        playing = [number for number in matches if number not in finished]
         asked = {n: [tournaments[n].orders(match, both_orders) for match in matches[n]] for n in playing}
         _ask(tournaments, asked, judge)
         for number in playing:
@@ -124,13 +124,13 @@ def play(
                 )
                 for match, orders in zip(matches[number], asked[number], strict=True)
             ]
-            matches[number] = _advance(tournaments, number, outcomes, standings)
+            matches[number] = _advance(tournaments, number, outcomes, finished)
     return [
         Played(
-            standings[number],
+            finished[number],
             len(tournament.verdicts),
             tuple(verdict.reason for verdict in tournament.verdicts.values() if verdict.reason is not None),
-            _results(tournament, unreadable, agree and both_orders),
+            _outcomes(tournament, unreadable, agree and both_orders),
         )
         for number, tournament in enumerate(tournaments)
     ]
@@ -140,14 +140,14 @@ def _advance(
     tournaments: Sequence[Tournament],
     number: int,
     outcomes: list[Outcome | None] | None,
-    standings: dict[int, Standing],
+    finished: dict[int, TournamentResult],
 ) -> list[Match]:
-    """Send a tournament its outcomes (None to start it). Returns its next matches; at the end, stores its standing."""
+    """Send a tournament its outcomes (None to start it). Returns its next matches; at the end, stores its result."""
     rounds = tournaments[number].rounds
     try:
         return next(rounds) if outcomes is None else rounds.send(outcomes)
     except StopIteration as end:
-        standings[number] = end.value
+        finished[number] = end.value
         return []
 
 
@@ -173,7 +173,7 @@ def _ask(
         tournaments[pairing.tournament].verdicts[(pairing.a, pairing.b)] = verdict
 
 
-def _results(tournament: Tournament, unreadable: Unreadable, agree: bool) -> dict[Match, Outcome]:
+def _outcomes(tournament: Tournament, unreadable: Unreadable, agree: bool) -> dict[Match, Outcome]:
     """The outcome of every pair of texts that was judged, combined over the orders that were judged."""
     facing: dict[Match, list[Verdict]] = {}
     for (a, b), verdict in tournament.verdicts.items():

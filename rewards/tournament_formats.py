@@ -1,9 +1,9 @@
 """Four tournament formats, which turn match outcomes into a value for every candidate of a group.
 
-A format is a generator: it yields the matches of a round, receives one outcome per match, and returns a `Standing`; see
-`rewards.tournament` for the types and the driver. Candidates of one *team* have the same final answer (or the same
-text): they are never judged against each other, and in every format but the knockout each pair of teams is judged once,
-by members drawn at random.
+A format is a generator: it yields the matches of a round, receives one outcome per match, and returns a
+`TournamentResult`; see `rewards.tournament` for the types and the driver. Candidates of one *team* have the same final
+answer (or the same text): they are never judged against each other, and in every format but the knockout each pair of
+teams is judged once, by members drawn at random.
 
 | format        | judgements at most, N candidates | value of a candidate                                         |
 |---------------|----------------------------------|--------------------------------------------------------------|
@@ -26,7 +26,7 @@ from itertools import combinations
 from random import Random
 from typing import Literal
 
-from rewards.tournament import Match, Outcome, Rounds, Standing
+from rewards.tournament import Match, Outcome, Rounds, TournamentResult
 
 Format = Callable[[Sequence[int], Random], Rounds]
 """A format takes the team of every candidate (any integers) and a random generator."""
@@ -51,7 +51,7 @@ def round_robin(teams: Sequence[int], rng: Random) -> Rounds:
     rate = {team: won[team] / met[team] if met[team] else 0.5 for team in members}
     silent = _without_verdict(pairs, outcomes)
     best = max(members, key=lambda team: (team not in silent, rate[team], len(members[team])))
-    return Standing([None if team in silent else rate[team] for team in teams], rng.choice(members[best]))
+    return TournamentResult([None if team in silent else rate[team] for team in teams], rng.choice(members[best]))
 
 
 def reference(teams: Sequence[int], rng: Random) -> Rounds:
@@ -71,7 +71,7 @@ def reference(teams: Sequence[int], rng: Random) -> Rounds:
     silent = _without_verdict(pairs, outcomes)
     best = max(value, key=lambda team: value[team])
     winner = chosen if best == teams[chosen] else rng.choice(members[best])
-    return Standing([None if team in silent else value[team] for team in teams], winner)
+    return TournamentResult([None if team in silent else value[team] for team in teams], winner)
 
 
 def anchor(teams: Sequence[int], rng: Random) -> Rounds:
@@ -106,7 +106,7 @@ def anchor(teams: Sequence[int], rng: Random) -> Rounds:
             survived[team] += 1
     silent = _without_verdict(list(known), list(known.values()))
     value = {team: (survived[team] + points[team]) / (rounds + 1) for team in members}
-    return Standing([None if team in silent else value[team] for team in teams], rng.choice(members[slots[0]]))
+    return TournamentResult([None if team in silent else value[team] for team in teams], rng.choice(members[slots[0]]))
 
 
 def knockout(teams: Sequence[int], rng: Random, credit: Literal["team", "own"] = "team") -> Rounds:
@@ -142,7 +142,7 @@ def knockout(teams: Sequence[int], rng: Random, credit: Literal["team", "own"] =
     if credit == "team":
         values = [max(values[mate] for mate in mates) for mates in _mates(teams)]
     silent = _without_verdict([(teams[a], teams[b]) for a, b in judged], verdicts)
-    return Standing(
+    return TournamentResult(
         [None if team in silent else value for team, value in zip(teams, values, strict=True)], rng.choice(alive)
     )
 

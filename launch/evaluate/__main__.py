@@ -72,7 +72,7 @@ class Evaluate(Command):
             self.found = self.kind.read(self.source, self.settings)
         folder, batch = self.folder / "scores", self.settings.batch
         subjects = [
-            Subject(entry.label, partial(score, entry, reward, folder, batch, console), entry.tournament, entry.process)
+            Subject(entry.name, partial(score, entry, reward, folder, batch, console), entry.tournament, entry.process)
             for entry, reward in self.rewards
         ]
         bench = Bench(subjects, self.settings, [])
@@ -120,7 +120,7 @@ def check_drawing(settings: EvaluateSettings, policy: PolicySettings, rollout: R
 def prepare(chosen: Sequence[Entry], settings: EvaluateSettings) -> list[tuple[Entry, Reward]]:
     """Build and check every reward without loading weights. Raises ConfigurationError if one cannot work."""
     given = settings.kind == "process_bench"
-    asked = [entry.on_given_steps(settings.protocol) if given and entry.process else entry for entry in chosen]
+    asked = [entry.for_given_steps(settings.protocol) if given and entry.process else entry for entry in chosen]
     return [(entry, entry.make()) for entry in asked]
 
 

@@ -47,12 +47,12 @@ def of_solutions(found: Rows[Solutions], settings: EvaluateSettings, folder: Pat
     sizes = settings.n or best_of_n_report.default_sizes([len(row.texts) for row in found.rows])
     rows = large_enough(found.rows, max(sizes), bench.notes)
     grader = Grader()
-    field = grader.grade(rows)
+    graded = grader.grade(rows)
     grader.write(folder / "disagreements.jsonl")
     bench.notes += grader.notes()
-    measured = bench.solutions([row.group for row in rows], field.rights, sizes)
+    measured = bench.solutions([row.group for row in rows], graded.correct, sizes)
     title = "Best of N: " + (found.path.name if settings.input else "the policy's own samples")
-    report = best_of_n_report.report(field, measured, sizes, settings, title)
+    report = best_of_n_report.report(graded, measured, sizes, settings, title)
     curves = {
         name: points for name, points in report.figures["accuracy"].items() if not name.endswith("weighted majority")
     }

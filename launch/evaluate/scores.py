@@ -29,7 +29,7 @@ from rewards.types import Group, Reward, Score
 class Entry:
     """A reward to measure: its name in tables, and its configuration."""
 
-    label: str
+    name: str
     node: dict[str, Any]
     source: str
 
@@ -54,10 +54,10 @@ class Entry:
             raise ConfigurationError(f"rewards: {self.node['_target_']} is not a reward: it has no `score`")
         return reward
 
-    def on_given_steps(self, protocol: Protocol) -> Entry:
+    def for_given_steps(self, protocol: Protocol) -> Entry:
         """The same process model for steps joined by STEP_END, whatever its own splitter, scored as `protocol` says."""
         given = {"splitter": "regex", "pattern": STEP_END, "keep_empty": True, **PROTOCOLS[protocol]}
-        return Entry(self.label, {**self.node, **given}, self.source)
+        return Entry(self.name, {**self.node, **given}, self.source)
 
     def _is(self, kind: type) -> bool:
         target = find(self.node, "reward", self.source)
@@ -80,7 +80,7 @@ def entries(words: Sequence[str], flags: Sequence[str] = ()) -> list[Entry]:
             raise ConfigurationError(f"rewards: {option} needs {missing[0]}: write rewards=['{word} {missing[0]}=...']")
         node = OmegaConf.to_container(run.config.reward, resolve=True)
         found.append(Entry(label, node, f"configs/reward/{option}.yaml"))  # type: ignore[arg-type]
-    twice = [label for label, count in Counter(file_name(entry.label) for entry in found).items() if count > 1]
+    twice = [label for label, count in Counter(file_name(entry.name) for entry in found).items() if count > 1]
     if twice:
         raise ConfigurationError(f"rewards: {twice[0]} is listed twice: rename one of them, 'other: {twice[0]}'")
     return found
@@ -100,7 +100,7 @@ def score(
     done, tally = resume(output, source, entry.node)
     if done < len(groups):
         total = sum(len(group.responses) for group in groups)
-        console.print(f"{entry.label}: scoring {total - tally.responses} responses", highlight=False, markup=False)
+        console.print(f"{entry.name}: scoring {total - tally.responses} responses", highlight=False, markup=False)
         with progress(total, tally, console) as show:
             score_file(reward, usable(source), output, done, batch, tally, show)
     source.unlink()

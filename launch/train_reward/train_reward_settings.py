@@ -73,7 +73,7 @@ def claim_of(settings: TrainRewardSettings, config: Mapping[str, Any]) -> Claim:
         "held_out": settings.held_out,
         "seed": settings.seed,
     }
-    return Claim(Path(settings.folder), made_from, "made_from.json", "training")
+    return Claim(Path(settings.folder), made_from, "made_from.json", "training run")
 
 
 def finished(claim: Claim) -> bool:

@@ -1,15 +1,15 @@
 """ArmoRM's network (arXiv 2406.12845) under its published tensor names and config keys, with no remote code.
 
-A Llama decoder with two heads, both float32 whatever the decoder's type. A linear regression reads K objectives off the
-last token of the conversation; a gate, a small MLP, reads from the last token of the prompt how much each objective
-counts:
+A Llama decoder with two heads, both in float32 whatever the decoder's dtype. A linear regression predicts K objectives
+from the last token of the conversation; a gate, a small MLP, predicts from the last token of the prompt how much each
+objective counts:
 
     rewards = W h_last                                   (K)
     gate    = softmax(MLP(h_prompt) / temperature) * logit_scale   (K)
     score   = sum(gate * (rewards T)) = sum(rewards * (gate T^t))
 
-T (`reward_transform_matrix`) takes the verbosity out of the objectives. `gate T^t` are the effective coefficients.
-Not here: the training-time dropout of the gate, which belongs to its recipe.
+T (`reward_transform_matrix`) removes verbosity from the other objectives. `gate T^t` are the effective coefficients.
+The gate's dropout is used in training only (`rewards.training.armorm_stages`).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ OBJECTIVES = (
 
 
 class ArmoOutput(NamedTuple):
-    """What the heads say of B conversations with K objectives; all float32."""
+    """The heads' output for B conversations with K objectives; all float32."""
 
     score: Tensor  # (B,)
     rewards: Tensor  # (B, K)
@@ -85,7 +85,7 @@ class GatingNetwork(nn.Module):
 
 
 def _add_heads(module: nn.Module, config: PretrainedConfig) -> None:
-    """Give a module the heads' tensors under their published names."""
+    """Add the heads to a module, under their published tensor names."""
     objectives = config.num_objectives
     module.regression_layer = nn.Linear(config.hidden_size, objectives, bias=False)
     module.reward_transform_matrix = nn.Parameter(torch.eye(objectives), requires_grad=False)
@@ -128,7 +128,7 @@ class ArmoHead:
     """ArmoRM's heads for a runner: 3K numbers per position, [rewards | gate | gate @ T.T], see `ArmoHead.join`.
 
     The rewards are meant for the last token and the gate for the prompt's end. Both are computed at both positions,
-    which costs next to nothing next to the decoder.
+    which costs almost nothing compared with the decoder.
     """
 
     tensors = ("regression_layer.", "reward_transform_matrix", "gating.")
@@ -142,7 +142,7 @@ class ArmoHead:
 
     @staticmethod
     def join(read: Sequence[Tensor]) -> ArmoOutput:
-        """B tensors (2, 3K), of the prompt's end and of the last token, as what the heads say of B conversations."""
+        """Combine B tensors (2, 3K), read at the prompt's end and at the last token, into the heads' output."""
         prompt, last = torch.stack(list(read)).unbind(dim=1)
         _, gate, coefficients = prompt.chunk(3, dim=-1)
         rewards = last.chunk(3, dim=-1)[0]
@@ -175,7 +175,7 @@ def armorm_config(
     gating_n_hidden: int = 3,
     gating_temperature: float = 10.0,
 ) -> LlamaConfig:
-    """The config of an ArmoRM on a decoder of config `decoder`, in the published keys and `objective_names`."""
+    """The config of an ArmoRM on a decoder with config `decoder`: the published keys and `objective_names`."""
     config = LlamaConfig.from_dict(decoder.to_dict())
     config.architectures = [ARCHITECTURE]
     config.num_objectives = len(objective_names)
@@ -189,7 +189,7 @@ def armorm_config(
 def objective_names(config: PretrainedConfig, path: str) -> tuple[str, ...]:
     """The objectives in the order of the heads: config key `objective_names`, or the 19 published ones.
 
-    Raises ValueError when their number is not `num_objectives`, or a config key of the heads is missing.
+    Raises ValueError if their number is not `num_objectives`, or if a config key of the heads is missing.
     """
     for key in ("num_objectives", "gating_temperature", "gating_hidden_dim", "gating_n_hidden"):
         if getattr(config, key, None) is None:
@@ -204,9 +204,9 @@ def objective_names(config: PretrainedConfig, path: str) -> tuple[str, ...]:
 
 
 def load_armorm(path: str, dtype: torch.dtype = torch.float32) -> ArmoRewardModel:
-    """The model in folder (or under hub name) `path`, its decoder in `dtype`, its heads in float32.
+    """Load the model in folder (or under hub name) `path`, with its decoder in `dtype` and its heads in float32.
 
-    Raises ValueError when a tensor is missing (a head would be random) or has another shape than the config says.
+    Raises ValueError if a tensor is missing (a head would be random) or its shape does not match the config.
     """
     try:
         model, info = ArmoRewardModel.from_pretrained(

@@ -1,4 +1,4 @@
-"""Cutting a list of sequences into batches of similar length under a token budget."""
+"""Split a list of sequences into batches of similar length under a token budget."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 def token_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices of the sequences in batches of at most `budget` tokens, padding included, longest sequences first.
 
-    A sequence longer than the budget is a batch of its own. Longest first, so that a lack of memory shows at once.
+    A sequence longer than the budget gets its own batch. The longest come first, so that a lack of memory shows at the
+    start.
     """
     batches: list[list[int]] = []
     longest = 0

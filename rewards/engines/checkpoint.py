@@ -48,7 +48,7 @@ def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfi
 
 
 class Checkpoint:
-    """A model in a folder or on the hub. Raises ValueError as `read_config` does; reads tensors when asked for."""
+    """A model in a folder or on the hub; its tensors are read on request. Raises ValueError as `read_config` does."""
 
     def __init__(self, path: str, architecture: str = "ForCausalLM") -> None:
         self.path = path
@@ -61,7 +61,7 @@ class Checkpoint:
 
     @cached_property
     def names(self) -> frozenset[str] | None:
-        """The names of all tensors; None if neither safetensors on this machine nor an index on the hub has them."""
+        """The names of all tensors; None if neither local safetensors nor an index on the hub lists them."""
         try:
             if self._index is not None:
                 return frozenset(self._index)
@@ -73,9 +73,9 @@ class Checkpoint:
         return None
 
     def tensor(self, name: str, shape: Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
-        """One tensor of this shape, or only these rows of it, on the CPU in the type it was saved in.
+        """One tensor of this shape, or only these rows of it, on the CPU in the dtype it was saved in.
 
-        Raises ValueError, naming the tensor, if it is missing, has another shape or cannot be read.
+        Raises ValueError, naming the tensor, if it is missing, has a different shape or cannot be read.
         """
         try:
             found = self._read(name, shape, rows)
@@ -86,12 +86,12 @@ class Checkpoint:
         return found
 
     def has(self, name: str) -> bool:
-        """Whether there is a tensor of this name."""
+        """Whether there is a tensor with this name."""
         return name in (self.names if self.names is not None else self._unpickled(name))
 
     @cached_property
     def _index(self) -> dict[str, str] | None:
-        """The file of each tensor of a checkpoint in several files."""
+        """The file of each tensor, for a checkpoint in several files; None for a single file."""
         for index_name in (SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_INDEX_NAME):
             if index := cached_file(self.path, index_name, **_QUIET):
                 return dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
@@ -114,7 +114,7 @@ class Checkpoint:
             return opened.get_tensor(name) if rows is None else torch.cat([stored[row : row + 1] for row in rows])
 
     def _unpickled(self, name: str) -> dict[str, Tensor]:
-        """The tensors of the file with this one, for a checkpoint in PyTorch's older format; {} without such a file."""
+        """All tensors of the file that contains this one, in PyTorch's older format; {} if there is no such file."""
         file_name = (self._index or {}).get(name, WEIGHTS_NAME)
         file = cached_file(self.path, file_name, **_QUIET)
         return {} if file is None else torch.load(file, map_location="cpu", weights_only=True, mmap=True)
@@ -125,10 +125,10 @@ class Checkpoint:
 
 
 def check_loading(path: str, info: dict[str, Any], used: Iterable[str] = ()) -> None:
-    """Raise ValueError for tensors that are missing or of another shape; warn of those that nothing uses.
+    """Raise ValueError for tensors that are missing or have the wrong shape; warn about those that nothing uses.
 
-    `info` comes from `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`. `used` has the
-    beginnings of the names of tensors that a head reads itself.
+    `info` comes from `from_pretrained(..., output_loading_info=True, ignore_mismatched_sizes=True)`. `used` are
+    prefixes of the names of tensors that a head reads itself.
     """
     if missing := sorted(info["missing_keys"]):
         raise ValueError(_lacks(path, missing))

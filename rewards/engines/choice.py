@@ -1,4 +1,4 @@
-"""The runner that a reward model's options choose."""
+"""Create the runner that a reward model's options select."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rewards.engines.runner import Runner
 def make_runner(checkpoint: Checkpoint, options: ModelOptions, *, max_tokens: int, ends_only: bool = False) -> Runner:
     """The runner that `options.engine` names; no weights are loaded yet.
 
-    `max_tokens` is the longest sequence. `ends_only` promises that only the last token of each sequence is read, which
-    lets vLLM take prompts that sequences share from its prefix cache.
+    `max_tokens` is the longest sequence. `ends_only` promises that only the last token of each sequence is read, so
+    that vLLM may take shared prompts from its prefix cache.
     """
     if options.engine == "vllm":
         from rewards.engines.vllm import VllmRunner  # vLLM takes seconds to import

@@ -18,7 +18,7 @@ SCORE = "score.weight"
 class LabelHead:
     """P(first label | first or second label) as the token after a position: one number, a softmax of two logits.
 
-    Only the two rows of the language-model head are loaded: logits over the whole vocabulary are never made.
+    Only these two rows of the language-model head are loaded: logits over the whole vocabulary are never computed.
     Raises ValueError for a model that transforms its logits.
     """
 
@@ -65,9 +65,9 @@ class ScalarHead:
 
 
 def _output_names(config: PretrainedConfig) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """The names of the language-model head's weight and bias, and whether the weight is that of the embedding.
+    """The names of the language-model head's weight and bias, and whether the weight is shared with the embedding.
 
-    They come from the model's own class, made without weights. A checkpoint may have them under another of the names.
+    They come from the model's own class, created without weights. A checkpoint may use any of the names.
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)

@@ -19,7 +19,7 @@ class OneDnnLinear(nn.Linear):
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Turn the fp32 linear layers of a model on the CPU into `OneDnnLinear`; does nothing where torch has no oneDNN."""
+    """Turn the fp32 linear layers of a model on the CPU into `OneDnnLinear`; does nothing if torch has no oneDNN."""
     if not torch.backends.mkldnn.is_available():
         return
     for module in model.modules():

@@ -27,10 +27,10 @@ class ModelOptions:
     """How a reward model is run. Raises ValueError for a value that cannot work.
 
     dtype: of the decoder's weights. device: cpu, cuda, or auto (cuda if this process sees one).
-    max_tokens: longest input in tokens; None takes the model's limit.
-    batch_tokens: tokens per forward pass of transformers, padding included; None takes `BATCH_TOKENS` of the device.
+    max_tokens: longest input in tokens; None uses the model's limit.
+    batch_tokens: tokens per forward pass of transformers, padding included; None uses `BATCH_TOKENS` of the device.
     overlong: what happens to a longer input: `fail` fails its score, `cut` shortens it.
-    engine: transformers or vllm; the scores are equal. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
+    engine: transformers or vllm; both give the same scores. gpu_memory: vLLM's share of a GPU's memory, in (0, 1].
     chat_template_kwargs: options of the model's chat template, such as `enable_thinking`; None for none.
     """
 
@@ -93,7 +93,7 @@ def check_dtype(dtype: str) -> None:
 
 
 def pick_device(device: str) -> str:
-    """`auto` as cuda if this process sees a GPU, else cpu; any other name as it is."""
+    """For `auto`, cuda if this process sees a GPU, else cpu; any other name is returned unchanged."""
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

@@ -1,7 +1,8 @@
-"""Sequences that begin alike, as the responses to one problem do: the common beginning is computed once.
+"""Compute the common beginning of several sequences once, such as the problem that the responses of a group share.
 
-The decoder runs over the prefixes, then over the rest of every sequence with the prefix's keys and values before it.
-A token attends to the same tokens at the same positions as in the whole sequence, so the results agree to rounding.
+The decoder runs over the prefixes, then over the rest of every sequence, with the prefix's keys and values in its
+cache. A token attends to the same tokens at the same positions as in the whole sequence, so the results agree to
+rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 LEAST_SAVED = 0.2
-"""The share of its tokens that a family must save to be computed in two forwards."""
+"""The share of its tokens that a family must save; if it saves less, its prefix is not shared."""
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,23 @@ class Family:
         return (len(self.members) - 1) * self.length
 
     def worth_sharing(self, sequences: Sequence[Sequence[int]]) -> bool:
-        """Whether the tokens saved outweigh the second forward and its mask."""
+        """Whether the tokens saved outweigh the cost of a second forward pass and its mask."""
         return self.saved >= LEAST_SAVED * sum(len(sequences[index]) for index in self.members)
 
 
 def families(sequences: Sequence[Sequence[int]]) -> list[Family]:
-    """All sequences in families, chosen so that one prefix per family saves many tokens.
+    """Group all sequences into families so that sharing one prefix per family saves many tokens.
 
-    It saves at least as many as prefixes of any one length for all families would. A prefix is shorter than each of its
-    sequences. The members of a family of length 0 share nothing.
+    No grouping in which all prefixes have the same length saves more. A prefix is shorter than each of its sequences.
+    The members of a family of length 0 share nothing.
     """
     order = sorted(range(len(sequences)), key=lambda index: list(sequences[index]))
     lengths = [
         min(_common(sequences[one], sequences[other]), len(sequences[one]) - 1, len(sequences[other]) - 1)
         for one, other in pairwise(order)
     ]
-    # In sorted order a family is a run, and its prefix the shortest of the prefixes that neighbours share. Joining
-    # neighbours from the longest shared prefix down, every run on the way is weighed against the best of its parts.
+    # In sorted order a family is a run, and its prefix is the shortest one that two neighbours in the run share. Join
+    # neighbours, longest shared prefix first, and compare each run that arises with the best split of it.
     run_of = list(range(len(order)))  # the first place of the run that begins or ends at a place
     end_of = list(range(len(order)))
     best: dict[int, list[Family]] = {place: [Family((index,), 0)] for place, index in enumerate(order)}
@@ -65,15 +66,15 @@ def families(sequences: Sequence[Sequence[int]]) -> list[Family]:
 def can_share(decoder: nn.Module) -> bool:
     """Whether a decoder's prefix can be reused by several continuations.
 
-    It must take positions and masks as they are given (rotary embeddings), and see all earlier tokens in every layer
-    (no sliding window, no recurrent state).
+    It must use the positions and masks it is given (rotary embeddings), and see all earlier tokens in every layer (no
+    sliding window, no recurrent state).
     """
     layers = DynamicCache(config=decoder.config).layers
     return hasattr(decoder, "rotary_emb") and bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
 
 
 class Prefixes:
-    """The prefixes of some families, computed in one forward, and the rests of their sequences, to be computed."""
+    """The prefixes of several families, computed in one forward pass; the rest of each sequence is computed later."""
 
     def __init__(self, decoder: Any, together: Sequence[Family], sequences: Sequence[Sequence[int]]) -> None:
         self.decoder = decoder
@@ -91,9 +92,9 @@ class Prefixes:
         return [len(rest) for rest in self._rests]
 
     def states(self, batch: Sequence[int], positions: Sequence[Sequence[int]]) -> Tensor:
-        """The final hidden states (R, H) at the positions of these members, given by their places in `members`.
+        """The final hidden states (R, H) at the positions of some members, which `batch` gives as indices in `members`.
 
-        `positions` are those of all sequences, counted in whole sequences.
+        `positions` has an entry for every sequence; positions count from the start of the whole sequence.
         """
         rest = self._hidden_of_rests(batch)
         prefix_row, rest_row, place, length = (
@@ -114,7 +115,7 @@ class Prefixes:
         return states
 
     def _hidden_of_rests(self, batch: Sequence[int]) -> Tensor:
-        """The final hidden states (B, S, H) of the right-padded rests of these members."""
+        """The final hidden states (B, S, H) of these members after their prefixes, padded on the right."""
         input_ids = padded([self._rests[number] for number in batch], self.decoder)
         device, width = input_ids.device, input_ids.shape[1]
         rows = torch.tensor([self._rows[number] for number in batch], device=device)

@@ -1,4 +1,4 @@
-"""One way to run a reward model: token sequences, positions in them, and a head that reads the hidden states there.
+"""The interface for running a reward model: token sequences, positions in them, and a head that reads the states there.
 
 A family of reward models is a prompt (token ids and positions, `rewards.model_reward`), a head
 (`rewards.engines.heads`) and a configuration. How the decoder is run is the same for all of them, on transformers and
@@ -20,11 +20,11 @@ HeadFunction = Callable[[Tensor], Tensor]
 
 
 class Head(Protocol):
-    """What is read off a decoder's final hidden states, and which tensors of the checkpoint that takes."""
+    """What is computed from a decoder's final hidden states, and which tensors of the checkpoint that needs."""
 
     @property
     def tensors(self) -> tuple[str, ...]:
-        """The beginnings of the names of the head's tensors, which are not the decoder's."""
+        """Prefixes of the names of the head's tensors, which do not belong to the decoder."""
         ...
 
     def load(self, checkpoint: Checkpoint, options: ModelOptions) -> HeadFunction:
@@ -36,13 +36,14 @@ class Runner(Protocol):
     """A decoder that is loaded at the first call and reads whole batches."""
 
     def load(self, head: Head) -> Any:
-        """Load the weights of decoder and head, unless they are loaded already. Raises ValueError as `read` does."""
+        """Load the weights of decoder and head unless they are already loaded. Raises ValueError as `read` does."""
         ...
 
     def read(self, sequences: Sequence[Sequence[int]], positions: Sequence[Sequence[int]], head: Head) -> list[Tensor]:
-        """What `head` makes of the hidden states at the positions of each sequence.
+        """The output of `head` for the hidden states at the given positions of each sequence.
 
-        For a sequence with P positions a float32 tensor on the CPU with P rows, in their order. The numbers do not
-        depend on what else is in the batch, beyond rounding. Raises ValueError for a checkpoint that cannot be loaded.
+        A sequence with P positions gets a float32 tensor on the CPU with P rows, in the order of the positions. Apart
+        from rounding, it does not depend on the rest of the batch. Raises ValueError for a checkpoint that cannot be
+        loaded.
         """
         ...

@@ -1,8 +1,8 @@
-"""Reward models on transformers: length-sorted right-padded batches, the head at the positions that are read only.
+"""Reward models on transformers: batches sorted by length, and the head applied only at the positions to read.
 
-Sequences that begin alike, as the responses to one problem do, share that beginning (`rewards.engines.prefixes`). For
-all others no attention mask is passed: attention is causal and padding is on the right, so no real token sees it, and
-sdpa takes its fast causal path.
+Sequences with a common beginning, such as the responses to one problem, compute it once (`rewards.engines.prefixes`).
+For all others no attention mask is passed: attention is causal and padding is on the right, so no real token sees it,
+and sdpa uses its fast causal path.
 """
 
 from __future__ import annotations
@@ -52,20 +52,20 @@ class TransformersRunner:
         )
 
     def load(self, head: Head) -> tuple[nn.Module, HeadFunction]:
-        """Decoder and head, each loaded once. Raises ValueError if the checkpoint lacks tensors of either."""
+        """The decoder and the head, each loaded once. Raises ValueError if the checkpoint lacks tensors of either."""
         if self._decoder is None:
             decoder = load_decoder(self.checkpoint.path, self.options, head.tensors)
             use_onednn(decoder)
             self._decoder, self.shares = decoder, can_share(decoder)
             way = "computed once per group" if self.shares else "computed with each response (no reusable cache)"
-            _logger.info("%s: prompts that responses share are %s", self.checkpoint.path, way)
+            _logger.info("%s: a prompt shared by several responses is %s", self.checkpoint.path, way)
         if self._function is None or head is not self._head:
             self._head, self._function = head, head.load(self.checkpoint, self.options)
         return self._decoder, self._function
 
 
 def load_decoder(path: str, options: ModelOptions, head_tensors: Sequence[str] = ()) -> Any:
-    """The checkpoint's decoder, ready to score. `head_tensors` are the beginnings of names that a head reads itself.
+    """Load the checkpoint's decoder. `head_tensors` are prefixes of the names of tensors that a head reads itself.
 
     Raises ValueError for files that cannot be read, and as `check_loading` does.
     """
@@ -96,11 +96,11 @@ def at_positions(
     batch_tokens: int,
     share: bool = False,
 ) -> list[Tensor]:
-    """What `head` makes of the final hidden states at the given positions.
+    """The output of `head` for the final hidden states at the given positions.
 
     `decoder` is a transformers model without a head. `head` maps the (R, H) hidden states of one batch to a tensor of R
-    rows. Returns for each sequence its rows, in the order of its positions, on the CPU. With `share`, sequences that
-    begin alike share the forward over their common beginning if it saves enough; see `prefixes.can_share`.
+    rows. Returns the rows of each sequence, in the order of its positions, on the CPU. With `share`, sequences with a
+    common beginning compute it once if that saves enough; see `prefixes.can_share`.
     """
     results: list[Tensor] = [torch.empty(0)] * len(sequences)
 

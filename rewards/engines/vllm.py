@@ -1,6 +1,7 @@
-"""Reward models on vLLM: the decoder as a pooling model that gives back hidden states, the head applied to them here.
+"""Reward models on vLLM: the decoder runs as a pooling model that returns hidden states; the head is applied here.
 
-So a head is written once for both engines. vLLM's own class for the architecture is used, without the head's tensors.
+So a head is written once for both engines. The decoder is vLLM's own class for the architecture, without the head's
+tensors.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CALL_TOKENS = 65536
 class VllmRunner:
     """See `rewards.engines.runner.Runner`. The engine runs in this process.
 
-    `ends_only`: only the last token of each sequence is read; sequences then share prompts through the prefix cache.
+    `ends_only`: only the last token of each sequence is read; the prefix cache then computes shared prompts once.
     """
 
     def __init__(self, checkpoint: Checkpoint, options: ModelOptions, *, max_tokens: int, ends_only: bool) -> None:
@@ -59,7 +60,7 @@ class VllmRunner:
         return found
 
     def load(self, head: Head) -> tuple[Any, HeadFunction]:
-        """Engine and head, each started once."""
+        """The engine and the head, each loaded once."""
         if self._llm is None:
             self._llm = start_llm(
                 self.checkpoint.path,
@@ -69,7 +70,7 @@ class VllmRunner:
                 runner="pooling",
                 hf_overrides={"architectures": [_register(self.checkpoint, head.tensors)], "head_dtype": "model"},
                 pooler_config={"task": self._task},
-                enable_prefix_caching=self.ends_only,  # a token taken from the cache has no hidden state
+                enable_prefix_caching=self.ends_only,  # there is no hidden state for a token taken from the cache
             )
         if self._function is None or head is not self._head:
             self._head, self._function = head, head.load(self.checkpoint, self.options)
@@ -81,7 +82,7 @@ class VllmRunner:
 
 
 def _register(checkpoint: Checkpoint, head_tensors: tuple[str, ...]) -> str:
-    """Register vLLM's class for the decoder, reading all tensors but the head's; returns the name it has there."""
+    """Register vLLM's class for the decoder, which loads all tensors except the head's. Returns its registered name."""
     causal = AutoModelForCausalLM._model_mapping.get(type(checkpoint.config), None)
     name = "" if causal is None else causal.__name__
     if name not in ModelRegistry.models:
@@ -99,7 +100,7 @@ def _register(checkpoint: Checkpoint, head_tensors: tuple[str, ...]) -> str:
 
 
 def _calls(lengths: Sequence[int], budget: int) -> Iterator[tuple[int, int]]:
-    """Ranges of sequences, in their order, of at most `budget` tokens together; a longer one is alone."""
+    """Ranges of consecutive sequences with at most `budget` tokens in total; a longer sequence gets its own range."""
     start = total = 0
     for index, length in enumerate(lengths):
         if total + length > budget and index > start:

@@ -1,4 +1,4 @@
-"""Starting a vLLM engine for a reward in this process, on a GPU or on a CPU."""
+"""Start a vLLM engine for a reward in this process, on a GPU or on a CPU."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def start_llm(model: str, *, dtype: Precision, max_model_len: int, gpu_memory: f
     """A `vllm.LLM` for the checkpoint in folder `model`.
 
     `max_model_len` is in tokens; `gpu_memory` is the share of the GPU's memory, unused on a CPU; `options` go to
-    `vllm.LLM`. Environment variables that are already set stay as they are. Raises ValueError, in one line with what to
-    change, where the engine does not start.
+    `vllm.LLM`. Environment variables that are already set are not changed. If the engine does not start, raises
+    ValueError in one line that says what to change.
     """
-    # In one process: a reward's actor is its own already.
+    # One process is enough: the reward's Ray actor already is a separate one.
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     if Path(model).is_dir():

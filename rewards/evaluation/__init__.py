@@ -1,1 +1,1 @@
-"""Measures of reward models as their papers take them: pure functions of labels, scores and answers."""
+"""Measure reward models as their papers do: pure functions of labels, scores and answers."""

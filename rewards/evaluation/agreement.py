@@ -1,4 +1,4 @@
-"""Do two reward models say the same? Over all responses, within a problem, and in the one they would choose."""
+"""Whether two reward models agree: over all responses, within a problem, and in the response they choose."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How two rewards agree; every figure is None where it does not exist.
+    """How far two rewards agree; a figure that cannot be computed is None.
 
-    correlation: Spearman's, over all responses, in [-1, 1]. order: of the pairs of responses to one problem that both
-    order strictly, the share they order alike. choice: the share of problems where they choose the same response
-    (equal texts are the same). both_wrong: of the problems where the first chooses wrongly, the share where the second
-    does too; near 1 the second does not check the first. responses: those that both could score.
+    correlation: Spearman's, over all responses, in [-1, 1]. order: among the pairs of responses to one problem that
+    both order strictly, the share ordered the same way. choice: the share of problems for which they choose the same
+    response (equal texts are the same). both_wrong: among the problems for which the first chooses an incorrect
+    response, the share for which the second does too; near 1, the second is no check on the first. responses: the
+    number of responses that both could score.
     """
 
     correlation: float | None
@@ -32,28 +33,28 @@ class Agreement:
 
 
 def agreement(
-    first: Sequence[Floats], second: Sequence[Floats], rights: Sequence[Bools], texts: Sequence[Sequence[str]]
+    first: Sequence[Floats], second: Sequence[Floats], correct: Sequence[Bools], texts: Sequence[Sequence[str]]
 ) -> Agreement:
-    """The agreement of two rewards on the same problems, an (N,) array a problem each; NaN is a failed score.
+    """The agreement of two rewards on the same problems: one (N,) array per problem each; NaN is a failed score.
 
-    Only responses that both scored count.
+    Only responses that both could score are used.
     """
     pooled: tuple[list[Floats], list[Floats]] = ([], [])
     alike = pairs = same = problems = wrong = wrong_too = 0.0
-    for left, right, truth, text in zip(first, second, rights, texts, strict=True):
+    for left, right, flags, text in zip(first, second, correct, texts, strict=True):
         scored = np.flatnonzero(~np.isnan(left) & ~np.isnan(right))
         if len(scored) == 0:
             continue
         left, right = left[scored], right[scored]
         pooled[0].append(left)
         pooled[1].append(right)
-        won, of = concordance(left, right)
-        alike, pairs = alike + won, pairs + of
+        won, compared = concordance(left, right)
+        alike, pairs = alike + won, pairs + compared
         one, other = int(scored[left.argmax()]), int(scored[right.argmax()])
         problems += 1
         same += text[one] == text[other]
-        wrong += not truth[one]
-        wrong_too += not truth[one] and not truth[other]
+        wrong += not flags[one]
+        wrong_too += not flags[one] and not flags[other]
     return Agreement(
         correlation=spearman(*(np.concatenate(values) for values in pooled)) if problems else None,
         order=alike / pairs if pairs else None,

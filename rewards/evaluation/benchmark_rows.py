@@ -1,8 +1,8 @@
-"""The rows of a file to evaluate on, good and bad: a bad one is set aside with its line and reason, never fatal.
+"""Parsers for the rows of benchmark files; a bad row is set aside with its line and reason and never ends a run.
 
-Best-of-N rows are RLHFlow's (`prompt`, `answers`, `label` or `labels`: 1 right, 0 wrong; or the reference `answer`, by
-which the verifier grades), ProcessBench's have `problem`, `steps`, `label`, RewardBench's `prompt`, `chosen`,
-`rejected`, `subset`.
+Best-of-N rows are RLHFlow's: `prompt`, `answers`, and `label` or `labels` (1 correct, 0 incorrect) or the reference
+`answer`, which the verifier then grades against. ProcessBench's rows have `problem`, `steps` and `label`, RewardBench's
+`prompt`, `chosen`, `rejected` and `subset`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from rewards.files.responses import group_of
 from rewards.types import Group, Problem, Response
 
 STEP_END = "\ue000\n"
-"""Stands between two steps that are given apart: a character of private use."""
+"""Separates steps that a file gives as a list: a private-use character and a line break."""
 
 
 @dataclass(frozen=True)
 class Solutions:
-    """A problem with its responses: `labels[j]` says whether response j is right, None where the file has no labels.
+    """A problem with its responses.
 
-    `steps[j]` says the same of each of its steps; None where that is not known.
+    `labels[j]` says whether response j is correct; None if the file has no labels. `steps[j]` says whether each of its
+    steps is correct; None if that is unknown.
     """
 
     line: int
@@ -40,7 +41,7 @@ class Solutions:
 
 @dataclass(frozen=True)
 class Steps:
-    """A solution in steps and its first wrong one (-1: none)."""
+    """A solution in steps; `label` is the index of its first wrong step, -1 if it has none."""
 
     line: int
     problem: Problem
@@ -65,7 +66,7 @@ PAIR_FIELDS = frozenset({"id", "prompt", "chosen", "rejected", "subset", "chosen
 
 
 def parse_solutions(record: Mapping[str, Any], line: int) -> Solutions:
-    """A row of a best-of-N file. Raises ValueError with the reason where it cannot be used."""
+    """A row of a best-of-N file. Raises ValueError with the reason if it cannot be used."""
     group = group_of(record, line)
     if not group.responses:
         raise ValueError("the list of answers is empty")
@@ -78,12 +79,12 @@ def parse_solutions(record: Mapping[str, Any], line: int) -> Solutions:
         if len(labels) != len(group.responses):
             raise ValueError(f"{len(group.responses)} answers but {len(labels)} labels")
     elif not (group.problem.answer or "").strip():
-        raise ValueError("neither labels nor a reference answer: nothing says which responses are right")
+        raise ValueError("neither labels nor a reference answer: nothing says which responses are correct")
     return Solutions(line, group, labels, _step_labels(record.get("step_labels"), len(group.responses)))
 
 
 def parse_steps(record: Mapping[str, Any], line: int) -> Steps:
-    """A row of ProcessBench. Raises ValueError with the reason where it cannot be used."""
+    """A row of ProcessBench. Raises ValueError with the reason if it cannot be used."""
     steps, label = record.get("steps"), record.get("label")
     if record.get("problem") is None:
         raise ValueError("there is no problem")
@@ -94,7 +95,7 @@ def parse_steps(record: Mapping[str, Any], line: int) -> Steps:
     if empty is not None:
         raise ValueError(f"step {empty} is empty")
     if any(STEP_END in step for step in steps):
-        raise ValueError("a step holds the character U+E000, which stands between steps here")
+        raise ValueError("a step contains the character U+E000, which separates steps here")
     if isinstance(label, bool) or not isinstance(label, int) or not -1 <= label < len(steps):
         raise ValueError(
             f"label must be the index of a step or -1, not {label!r} (the solution has {len(steps)} steps)"
@@ -104,7 +105,7 @@ def parse_steps(record: Mapping[str, Any], line: int) -> Steps:
 
 
 def parse_pair(record: Mapping[str, Any], line: int) -> Pair:
-    """A row of RewardBench. Raises ValueError with the reason where it cannot be used."""
+    """A row of RewardBench. Raises ValueError with the reason if it cannot be used."""
     subset = record.get("subset")
     if not isinstance(subset, str) or not subset:
         raise ValueError("there is no subset")
@@ -131,5 +132,5 @@ def _step_labels(value: Any, responses: int) -> tuple[tuple[bool, ...], ...] | N
     if value is None:
         return None
     if not isinstance(value, list) or len(value) != responses:
-        raise ValueError("step_labels must hold a list for each answer")
+        raise ValueError("step_labels must have one list per answer")
     return tuple(_flags(one, "step_labels") for one in value)

@@ -1,7 +1,7 @@
-"""Best-of-N: accuracy by method and number of responses, and how far each reward can be trusted.
+"""The best-of-N report: accuracy by method and number of responses, and how far each reward can be trusted.
 
-Methods are chances of a right choice, an array (problems, sizes) each; figures are their means over problems with
-bootstrap intervals. Nothing here reads or scores anything.
+A method is an array (problems, sizes) with the chance that its choice is correct; figures are means over problems with
+bootstrap intervals. Nothing here reads files or scores responses.
 """
 
 from __future__ import annotations
@@ -29,30 +29,32 @@ NONE = Estimate(None)
 
 
 @dataclass
-class Field:
-    """The problems of an evaluation, graded: P problems, an (N,) array or a list of N each.
+class GradedProblems:
+    """The P problems of an evaluation with the grades of their N responses each.
 
-    `classes` are final answers by number, `steps` whether each step of each response is right (None where unknown).
+    `correct` has one (N,) array per problem and `texts` one list; `classes` numbers the final answers, equal answers
+    alike; `steps` says whether each step of each response is correct (None if unknown).
     """
 
-    rights: list[Bools]
+    correct: list[Bools]
     classes: list[list[Class]]
     texts: list[list[str]]
     steps: list[tuple[tuple[bool, ...], ...] | None] = field(default_factory=list)
 
     @property
     def lengths(self) -> list[Floats]:
-        """Characters of the responses."""
+        """The responses' lengths in characters."""
         return [np.array([len(text) for text in texts], dtype=np.float64) for texts in self.texts]
 
 
 @dataclass
 class Measured:
-    """What the rewards said: values, (N,) a problem, NaN for a failed score; `own` by reward, as it is configured, and
-    `values` by method, so that a process model stands there once for each aggregation.
+    """The scores that the rewards gave: one (N,) array per problem, NaN for a failed score.
 
-    `chosen` holds what tournaments chose: (P, sizes) chances of a right choice by method, NaN where nothing was played.
-    `steps` holds step values of the rewards that give them, by reward: a list of N tuples (or None) a problem.
+    `own` has the values of each reward as it is configured; `values` has them by method, with one method per
+    aggregation for a process model. `chosen` has the chance that a tournament's choice is correct, (P, sizes) by
+    method, NaN if it was not played. `steps` has the step values of rewards that give them: per problem, a list of N
+    tuples (or None).
     """
 
     own: dict[str, list[Floats]] = field(default_factory=dict)
@@ -62,31 +64,33 @@ class Measured:
 
 
 def default_sizes(counts: Sequence[int]) -> tuple[int, ...]:
-    """Powers of two up to the commonest number of responses, and that number."""
+    """Powers of two up to the most common number of responses, and that number itself."""
     most = Counter(counts).most_common(1)[0][0]
     return tuple(sorted({2**power for power in range(most.bit_length()) if 2**power <= most} | {most}))
 
 
-def report(field: Field, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, title: str) -> Report:
-    """All tables of a best-of-N evaluation on problems that have at least max(sizes) responses each."""
+def report(
+    graded: GradedProblems, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, title: str
+) -> Report:
+    """All tables of a best-of-N evaluation; every problem must have at least max(sizes) responses."""
     found = Report(title)
-    bootstrap = options.bootstrap(len(field.rights))
-    methods = chances(field, measured, sizes, options, found.notes)
+    bootstrap = options.bootstrap(len(graded.correct))
+    methods = chances(graded, measured, sizes, options, found.notes)
     curves = {
         name: {size: bootstrap.mean(column) for size, column in zip(sizes, columns.T, strict=True)}
         for name, columns in methods.items()
         if not np.isnan(columns).any()
     }
-    found.figures |= {"problems": len(field.rights), "sizes": list(sizes), "accuracy": curves}
+    found.figures |= {"problems": len(graded.correct), "sizes": list(sizes), "accuracy": curves}
     found.tables.append(
         Table(
             "Accuracy in percent by the number of responses chosen from",
             ["method", *(f"n = {size}" for size in sizes)],
             [[name, *points.values()] for name, points in curves.items()],
-            f"{len(field.rights)} problems; [{options.level:.0%} interval, bootstrap over problems]",
+            f"{len(graded.correct)} problems; [{options.level:.0%} interval, bootstrap over problems]",
         )
     )
-    random = np.array([right.mean() for right in field.rights])
+    random = np.array([flags.mean() for flags in graded.correct])
     gains = {
         name: {
             "over a random response": bootstrap.mean(methods[name][:, -1] - random),
@@ -101,62 +105,62 @@ def report(field: Field, measured: Measured, sizes: Sequence[int], options: Eval
         Table(
             f"Gain in percentage points at n = {sizes[-1]}, paired by problem",
             ["method", "over a random response", "over majority"],
-            [[name, *of.values()] for name, of in gains.items()],
+            [[name, *row.values()] for name, row in gains.items()],
         )
     )
-    found.notes += missing_classes(field.rights) + falls(methods, sizes, bootstrap)
-    if all(len(right) == len(field.rights[0]) <= 16 for right in field.rights):
-        columns = np.stack(field.rights).mean(axis=0)
+    found.notes += missing_classes(graded.correct) + falls(methods, sizes, bootstrap)
+    if all(len(flags) == len(graded.correct[0]) <= 16 for flags in graded.correct):
+        columns = np.stack(graded.correct).mean(axis=0)
         found.figures["columns"] = columns.tolist()
-        found.notes.append("right by place in the file: " + ", ".join(f"{100 * share:.1f}%" for share in columns))
-    if any(not exact(len(right), size, options.subsets) for right in field.rights for size in sizes):
-        found.notes.append(f"voting: {options.subsets} random subsets of a size where there are more than that")
-    add_trust(measured.values, field.rights, field.lengths, bootstrap, found)
-    _add_calibration(field, measured, found)
-    add_agreement(measured.own, field.rights, field.texts, found)
+        found.notes.append("correct by place in the file: " + ", ".join(f"{100 * share:.1f}%" for share in columns))
+    if any(not exact(len(flags), size, options.subsets) for flags in graded.correct for size in sizes):
+        found.notes.append(f"voting: if a size has more than {options.subsets} subsets, that many random ones are used")
+    add_trust(measured.values, graded.correct, graded.lengths, bootstrap, found)
+    _add_calibration(graded, measured, found)
+    add_agreement(measured.own, graded.correct, graded.texts, found)
     return found
 
 
 def chances(
-    field: Field, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, notes: list[str]
+    graded: GradedProblems, measured: Measured, sizes: Sequence[int], options: EvaluationOptions, notes: list[str]
 ) -> dict[str, Floats]:
-    """For every method the chance of a right choice, (P, sizes): the bounds first, then each reward."""
+    """The chance that each method's choice is correct, (P, sizes): first the bounds, then each reward."""
     scored = {name: values for name, values in measured.values.items() if name not in measured.chosen}
     votes = {name: values for name, values in scored.items() if _can_vote(values)}
     notes += [f"{name}: no weighted majority, since scores are negative" for name in scored if name not in votes]
     rng = np.random.default_rng(options.seed)
     voted = []
-    for row, (right, classes) in enumerate(zip(field.rights, field.classes, strict=True)):
-        weights = [np.ones(len(right)), *(np.nan_to_num(values[row]) for values in votes.values())]
-        voted.append(majority(classes, right, sizes, np.stack(weights, axis=1), rng, options.subsets))
+    for row, (flags, classes) in enumerate(zip(graded.correct, graded.classes, strict=True)):
+        weights = [np.ones(len(flags)), *(np.nan_to_num(values[row]) for values in votes.values())]
+        voted.append(majority(classes, flags, sizes, np.stack(weights, axis=1), rng, options.subsets))
     found = {
-        ORACLE: np.stack([pass_at(right, sizes) for right in field.rights]),
+        ORACLE: np.stack([pass_at(flags, sizes) for flags in graded.correct]),
         MAJORITY: np.stack(voted)[:, :, 0],
     }
     for name, values in scored.items():
         ranked = [np.where(np.isnan(one), -np.inf, one) for one in values]
         found[name] = np.stack(
-            [best_of(one, right, sizes, options.ties) for one, right in zip(ranked, field.rights, strict=True)]
+            [best_of(one, flags, sizes, options.ties) for one, flags in zip(ranked, graded.correct, strict=True)]
         )
         if name in votes:
             found[f"{name}, weighted majority"] = np.stack(voted)[:, :, 1 + list(votes).index(name)]
     return found | measured.chosen
 
 
-def missing_classes(rights: Sequence[Bools]) -> list[str]:
-    """A warning where all responses are right, or all wrong."""
-    shares = {bool(right) for one in rights for right in one}
-    if len(shares) == 2:
+def missing_classes(correct: Sequence[Bools]) -> list[str]:
+    """A warning if all responses are correct, or all are incorrect."""
+    kinds = {bool(flag) for flags in correct for flag in flags}
+    if len(kinds) == 2:
         return []
-    kind = "wrong" if shares == {True} else "right"
-    return [f"WARNING: there is no {kind} response among these: nothing can tell the methods and rewards apart"]
+    missing = "incorrect" if kinds == {True} else "correct"
+    return [f"WARNING: there is no {missing} response among these, so the methods and rewards cannot be compared"]
 
 
 def falls(methods: Mapping[str, Floats], sizes: Sequence[int], bootstrap: Bootstrap) -> list[str]:
-    """A warning for every method that chooses worse among the most responses than among fewer, beyond its interval.
+    """A warning for every method that chooses significantly worse among the most responses than among fewer.
 
-    The more there is to choose from, the likelier a wrong response that the reward scores highest: selection exploits a
-    reward's mistakes as training does (Gao et al., arXiv 2210.10760), and AUC does not show it.
+    With more responses to choose from, it becomes more likely that the reward scores an incorrect one highest:
+    selection exploits a reward's mistakes as training does (Gao et al., arXiv 2210.10760), and AUC does not show it.
     """
     lines = []
     for name, columns in methods.items():
@@ -167,8 +171,8 @@ def falls(methods: Mapping[str, Floats], sizes: Sequence[int], bootstrap: Bootst
         change = bootstrap.mean(columns[:, -1] - columns[:, peak])
         if change.high is not None and change.high < 0:
             lines.append(
-                f"WARNING, {name}: {means[peak]:.1%} right at n = {sizes[peak]} falls to {means[-1]:.1%} at "
-                f"n = {sizes[-1]}: choosing harder by it exploits its mistakes"
+                f"WARNING, {name}: {means[peak]:.1%} correct at n = {sizes[peak]} falls to {means[-1]:.1%} at "
+                f"n = {sizes[-1]}: stronger selection exploits its mistakes"
             )
     return lines
 
@@ -177,23 +181,23 @@ def _can_vote(values: Sequence[Floats]) -> bool:
     return all((one[~np.isnan(one)] >= 0).all() for one in values)
 
 
-def _add_calibration(field: Field, measured: Measured, found: Report) -> None:
-    """Calibration of every reward whose values are probabilities, and of step values where the steps are verified."""
+def _add_calibration(graded: GradedProblems, measured: Measured, found: Report) -> None:
+    """Calibration of every reward whose values are probabilities, and of step values if the steps are verified."""
     pooled: dict[str, tuple[list[float], list[bool]]] = {}
     for name, values in measured.own.items():
-        scores, rights = np.concatenate(values), np.concatenate(field.rights)
+        scores, correct = np.concatenate(values), np.concatenate(graded.correct)
         kept = ~np.isnan(scores)
         inside = ((scores[kept] >= 0) & (scores[kept] <= 1)).all()
         if kept.any() and inside and name not in (*measured.chosen, *measured.steps):
-            pooled[f"{name}: response right"] = (scores[kept].tolist(), rights[kept].tolist())
+            pooled[f"{name}: response right"] = (scores[kept].tolist(), correct[kept].tolist())
     for name, rows in measured.steps.items():
         known = [
-            (score, right)
-            for row, labels in zip(rows, field.steps, strict=True)
-            for scores_of, truth in zip(row, labels or (), strict=labels is not None)
-            if scores_of is not None and len(scores_of) == len(truth)
-            for score, right in zip(scores_of, truth, strict=True)
+            (score, flag)
+            for row, labels in zip(rows, graded.steps, strict=True)
+            for values_of_steps, flags in zip(row, labels or (), strict=labels is not None)
+            if values_of_steps is not None and len(values_of_steps) == len(flags)
+            for score, flag in zip(values_of_steps, flags, strict=True)
         ]
         if known and all(0 <= score <= 1 for score, _ in known):
-            pooled[f"{name}: step right"] = ([score for score, _ in known], [right for _, right in known])
+            pooled[f"{name}: step right"] = ([score for score, _ in known], [flag for _, flag in known])
     add_calibration(pooled, found)

@@ -1,8 +1,8 @@
-"""Are the probabilities right? Of the steps scored 0.8, eight in ten should be right.
+"""Calibration: of the steps scored 0.8, eight in ten should be correct.
 
-Reliability by bins of equal width, the expected calibration error (Guo et al., arXiv 1706.04599, eq. 3) and Brier's
-score. Math-Shepherd's labels ask whether the step *can* still lead to the right answer, so a model trained on them may
-well lie above the truth of the step itself.
+Reliability in bins of equal width, the expected calibration error (Guo et al., arXiv 1706.04599, eq. 3) and the Brier
+score. Math-Shepherd's labels ask whether a step *can* still lead to the correct answer, so a model trained on them may
+well give higher probabilities than the share of steps that are correct.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rewards.evaluation.ranking import auc
 
 @dataclass(frozen=True)
 class Bin:
-    """Probabilities in [low, high): how many, their mean, and the share that is true."""
+    """Probabilities in [low, high): their number, their mean, and the share that is correct."""
 
     low: float
     high: float
@@ -28,10 +28,10 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`error` is the expected calibration error, `brier` the mean squared error, both in [0, 1], 0 the best.
+    """`error` is the expected calibration error and `brier` the mean squared error, both in [0, 1]; 0 is best.
 
-    `base` is the share that is true; a constant answer of `base` has error 0 and brier base * (1 - base). `auc` is None
-    where only one class is there. Empty bins are left out.
+    `base` is the share that is correct; always answering `base` gives error 0 and brier base * (1 - base). `auc` is
+    None if there is only one class. Empty bins are left out.
     """
 
     count: int
@@ -42,14 +42,14 @@ class Calibration:
     bins: tuple[Bin, ...]
 
 
-def calibration(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> Calibration:
-    """The calibration of probabilities in [0, 1] against truths of the same length.
+def calibration(probabilities: Sequence[float], correct: Sequence[bool], bins: int = 10) -> Calibration:
+    """The calibration of probabilities in [0, 1]; `correct` has the same length.
 
-    Raises ValueError for no probabilities, other lengths, and numbers outside [0, 1].
+    Raises ValueError if there are none, if the lengths differ, and for numbers outside [0, 1].
     """
-    values, rights = np.asarray(probabilities, dtype=np.float64), np.asarray(truths, dtype=bool)
-    if len(values) == 0 or len(values) != len(rights):
-        raise ValueError(f"{len(values)} probabilities cannot be held against {len(rights)} truths")
+    values, labels = np.asarray(probabilities, dtype=np.float64), np.asarray(correct, dtype=bool)
+    if len(values) == 0 or len(values) != len(labels):
+        raise ValueError(f"{len(values)} probabilities cannot be compared with {len(labels)} labels")
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("scores must be probabilities in [0, 1]")
     place = np.minimum((values * bins).astype(int), bins - 1)
@@ -59,25 +59,25 @@ def calibration(probabilities: Sequence[float], truths: Sequence[bool], bins: in
             high=(number + 1) / bins,
             count=int(inside.sum()),
             mean=float(values[inside].mean()),
-            share=float(rights[inside].mean()),
+            share=float(labels[inside].mean()),
         )
         for number in range(bins)
         if (inside := place == number).any()
     )
     return Calibration(
         count=len(values),
-        base=float(rights.mean()),
+        base=float(labels.mean()),
         error=sum(one.count * abs(one.mean - one.share) for one in filled) / len(values),
-        brier=float(((values - rights) ** 2).mean()),
-        auc=auc(values, rights),
+        brier=float(((values - labels) ** 2).mean()),
+        auc=auc(values, labels),
         bins=filled,
     )
 
 
 def steps_up_to_error(steps: Sequence[float], label: int) -> list[tuple[float, bool]]:
-    """(score, is the step right) of the steps whose truth ProcessBench's label tells: those up to the first wrong one.
+    """(score, whether the step is correct) for the steps that a ProcessBench label covers: up to the first wrong one.
 
-    What comes after it has no label. `label` -1: every step is right.
+    Later steps have no label. A `label` of -1 means that every step is correct.
     """
     if label < 0:
         return [(score, True) for score in steps]

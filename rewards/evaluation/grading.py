@@ -1,4 +1,4 @@
-"""Which responses are right, by the file's labels or the verifier, and which announce the same final answer."""
+"""Grade responses by the file's labels or the verifier, and find those with the same final answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rewards.evaluation.benchmark_rows import Solutions
-from rewards.evaluation.best_of_n_report import Field
+from rewards.evaluation.best_of_n_report import GradedProblems
 from rewards.grading.announcements import extract_answer
 from rewards.grading.classes import answer_classes
 from rewards.grading.comparison import Undecided
@@ -20,7 +20,7 @@ from rewards.verifier import equal_answers
 
 
 class Grader:
-    """Grades and sorts final answers as `rewards.verifier` does; counts the comparisons without a verdict."""
+    """Grades and groups final answers as `rewards.verifier` does; records the comparisons without a verdict."""
 
     def __init__(self, timeout_s: float = 5.0) -> None:
         self.comparer = SymbolicComparer(timeout_s)
@@ -28,40 +28,40 @@ class Grader:
         self.regraded = 0
         self.disagreements: list[dict[str, Any]] = []
 
-    def grade(self, rows: Sequence[Solutions]) -> Field:
-        """The rows graded: labels where the file has them, else the verifier's verdicts.
+    def grade(self, rows: Sequence[Solutions]) -> GradedProblems:
+        """Grade the rows: by their labels if they have them, else by the verifier.
 
-        Where a row has labels and a reference answer, the verifier's verdicts are held against the labels too.
+        If a row has both labels and a reference answer, the verifier's verdicts are compared with the labels.
         """
-        field = Field([], [], [])
+        graded = GradedProblems([], [], [])
         for row in rows:
             answers = [extract_answer(text) for text in row.texts]
             verdicts = self._verdicts(row, answers)
             if row.labels is not None and verdicts is not None:
                 self._compare(row, answers, verdicts)
-            rights = row.labels if row.labels is not None else verdicts
-            assert rights is not None, "a row has labels or a reference answer"
-            field.rights.append(np.array(rights, dtype=bool))
-            field.classes.append(answer_classes(answers, self.comparer, self.undecided))
-            field.texts.append(row.texts)
-            field.steps.append(row.steps)
+            correct = row.labels if row.labels is not None else verdicts
+            assert correct is not None, "a row has labels or a reference answer"
+            graded.correct.append(np.array(correct, dtype=bool))
+            graded.classes.append(answer_classes(answers, self.comparer, self.undecided))
+            graded.texts.append(row.texts)
+            graded.steps.append(row.steps)
         self.comparer.close()
-        return field
+        return graded
 
     def notes(self) -> list[str]:
-        """What a person should know of the grading, in plain lines."""
+        """Notes on the grading for the user, one per line."""
         lines = []
         if self.regraded:
             alike = self.regraded - len(self.disagreements)
             share = f"{alike} of {self.regraded} labels ({100 * alike / self.regraded:.2f}%)"
-            where = ", the others are in disagreements.jsonl" if self.disagreements else ""
-            lines.append(f"the verifier agrees with {share}{where}")
+            others = ", the others are in disagreements.jsonl" if self.disagreements else ""
+            lines.append(f"the verifier agrees with {share}{others}")
         for reason, count in Counter(self.undecided).most_common(3):
             lines.append(f"{count} comparisons of answers count as different: {reason}")
         return lines
 
     def write(self, path: Path) -> None:
-        """The labels that the verifier disagrees with, a line each; no file where there are none."""
+        """Write the labels that the verifier disagrees with, one per line; no file if there are none."""
         path.unlink(missing_ok=True)
         if self.disagreements:
             path.write_text(

@@ -1,7 +1,7 @@
-"""Bootstrap intervals: how far a figure could move had other problems been drawn (Efron 1979; percentile method).
+"""Bootstrap intervals: how much a figure would vary with other problems (Efron 1979; percentile method).
 
-Problems are resampled with replacement, whole: the responses to a problem stay together, since they are not
-independent. All figures of one report share the same resamples, so that the difference of two methods is paired.
+Whole problems are resampled with replacement: the responses to a problem stay together, since they are not independent.
+All figures of a report share the same resamples, so that differences between methods are paired.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 class Estimate(NamedTuple):
     """A figure with its interval.
 
-    A figure that does not exist (no such problem) is None, and so are its ends. The ends alone are None where no
-    resample has the figure.
+    A figure that does not exist (no such problem) is None, and so are its ends. The ends alone are None if the figure
+    exists in no resample.
     """
 
     value: float | None
@@ -28,9 +28,9 @@ class Estimate(NamedTuple):
 
 
 class Bootstrap:
-    """Intervals at `level` over `problems` problems from `resamples` resamples, the same for the same `seed`.
+    """Intervals at `level` over `problems` problems from `resamples` resamples; the same `seed` gives the same ones.
 
-    Raises ValueError for a level outside (0, 1), and for no problems or resamples.
+    Raises ValueError for a level outside (0, 1), and for zero problems or resamples.
     """
 
     def __init__(self, problems: int, resamples: int = 1000, level: float = 0.95, seed: int = 0) -> None:
@@ -44,18 +44,18 @@ class Bootstrap:
         self._counts = np.random.default_rng(seed).multinomial(problems, share, size=resamples).astype(np.float64)
 
     def mean(self, values: Floats) -> Estimate:
-        """The mean of (P,) values, one a problem."""
+        """The mean of (P,) values, one per problem."""
         return self.ratio(values, np.ones(len(values)))
 
     def ratio(self, numerators: Floats, denominators: Floats) -> Estimate:
-        """sum(numerators) / sum(denominators) over problems, (P,) each: for example an AUC within problems."""
+        """sum(numerators) / sum(denominators) over problems, both (P,): for example an AUC within problems."""
         return self.of(np.stack([numerators, denominators], axis=1), _divided)
 
     def of(self, columns: Floats, figure: Callable[[Floats], Floats]) -> Estimate:
-        """Any figure of sums over problems.
+        """Any figure that is a function of sums over problems.
 
-        `columns` is (P, C); `figure` takes sums (..., C) to figures (...), NaN where they do not exist. Resamples in
-        which it does not exist are left out of the interval.
+        `columns` is (P, C); `figure` maps sums (..., C) to figures (...), NaN for one that does not exist. Resamples
+        without the figure are left out of the interval.
         """
         value = float(figure(columns.sum(axis=0)))
         if not np.isfinite(value):

@@ -1,4 +1,4 @@
-"""From rewards and rows to what each reward says about them."""
+"""Score the rows of a benchmark with every reward."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Subject:
-    """A reward to measure: its name in tables, and `score(groups, name)`, its scores of groups (`name` is unique).
+    """A reward to measure: its name in tables, and `score(groups, name)`, which scores groups under a unique name.
 
-    The scores of a `tournament` depend on the whole field, so that every size needs fields of its own. A `process`
-    model finds steps that are joined by `STEP_END`.
+    The scores of a `tournament` depend on the whole field, so every size needs separate fields. A `process` model
+    recognises steps that are joined by `STEP_END`.
     """
 
-    label: str
+    name: str
     score: Callable[[Sequence[Group], str], list[list[Score]]]
     tournament: bool = False
     process: bool = False
@@ -38,41 +38,41 @@ class Subject:
 
 @dataclass
 class Bench:
-    """The rewards to measure, and what a person should know about their scores."""
+    """The rewards to measure, and notes for the user about their scores."""
 
     subjects: list[Subject]
     options: EvaluationOptions
     notes: list[str]
 
     def score(self, subject: Subject, groups: Sequence[Group], name: str) -> list[list[Score]]:
-        """One reward's scores of the groups; failures are noted by reason."""
+        """Score the groups with one reward; failures are noted by reason."""
         found = subject.score(groups, name)
         for reason, count in failures(found).most_common(3):
             self.notes.append(f"{name}: {count} scores failed: {reason}")
         return found
 
-    def solutions(self, groups: Sequence[Group], rights: Sequence[Bools], sizes: Sequence[int]) -> Measured:
-        """What the rewards say of the responses: values, the values of each aggregation, what tournaments choose."""
+    def solutions(self, groups: Sequence[Group], correct: Sequence[Bools], sizes: Sequence[int]) -> Measured:
+        """Score the responses: values, the values of each aggregation, and what tournaments choose."""
         measured = Measured()
         for subject in self.subjects:
             if subject.tournament:
-                self._play(subject, groups, rights, sizes, measured)
+                self._play(subject, groups, correct, sizes, measured)
                 continue
-            scores = self.score(subject, groups, subject.label)
-            measured.own[subject.label] = values(scores)
+            scores = self.score(subject, groups, subject.name)
+            measured.own[subject.name] = values(scores)
             if not has_steps(scores):
-                measured.values[subject.label] = measured.own[subject.label]
+                measured.values[subject.name] = measured.own[subject.name]
                 continue
-            measured.steps[subject.label] = [[_steps(one) for one in row] for row in scores]
+            measured.steps[subject.name] = [[_steps(one) for one in row] for row in scores]
             for name in AGGREGATES:
-                measured.values[f"{subject.label} ({name})"] = values(scores, name)
+                measured.values[f"{subject.name} ({name})"] = values(scores, name)
         return measured
 
     def steps(self, rows: Sequence[Steps]) -> dict[str, StepScores]:
-        """Every reward's scores of the given steps; a reward that does not score exactly those has failed there."""
+        """Every reward's scores for the given steps; a reward that does not score exactly those steps has failed."""
         found: dict[str, StepScores] = {}
         for subject in self.subjects:
-            scores = self.score(subject, [group_of_steps(row, subject.process) for row in rows], subject.label)
+            scores = self.score(subject, [group_of_steps(row, subject.process) for row in rows], subject.name)
             steps = [_steps(row[0]) for row in scores]
             fitting = [
                 one if one is not None and len(one) == len(row.steps) else None
@@ -80,18 +80,18 @@ class Bench:
             ]
             if other := sum(one is not None for one in steps) - sum(one is not None for one in fitting):
                 self.notes.append(
-                    f"{subject.label}: {other} solutions got another number of step scores than they have steps"
+                    f"{subject.name}: the number of step scores differs from the number of steps in {other} solutions"
                 )
             if not any(steps):
-                self.notes.append(f"WARNING, {subject.label}: no step scores: a process reward is needed here")
-            found[subject.label] = fitting
+                self.notes.append(f"WARNING, {subject.name}: no step scores: a process reward is needed here")
+            found[subject.name] = fitting
         return found
 
     def margins(self, rows: Sequence[Pair]) -> dict[str, list[float]]:
-        """Every reward's score of the chosen minus that of the rejected response, NaN where one failed."""
+        """Every reward's score for the chosen response minus that for the rejected one, NaN if either failed."""
         groups = [row.group for row in rows]
         return {
-            subject.label: [float(one[0] - one[1]) for one in values(self.score(subject, groups, subject.label))]
+            subject.name: [float(one[0] - one[1]) for one in values(self.score(subject, groups, subject.name))]
             for subject in self.subjects
         }
 
@@ -99,32 +99,32 @@ class Bench:
         self,
         subject: Subject,
         groups: Sequence[Group],
-        rights: Sequence[Bools],
+        correct: Sequence[Bools],
         sizes: Sequence[int],
         measured: Measured,
     ) -> None:
-        """Tournaments of every size; the values of those that held all responses count as the reward's own."""
+        """Play tournaments of every size; if one includes all responses, its values are the reward's own."""
         columns: list[list[float]] = []
         for size in sizes:
             if size == 1:
-                columns.append([float(right.mean()) for right in rights])
+                columns.append([float(flags.mean()) for flags in correct])
                 continue
             fields = fields_of(groups, size, self.options.judge_fields, self.options.seed)
-            scores = self.score(subject, list(field_groups(groups, fields)), f"{subject.label}_{size}")
+            scores = self.score(subject, list(field_groups(groups, fields)), f"{subject.name}_{size}")
             won: list[list[float]] = [[] for _ in groups]
             for field, row in zip(fields, scores, strict=True):
                 place = winner(row)
-                of = rights[field.row][list(field.places)]
-                won[field.row].append(float(of.mean() if place is None else of[place]))
+                flags = correct[field.row][list(field.places)]
+                won[field.row].append(float(flags.mean() if place is None else flags[place]))
             columns.append([fmean(one) for one in won])
             judgements = [next((one.parts["judgements"] for one in row if one.parts), 0.0) for row in scores]
-            self.notes.append(f"{subject.label}: {fmean(judgements):.1f} judgements a tournament of {size}")
+            self.notes.append(f"{subject.name}: {fmean(judgements):.1f} judgements per tournament of {size}")
             if all(len(group.responses) == size for group in groups):
                 own = [np.empty(size) for _ in groups]
                 for field, row_values in zip(fields, values(scores), strict=True):
                     own[field.row][list(field.places)] = row_values
-                measured.own[subject.label] = measured.values[subject.label] = own
-        measured.chosen[subject.label] = np.array(columns).T
+                measured.own[subject.name] = measured.values[subject.name] = own
+        measured.chosen[subject.name] = np.array(columns).T
 
 
 def _steps(score: Score) -> tuple[float, ...] | None:

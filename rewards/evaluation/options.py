@@ -1,4 +1,4 @@
-"""How an evaluation measures: the choices that its figures depend on."""
+"""The options of an evaluation that its figures depend on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rewards.evaluation.best_of_n import Ties
 from rewards.evaluation.intervals import Bootstrap
 
 Protocol = Literal["published", "stripped"]
-"""How a process model reads ProcessBench's steps: as the benchmark's own script does, or as RLHFlow's evaluation."""
+"""How a process model reads ProcessBench's steps: like the benchmark's own script, or like RLHFlow's evaluation."""
 
 PROTOCOLS: Mapping[Protocol, Mapping[str, Any]] = {
     "published": {"join": "\n\n", "strip": False, "remove": ""},
@@ -18,16 +18,16 @@ PROTOCOLS: Mapping[Protocol, Mapping[str, Any]] = {
 }
 """The options of a process model under each of ProcessBench's protocols.
 
-The benchmark's script calls a step right if `+` is the likeliest of all tokens; here it is if `+` is at least as likely
-as `-`. The two differ only where a third token is likelier than both.
+The benchmark's script counts a step as correct if `+` is the most likely of all tokens; here it is correct if `+` is at
+least as likely as `-`. The two differ only if a third token is more likely than both.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
-    """How rewards are measured; configs/evaluate.yaml says what each option is for.
+    """How rewards are measured; configs/evaluate.yaml explains each option.
 
-    Raises ValueError for one out of range.
+    Raises ValueError for an option out of range.
     """
 
     seed: int = 1
@@ -52,9 +52,9 @@ class EvaluationOptions:
             raise ValueError(f"threshold must be in (0, 1], not {self.threshold}")
         if self.n is not None:
             if not self.n or min(self.n) < 1:
-                raise ValueError("n must be sizes of at least 1, as n=[1,4,16]")
+                raise ValueError("n must be sizes of at least 1, such as n=[1,4,16]")
             object.__setattr__(self, "n", tuple(sorted(set(self.n))))  # tables and plots start with the smallest
 
     def bootstrap(self, problems: int) -> Bootstrap:
-        """The resamples of this evaluation, for this many problems."""
+        """The bootstrap of this evaluation, for this many problems."""
         return Bootstrap(problems, self.resamples, self.level, self.seed)

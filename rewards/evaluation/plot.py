@@ -1,4 +1,4 @@
-"""Accuracy against the number of responses chosen from, a line a method, its interval shaded."""
+"""Plot accuracy against the number of responses to choose from: one line per method, with its interval shaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKERS = "osD^vPX*<>"
 
 
 def plot(curves: Mapping[str, Mapping[int, Estimate]], bounds: Sequence[str], title: str, path: Path) -> None:
-    """Write the curves (by method and size) to a PNG file; the methods in `bounds` are broken and grey."""
+    """Write the curves (by method and size) to a PNG file; the methods in `bounds` are drawn dashed and grey."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,9 @@
 """ProcessBench (arXiv 2412.06559): does a process reward model find the first wrong step?
 
-A solution's label is the index of its first wrong step, -1 if there is none. The prediction is the first step that
-is scored below a threshold, or -1. Accuracy is taken on the wrong solutions and on the right ones; F1 is the harmonic
-mean of the two. RLHFlow's evaluation calls a step wrong when `-` is likelier than `+`: the threshold is one half.
+A solution's label is the index of its first wrong step, -1 if there is none. The prediction is the first step that is
+scored below a threshold, or -1. Accuracy is computed separately on solutions with and without a wrong step; F1 is the
+harmonic mean of the two. RLHFlow's evaluation counts a step as wrong if `-` is more likely than `+`: the threshold is
+one half.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ NO_ERROR = -1
 
 @dataclass(frozen=True)
 class ProcessBench:
-    """The three figures in [0, 1], None where their class of solutions is missing, and the solutions in each class."""
+    """The three figures in [0, 1], None if their class of solutions is missing, and the size of each class.
+
+    `error` and `correct` are the accuracies on the solutions with and without a wrong step.
+    """
 
     error: Estimate
     correct: Estimate
@@ -36,7 +40,7 @@ def first_error(steps: Sequence[float], threshold: float = 0.5) -> int:
 
 
 def process_bench(labels: Sequence[int], predictions: Sequence[int | None], bootstrap: Bootstrap) -> ProcessBench:
-    """The figures of (P,) predictions; None means no prediction (a failed score), which is never right."""
+    """The figures of (P,) predictions; None means no prediction (a failed score), which never counts as correct."""
     columns = _columns(labels, predictions)
     wrong, _, right, _ = columns.sum(axis=0)
     return ProcessBench(
@@ -49,10 +53,10 @@ def process_bench(labels: Sequence[int], predictions: Sequence[int | None], boot
 
 
 def best_threshold(labels: Sequence[int], steps: Sequence[Sequence[float] | None]) -> float | None:
-    """The threshold with the highest F1 on these solutions; None where a class is missing or nothing was scored.
+    """The threshold with the highest F1 on these solutions; None if a class is missing or nothing was scored.
 
     The paper chooses it on the GSM8K subset and keeps it for the others. Candidates are midpoints between neighbouring
-    scores, at most 200 of them at even quantiles; the lowest of equally good ones.
+    scores, at most 200 at evenly spaced quantiles; the lowest of equally good ones is taken.
     """
     scores = np.unique([score for one in steps if one is not None for score in one])
     if len(scores) == 0 or len({label == NO_ERROR for label in labels}) < 2:
@@ -68,14 +72,14 @@ def best_threshold(labels: Sequence[int], steps: Sequence[Sequence[float] | None
 
 
 def _columns(labels: Sequence[int], predictions: Sequence[int | None]) -> Floats:
-    """(P, 4): is the solution wrong, and was its step found; is it right, and was it left alone."""
+    """(P, 4): whether the solution has a wrong step, whether that was found, whether it has none, and so predicted."""
     hits = [label == prediction for label, prediction in zip(labels, predictions, strict=True)]
     wrong = np.array([label != NO_ERROR for label in labels])
     return np.stack([wrong, wrong & hits, ~wrong, ~wrong & hits], axis=1).astype(np.float64)
 
 
 def _f1(sums: Floats) -> Floats:
-    """F1 of sums (..., 4); 0 where both accuracies are 0, NaN where a class is missing."""
+    """F1 of sums (..., 4); 0 if both accuracies are 0, NaN if a class is missing."""
     with np.errstate(divide="ignore", invalid="ignore"):
         error, correct = sums[..., 1] / sums[..., 0], sums[..., 3] / sums[..., 2]
         f1 = 2 * error * correct / (error + correct)

@@ -1,4 +1,4 @@
-"""ProcessBench: the first wrong step as each reward sees it, and how far its step probabilities can be believed."""
+"""The ProcessBench report: whether each reward finds the first wrong step, and how well it is calibrated."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rewards.evaluation.trust_tables import add_calibration
 from rewards.types import Group, Response
 
 StepScores = Sequence[tuple[float, ...] | None]
-"""The step scores of every solution, None where its score failed."""
+"""The step scores of every solution, None if its score failed."""
 
 NOTHING = ProcessBench(Estimate(None), Estimate(None), Estimate(None), 0, 0)
-"""The figures of a reward that scored no solution's steps: unknown, which is not the same as never right."""
+"""The figures of a reward that scored the steps of no solution: unknown, which is not the same as always wrong."""
 
 
 def group_of_steps(row: Steps, process: bool) -> Group:
-    """The solution to be scored: its steps joined so that a process model of this project finds them again, otherwise
-    by blank lines, as launch.score reads ProcessBench."""
+    """The solution to score. Its steps are joined so that a process model of this project can split them again;
+    otherwise by blank lines, as launch.score reads ProcessBench."""
     return Group(row.problem, (Response((STEP_END if process else "\n\n").join(row.steps)),))
 
 
 def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: EvaluationOptions) -> Report:
-    """The figures of every reward in ProcessBench's form, and its calibration on the steps that have a label."""
+    """ProcessBench's figures for every reward, and its calibration on the steps that have a label."""
     found = Report("ProcessBench")
     labels = [row.label for row in rows]
     bootstrap = options.bootstrap(len(rows))
@@ -57,15 +57,15 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: Eva
             "ProcessBench, in percent",
             ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
             lines,
-            f"{len(rows)} solutions, protocol {options.protocol}; a step is wrong below {options.threshold:g}; "
+            f"{len(rows)} solutions, protocol {options.protocol}; a step counts as wrong below {options.threshold:g}; "
             f"[{options.level:.0%} interval]. "
-            "The best threshold is chosen on these solutions: keep it for others. A failed score is never right; where "
-            "all failed there is a dash.",
+            "The best threshold is chosen on these solutions: keep it for others. A failed score never counts as "
+            "correct; if all scores failed, the table has a dash.",
         )
     )
     add_calibration(
         {
-            f"{name}: step right": ([score for score, _ in known], [right for _, right in known])
+            f"{name}: step right": ([score for score, _ in known], [flag for _, flag in known])
             for name, steps in scores.items()
             if (known := _labelled(steps, labels)) and all(0 <= score <= 1 for score, _ in known)
         },
@@ -84,9 +84,6 @@ def _labelled(steps: StepScores, labels: Sequence[int]) -> list[tuple[float, boo
 
 
 def _missing_classes(labels: Sequence[int]) -> list[str]:
-    lacking = [
-        kind
-        for kind, there in (("wrong", any(x >= 0 for x in labels)), ("right", any(x < 0 for x in labels)))
-        if not there
-    ]
-    return [f"WARNING: there is no {kind} solution in this file: its accuracy and F1 do not exist" for kind in lacking]
+    present = {"wrong": any(label >= 0 for label in labels), "right": any(label < 0 for label in labels)}
+    missing = [kind for kind, found in present.items() if not found]
+    return [f"WARNING: there is no {kind} solution in this file: its accuracy and F1 do not exist" for kind in missing]

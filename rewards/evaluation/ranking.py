@@ -1,4 +1,4 @@
-"""Ranks, and what is made of them: AUC within problems, Spearman's correlation. NumPy arrays in, floats out."""
+"""Statistics of ranks: AUC within problems, Spearman's correlation. NumPy arrays in, floats out."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ Bools = NDArray[np.bool_]
 
 
 def spearman(first: Floats, second: Floats) -> float | None:
-    """Spearman's rank correlation of two (N,) arrays in [-1, 1]; None where one of them is constant or N < 2."""
+    """Spearman's rank correlation of two (N,) arrays in [-1, 1]; None if one of them is constant or N < 2."""
     if len(first) < 2 or any(np.ptp(values) == 0 for values in (first, second)):
         return None
     return float(spearmanr(first, second).statistic)
 
 
-def auc(values: Floats, truths: Bools) -> float | None:
-    """The chance that a true one's value exceeds a false one's, ties counting half; None where one class is missing."""
-    won, pairs = ordered_pairs(values, truths)
+def auc(values: Floats, positive: Bools) -> float | None:
+    """The chance that a positive's value exceeds a negative's, ties counting half; None if one class is missing."""
+    won, pairs = ordered_pairs(values, positive)
     return won / pairs if pairs else None
 
 
-def ordered_pairs(values: Floats, truths: Bools) -> tuple[float, int]:
-    """Of the (true, false) pairs of (N,) values, how many the true one wins (ties half), and how many there are.
+def ordered_pairs(values: Floats, positive: Bools) -> tuple[float, int]:
+    """Among the (positive, negative) pairs of (N,) values: how many the positive wins (ties half), and their number.
 
-    Mann-Whitney's U and n * m; summed over problems they give the AUC within problems.
+    These are Mann-Whitney's U and n * m; summed over problems they give the AUC within problems.
     """
-    positives = int(truths.sum())
-    pairs = positives * (len(truths) - positives)
+    positives = int(positive.sum())
+    pairs = positives * (len(positive) - positives)
     if not pairs:
         return 0.0, 0
-    return float(rankdata(values)[truths].sum()) - positives * (positives + 1) / 2, pairs
+    return float(rankdata(values)[positive].sum()) - positives * (positives + 1) / 2, pairs
 
 
 def concordance(first: Floats, second: Floats) -> tuple[float, int]:
-    """Of the pairs that both (N,) arrays order strictly, how many they order alike, and how many such pairs there are.
+    """Among the pairs that both (N,) arrays order strictly: how many they order the same way, and their number.
 
-    The first over the second is in [0, 1]; 2 * share - 1 is Goodman and Kruskal's gamma. O(N^2) memory.
+    Their ratio is in [0, 1]; 2 * ratio - 1 is Goodman and Kruskal's gamma. O(N^2) memory.
     """
     upper = np.triu_indices(len(first), k=1)
     signs = [np.sign(values[:, None] - values[None, :])[upper] for values in (first, second)]

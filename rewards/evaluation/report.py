@@ -1,4 +1,4 @@
-"""An evaluation's findings as tables: Markdown for people, LaTeX for papers, JSON for programs."""
+"""The report of an evaluation: Markdown for people, LaTeX for papers, JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Cell = str | int | float | Estimate | None
 
 @dataclass(frozen=True)
 class Percent:
-    """A share in [0, 1] that is shown in percent."""
+    """A share in [0, 1], shown in percent."""
 
     value: float | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: an `Estimate` or `Percent` is shown in percent, another number with three decimals, None as a dash."""
+    """A table: an `Estimate` or `Percent` is shown in percent, other floats with three decimals, None as a dash."""
 
     title: str
     columns: Sequence[str]
@@ -32,13 +32,13 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """The table in Markdown, title and note about it."""
+        """The table in Markdown, between its title and its note."""
         lines = [f"**{self.title}**", "", _row(self.columns), "|---" * len(self.columns) + "|"]
         lines += [_row([_shown(cell) for cell in row]) for row in self.rows]
         return "\n".join([*lines, *(["", self.note] if self.note else [])])
 
     def latex(self) -> str:
-        """The table for LaTeX with the package booktabs."""
+        """The table in LaTeX; needs the package booktabs."""
         body = [" & ".join(_latex(_shown(cell)) for cell in row) + r" \\" for row in self.rows]
         head = " & ".join(_latex(column) for column in self.columns) + r" \\"
         caption = _latex(f"{self.title}. {self.note}".strip(". ") + ".")
@@ -61,7 +61,7 @@ class Table:
 
 @dataclass
 class Report:
-    """What an evaluation found: tables, notes in plain lines, and every figure for report.json."""
+    """The results of an evaluation: tables, notes (one line each), and every figure for report.json."""
 
     title: str
     tables: list[Table] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Report:
         return "\n\n".join([*parts, *(["\n".join(notes)] if notes else [])]) + "\n"
 
     def write(self, folder: Path) -> list[Path]:
-        """Write report.md, report.tex and report.json; returns where they lie."""
+        """Write report.md, report.tex and report.json; returns their paths."""
         plain = {"title": self.title, **_plain(self.figures), "notes": self.notes}
         texts = {
             "report.md": self.markdown(),
@@ -113,7 +113,7 @@ def _latex(text: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Figures as JSON knows them: estimates and dataclasses as objects, NaN as null."""
+    """Figures as plain JSON values: estimates and dataclasses become objects, NaN becomes null."""
     if isinstance(value, Estimate):
         return value._asdict()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""RewardBench: pairs won by subset, sections and the overall figure in both countings of XSTest."""
+"""The RewardBench report: accuracy by subset and section, and overall with both XSTest counts."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from rewards.evaluation.reward_bench import COUNTINGS, reward_bench, subset_accu
 from rewards.files.lines import json_value
 
 Margins = Sequence[float]
-"""Score of the chosen minus score of the rejected response, by pair; NaN where one of them failed."""
+"""For each pair, the chosen response's score minus the rejected one's; NaN if either failed."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A subset with the share of its pairs that were won, in [0, 1]."""
+    """A subset and its accuracy, the share of its pairs that were won, in [0, 1]."""
 
     subset: str
     value: float
 
 
 def given_accuracies(path: Path) -> list[Accuracy] | None:
-    """The accuracies by subset that a file holds, as one JSON object of numbers; None for any other file.
+    """The accuracies by subset in a file that is one JSON object of numbers; None for any other file.
 
     Raises ConfigurationError for an accuracy outside [0, 1].
     """
@@ -53,7 +53,7 @@ def report_given(name: str, accuracies: Sequence[Accuracy]) -> Report:
 
 
 def report(rows: Sequence[Pair], margins: Mapping[str, Margins], options: EvaluationOptions) -> Report:
-    """The figures of every reward from its margins, subset by subset with intervals, then sections."""
+    """The figures of every reward from its margins: first each subset with its interval, then the sections."""
     found = Report("RewardBench")
     subsets = sorted({row.subset for row in rows}, key=[row.subset for row in rows].index)
     accuracies: dict[str, dict[str, float]] = {}
@@ -61,13 +61,12 @@ def report(rows: Sequence[Pair], margins: Mapping[str, Margins], options: Evalua
     for reward, values in margins.items():
         accuracies[reward] = {}
         for subset, line in zip(subsets, lines, strict=True):
-            of = np.array([value for value, row in zip(values, rows, strict=True) if row.subset == subset])
-            won = of > 0
-            accuracies[reward][subset] = subset_accuracy(int(won.sum()), len(of))
-            line.append(options.bootstrap(len(of)).mean(won.astype(np.float64)))  # type: ignore[arg-type]
+            won = np.array([value > 0 for value, row in zip(values, rows, strict=True) if row.subset == subset])
+            accuracies[reward][subset] = subset_accuracy(int(won.sum()), len(won))
+            line.append(options.bootstrap(len(won)).mean(won.astype(np.float64)))  # type: ignore[arg-type]
         ties, failed = sum(value == 0 for value in values), int(np.isnan(values).sum())
         if ties or failed:
-            found.notes.append(f"{reward}: {ties} ties and {failed} pairs with a failed score, none of them a win")
+            found.notes.append(f"{reward}: {ties} ties and {failed} pairs with a failed score, which count as not won")
     counts = Counter(row.subset for row in rows)
     found.tables.append(
         Table(
@@ -82,7 +81,7 @@ def report(rows: Sequence[Pair], margins: Mapping[str, Margins], options: Evalua
 
 
 def add_sections(accuracies: Mapping[str, Mapping[str, float]], found: Report) -> None:
-    """Sections and overall figures from accuracies by subset, by reward, and what is missing for them."""
+    """Add sections and overall figures, computed from each reward's accuracies by subset, and note what is missing."""
     figures: dict[str, dict[str, object]] = {}
     rows: list[list[Cell | Percent]] = []
     for reward, by_subset in accuracies.items():
@@ -94,13 +93,13 @@ def add_sections(accuracies: Mapping[str, Mapping[str, float]], found: Report) -
         if one.overall is not None and not one.with_prior:
             found.notes.append(f"{reward}: the overall figure is that of the four sections, without the prior sets")
         if one.missing:
-            found.notes.append(f"{reward}: subsets that are not there: {', '.join(one.missing)}")
+            found.notes.append(f"{reward}: missing subsets: {', '.join(one.missing)}")
         if one.unknown:
             found.notes.append(f"{reward}: WARNING: subsets that belong to no section: {', '.join(one.unknown)}")
     found.figures["reward_bench"] = figures
     columns = ["reward", "XSTest counting", "Chat", "Chat Hard", "Safety", "Reasoning", "Prior Sets", "overall"]
     note = (
-        "XSTest counting: today's weighs 154 pairs to refuse and 250 to respond to; exchanged, as in the figures "
-        "published in 2024, 250 and 154."
+        "XSTest counting: today's weights are 154 pairs to refuse and 250 to respond to; exchanged, as in the figures "
+        "published in 2024, they are 250 and 154."
     )
     found.tables.append(Table("RewardBench by section, in percent", columns, rows, note))

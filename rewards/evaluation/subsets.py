@@ -1,4 +1,4 @@
-"""Subsets of a given size: all of them, or random ones where they are too many."""
+"""Subsets of a given size: all of them, or random ones if there are too many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def subsets(total: int, size: int, most: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Rows of ones at the members and zeros elsewhere, (M, total): every subset, or `most` drawn uniformly.
+    """(M, total) rows with ones at the members and zeros elsewhere: every subset, or `most` drawn uniformly.
 
     Raises ValueError unless 1 <= size <= total.
     """

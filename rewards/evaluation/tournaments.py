@@ -1,4 +1,4 @@
-"""Scores as arrays, and fields of responses that play tournaments."""
+"""Scores as arrays, and the fields of responses that play tournaments."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def values(scores: Sequence[Sequence[Score]], aggregation: str | None = None) ->
 
 @dataclass(frozen=True)
 class Field:
-    """Some responses to one problem which play a tournament: the problem by its row, the responses by their places."""
+    """The entrants of a tournament: the row of the problem, and the places of the responses that take part."""
 
     row: int
     places: tuple[int, ...]
 
 
 def fields_of(groups: Sequence[Group], size: int, most: int, seed: int) -> list[Field]:
-    """For every problem up to `most` disjoint random fields of `size` responses: unbiased for that size."""
+    """Up to `most` disjoint random fields of `size` responses for every problem: an unbiased sample for that size."""
     found = []
     for row, group in enumerate(groups):
         order = list(range(len(group.responses)))
@@ -51,12 +51,12 @@ def fields_of(groups: Sequence[Group], size: int, most: int, seed: int) -> list[
 
 
 def field_groups(groups: Sequence[Group], fields: Sequence[Field]) -> Iterator[Group]:
-    """The fields as groups to be scored."""
+    """The fields as groups to score."""
     for field in fields:
         group = groups[field.row]
         yield Group(group.problem, tuple(group.responses[place] for place in field.places))
 
 
 def winner(scores: Sequence[Score]) -> int | None:
-    """The place of the tournament's choice; None where it could not be played."""
+    """The place of the response that the tournament chose; None if it could not be played."""
     return next((place for place, one in enumerate(scores) if one.parts.get("winner")), None)

@@ -1,4 +1,4 @@
-"""Tables: how far each reward can be trusted on the responses, where two agree, whether probabilities are right."""
+"""Tables: whether each reward can be trusted, whether two rewards agree, whether probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ Bools = NDArray[np.bool_]
 
 def add_trust(
     measured: Mapping[str, Sequence[Floats]],
-    rights: Sequence[Bools],
+    correct: Sequence[Bools],
     lengths: Sequence[Floats],
     bootstrap: Bootstrap,
     found: Report,
 ) -> None:
-    """The trust report of every reward: figures, one line each, and what speaks against it.
+    """Add the trust report of every reward: figures, a summary in one line, and reasons not to trust it.
 
-    `measured` holds values by reward, (N,) a problem, NaN for a failed score; lengths are characters.
+    `measured` maps each reward to its values, one (N,) array per problem, NaN for a failed score; lengths are in
+    characters.
     """
-    reports = {name: trust(values, rights, lengths, bootstrap) for name, values in measured.items()}
+    reports = {name: trust(values, correct, lengths, bootstrap) for name, values in measured.items()}
     if not reports:
         return
     found.figures["trust"] = {name: {"report": one, "concerns": concerns(one)} for name, one in reports.items()}
@@ -62,9 +63,9 @@ def add_trust(
     ]
     note = (
         "Within a problem: the chance in percent that a right response scores above a wrong one to the same problem. "
-        "Top-scored wrong: though a right one was there. Wrong above all right: share of the wrong responses, where "
-        "there is a right one, that score above every right one. Right responses themselves correlate with length by "
-        f"{next(iter(reports.values())).length_of_truth or 0.0:+.2f}."
+        "Top-scored wrong: although another response is right. Wrong above all right: in problems with right and wrong "
+        "responses, the share of wrong ones that score above every right one. Correctness itself has a correlation "
+        f"with length of {next(iter(reports.values())).length_of_truth or 0.0:+.2f}."
     )
     found.tables.append(Table("Can the reward be trusted on these samples?", columns, rows, note))
     for name, one in reports.items():
@@ -74,30 +75,30 @@ def add_trust(
 
 def add_agreement(
     measured: Mapping[str, Sequence[Floats]],
-    rights: Sequence[Bools],
+    correct: Sequence[Bools],
     texts: Sequence[Sequence[str]],
     found: Report,
 ) -> None:
-    """Every pair of rewards: do they order and choose alike, and are they wrong together?"""
+    """Add how far each pair of rewards agrees: in order, in choice, and in mistakes."""
     rows = []
     figures = {}
     for first, second in combinations(measured, 2):
-        one = agreement(measured[first], measured[second], rights, texts)
+        one = agreement(measured[first], measured[second], correct, texts)
         figures[f"{first} / {second}"] = one
         rows.append([first, second, one.correlation, Percent(one.order), Percent(one.choice), Percent(one.both_wrong)])
     if rows:
         found.figures["agreement"] = figures
         columns = ["reward", "other", "Spearman", "pairs ordered alike (%)", "same choice (%)", "both wrong (%)"]
-        note = "Both wrong: of the problems where the first chooses wrongly, where the other does too."
+        note = "Both wrong: among the problems for which the first chooses wrongly, the share for which the other does."
         found.tables.append(Table("Do the rewards agree?", columns, rows, note))
 
 
 def add_calibration(pooled: Mapping[str, tuple[list[float], list[bool]]], found: Report) -> None:
-    """A table of calibration from probabilities and truths by name, and the bins among the figures."""
-    measures = {name: calibration(scores, rights) for name, (scores, rights) in pooled.items()}
+    """Add a table of calibration; `pooled` has probabilities and correctness by name. The figures include the bins."""
+    measures = {name: calibration(scores, correct) for name, (scores, correct) in pooled.items()}
     if not measures:
         return
     found.figures["calibration"] = measures
     rows = [[name, one.count, Percent(one.base), one.error, one.brier, one.auc] for name, one in measures.items()]
     columns = ["probability", "count", "right (%)", "calibration error", "Brier", "AUC"]
-    found.tables.append(Table("Are the probabilities right?", columns, rows, "0 is the best for error and Brier."))
+    found.tables.append(Table("Are the probabilities right?", columns, rows, "For error and Brier, 0 is best."))

@@ -132,7 +132,7 @@ class GenerativeJudge:
             messages = tuple(Message(role=turn["role"], content=plain(turn["content"])) for turn in one.messages)
             safe = Comparison(plain(one.question), plain(one.a), plain(one.b), messages)
             requests.append(Request(self.format.asked(safe, self.principle), stop=self.format.stop))
-        return counted([self._verdict(written) for written in self.generator.write(requests)])
+        return log_missing([self._verdict(written) for written in self.generator.write(requests)])
 
     def _verdict(self, written: Written) -> Verdict:
         if written.text is None:
@@ -143,7 +143,7 @@ class GenerativeJudge:
         return verdict
 
 
-def counted(verdicts: list[Verdict]) -> list[Verdict]:
+def log_missing(verdicts: list[Verdict]) -> list[Verdict]:
     """Log how many verdicts are missing and why; return them unchanged."""
     reasons = Counter(verdict.reason for verdict in verdicts if verdict.reason is not None)
     if reasons:

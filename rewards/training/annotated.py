@@ -1,7 +1,7 @@
-"""From annotated problems to training data in the published forms; pure functions of a record.
+"""Convert annotated problems to training data in the published formats; pure functions of a record.
 
 A record is a row of annotated.jsonl: `prompt`, `answers`, `label` as in any best-of-N file, and for each answer
-`step_spans` (characters) and `step_values` (the share of right continuations, the last step's is the label).
+`step_spans` (characters) and `step_values` (the share of correct continuations; for the last step, the label).
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ POSITIVE, NEGATIVE = "+", "-"
 
 
 def sign(value: float) -> str:
-    """Math-Shepherd's hard label (arXiv 2312.08935, section 3.3.2): right where any continuation came right."""
+    """Math-Shepherd's hard label (arXiv 2312.08935, section 3.3.2): `+` if any continuation is correct."""
     return POSITIVE if value > 0 else NEGATIVE
 
 
 def process_rows(record: Record, *, soft: bool, remove: str) -> Iterator[Row]:
-    """A conversation for each solution: turn k holds step k, the first one the problem too, each answered `+` or `-`.
+    """One conversation per solution: user turn k is step k (the first also has the problem), answered with `+` or `-`.
 
-    The turns of a dialogue before its question are in `earlier`, as the reward models read them before a conversation.
-
-    With `soft` the shares of right continuations stand beside it, in [0, 1], as `values`. `remove` is text taken out
-    of the steps; a step of nothing else is left out.
+    `earlier` has the turns of a dialogue before its question, which reward models read before the conversation. With
+    `soft`, the row also has `values`, the shares of correct continuations, in [0, 1]. `remove` is text removed from the
+    steps; a step that consists of nothing else is dropped.
     """
     problem = _problem(record)
     for text, spans, values in zip(record["answers"], record["step_spans"], record["step_values"], strict=True):
@@ -45,7 +44,7 @@ def process_rows(record: Record, *, soft: bool, remove: str) -> Iterator[Row]:
 
 
 def outcome_rows(record: Record, *, remove: str) -> Iterator[Row]:
-    """A conversation for each solution: one turn with the problem and all of it, answered `+` or `-`."""
+    """One conversation per solution: one turn with the problem and the whole solution, answered with `+` or `-`."""
     problem = _problem(record)
     for text, label in zip(record["answers"], record["label"], strict=True):
         row: Row = {"conversations": conversation(f"{problem.text} {_clean(text, remove)}", sign(label))}
@@ -53,14 +52,14 @@ def outcome_rows(record: Record, *, remove: str) -> Iterator[Row]:
 
 
 def conversation(*contents: str) -> list[dict[str, str]]:
-    """Turns of the user and the assistant by turns."""
+    """The contents as turns of the user and the assistant, alternating."""
     return [
         {"role": "assistant" if index % 2 else "user", "content": content} for index, content in enumerate(contents)
     ]
 
 
 def question_of(record: Record) -> str:
-    """The question as a judge's prompt holds it: the prompt, of a dialogue a transcript."""
+    """The question in a judge's prompt: the prompt itself, or a transcript if it is a dialogue."""
     return transcript_of(_problem(record).messages, "the judge's prompt")
 
 
@@ -70,21 +69,21 @@ def _problem(record: Record) -> Problem:
 
 
 def _earlier(problem: Problem) -> Row:
-    """The turns of a dialogue before its question, which a reward model reads too; nothing where there are none."""
+    """The turns of a dialogue before its question, which a reward model also reads; empty if there are none."""
     turns = earlier_turns(problem.messages)
     return {"earlier": [dict(turn) for turn in turns]} if turns else {}
 
 
 def beginnings(text: str, spans: Sequence[Span]) -> list[str]:
-    """What is continued for each step but the last: the text up to where the next step begins.
+    """The text to continue for each step except the last: everything before the next step.
 
-    What separates two steps belongs to it, so that the policy starts a new step and cannot lengthen the old one.
+    It includes the separator, so that the policy starts a new step and cannot lengthen the old one.
     """
     return [text[:start] for start, _ in spans[1:]]
 
 
 def empty_steps(spans: Sequence[Span]) -> list[int]:
-    """Which pieces before the last step are empty; what follows it does not count."""
+    """The indices of empty pieces before the last step that is not empty."""
     last = max((index for index, (start, end) in enumerate(spans) if start < end), default=0)
     return [index for index, (start, end) in enumerate(spans[:last]) if start == end]
 

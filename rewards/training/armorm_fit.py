@@ -1,6 +1,6 @@
-"""ArmoRM from files: embeddings of a frozen decoder, then the two stages of `rewards.training.armorm`, then the folder.
+"""Fit an ArmoRM: embed with a frozen decoder, fit the heads (`rewards.training.armorm_stages`), write the folder.
 
-Embedding takes the hours; it is kept in shards as it goes, so that a stopped run embeds nothing twice.
+Embedding takes hours; the states are saved in shards, so that an interrupted run embeds nothing twice.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from rewards.chat import ChatTemplate
 from rewards.engines.armorm_model import OBJECTIVES, ArmoRewardModel, armorm_config, save_armorm
 from rewards.engines.options import DTYPES, Precision, check_dtype, pick_device
 from rewards.engines.transformers import at_positions
-from rewards.training.armorm import ALPHAS, GateSchedule, Grid, debias, ridge, spearman, train_gate
+from rewards.training.armorm_stages import ALPHAS, GateSchedule, Grid, debias, ridge, spearman, train_gate
 
-SHARD = 1024  # conversations a file of states
+SHARD = 1024  # conversations per file of states
 
 
 @dataclass(frozen=True)
 class Heads:
-    """The heads to be fitted, as published by default.
+    """The heads to fit; the defaults are the published ones.
 
-    `verbosity` names the objective that debiasing takes out of the others, None for none.
+    `verbosity` names the objective that debiasing removes from the others; None for no debiasing.
     """
 
     objectives: tuple[str, ...] = OBJECTIVES
     verbosity: str | None = "helpsteer-verbosity"
     bound: float = 0.03  # Spearman correlation with verbosity that a penalty must reach
-    grid: Grid = "published"  # penalties that are tried, see rewards.training.armorm.smallest_penalty
+    grid: Grid = "published"  # penalties to try, see rewards.training.armorm_stages.smallest_penalty
     alphas: tuple[float, ...] = ALPHAS
     gating_hidden_dim: int = 1024
     gating_n_hidden: int = 3
@@ -45,7 +45,7 @@ class Heads:
 
     def __post_init__(self) -> None:
         if len(set(self.objectives)) != len(self.objectives):
-            raise ValueError("objectives names one objective twice")
+            raise ValueError("objectives lists an objective twice")
         if self.grid not in get_args(Grid):
             raise ValueError(f"grid must be published or fine, not {self.grid!r}")
         if self.verbosity is not None and self.verbosity not in self.objectives:
@@ -54,14 +54,14 @@ class Heads:
 
 @dataclass(frozen=True)
 class ArmoModel:
-    """ArmoRM on a frozen decoder, best one that is a Bradley-Terry reward model already."""
+    """ArmoRM on a frozen decoder, preferably of a Bradley-Terry reward model."""
 
-    model: str  # folder or hub name of a Llama, of any head, with tokenizer and chat template
+    model: str  # folder or hub name of a Llama with any head, with tokenizer and chat template
     heads: Heads = field(default_factory=Heads)
     dtype: Precision = "bf16"  # of the decoder; the heads are float32
-    device: str = "auto"  # cpu, cuda, or auto: cuda where there is one
+    device: str = "auto"  # cpu, cuda, or auto: cuda if available
     max_tokens: int = 4096  # longer conversations are left out and reported
-    batch_tokens: int = 16384  # tokens of one forward pass, padding included
+    batch_tokens: int = 16384  # tokens per forward pass, padding included
 
     def __post_init__(self) -> None:
         check_dtype(self.dtype)
@@ -78,7 +78,7 @@ class States:
 
 
 class Embedder:
-    """A frozen decoder, read at two positions of whole conversations; it is loaded at the first of them."""
+    """A frozen decoder, read at two positions of whole conversations; it is loaded at the first use."""
 
     def __init__(self, model: str, template: ChatTemplate, dtype: Precision, device: str, batch_tokens: int) -> None:
         self.path, self.dtype, self.device, self.batch_tokens = model, DTYPES[dtype], pick_device(device), batch_tokens
@@ -86,14 +86,14 @@ class Embedder:
         self._decoder: PreTrainedModel | None = None
 
     def decoder(self) -> PreTrainedModel:
-        """The decoder of the model, whatever head it has."""
+        """The model's decoder, without its head."""
         if self._decoder is None:
             model = AutoModel.from_pretrained(self.path, dtype=self.dtype, attn_implementation="sdpa")
             self._decoder = model.to(self.device).eval()
         return self._decoder
 
     def states(self, sequences: Sequence[np.ndarray], folder: Path, report: Callable[[int], None]) -> States:
-        """States of all sequences; `report` takes the number done. Shards in `folder` are read, not made again."""
+        """States of all sequences; shards that are already in `folder` are reused. `report` gets the number done."""
         folder.mkdir(parents=True, exist_ok=True)
         shards = []
         for start in range(0, len(sequences), SHARD):
@@ -116,13 +116,13 @@ class Embedder:
 def fit(
     embedder: Embedder, heads: Heads, rated: tuple[States, Tensor], chosen: States, rejected: States, seed: int
 ) -> tuple[ArmoRewardModel, dict[str, float]]:
-    """The finished model, and what to know of it.
+    """The finished model, and its metrics.
 
-    `rated` are states with their objectives (N, K), NaN where unknown, of stage 1; `chosen` and `rejected` the pairs of
-    stage 2. Metrics: gate_loss (nats), accuracy (share of the training pairs in the right order), and alpha/NAME and
-    spearman/NAME (of the regression with its labels) of every objective; penalty/NAME and left/NAME (what verbosity
-    costs it, and its Spearman correlation with verbosity after that) of those that are debiased.
-    Raises ValueError where an objective has fewer than 10 rows.
+    `rated` are the states of stage 1 with their objectives (N, K), NaN if unknown; `chosen` and `rejected` are the
+    pairs of stage 2. Metrics: gate_loss (nats), accuracy (share of the training pairs in the right order); for every
+    objective alpha/NAME and spearman/NAME (correlation of the regression with its labels); for every debiased objective
+    penalty/NAME (for verbosity) and left/NAME (the Spearman correlation with verbosity that remains). Raises ValueError
+    if an objective has fewer than 10 rows.
     """
     states, targets = rated
     weights, alphas = ridge(states.last, targets, heads.alphas, seed)
@@ -161,6 +161,6 @@ def fit(
 
 
 def write(model: ArmoRewardModel, embedder: Embedder, template: ChatTemplate, folder: Path) -> None:
-    """The decoder as it was embedded with, and the heads, in the published layout."""
+    """Write the decoder that made the embeddings, and the heads, in the published layout."""
     model.model.to(embedder.dtype).load_state_dict(embedder.decoder().state_dict())
     save_armorm(model, template.tokenizer, folder)

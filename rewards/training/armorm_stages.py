@@ -1,8 +1,9 @@
-"""ArmoRM's training on frozen hidden states (arXiv 2406.12845): ridge regressions, debiasing, and the gate.
+"""The two stages of ArmoRM's training on frozen hidden states (arXiv 2406.12845), with debiasing in between.
 
-Stage 1 reads each objective off the last token's state by ridge regression. Stage 2 trains the gate alone on preference
-pairs by Bradley-Terry. Two faults of the released script are not repeated: the gate's softmax runs over the objectives,
-not over the chosen/rejected axis, and the gate is trained on the debiased rewards which the finished model uses.
+Stage 1 predicts each objective from the last token's state by ridge regression. Stage 2 trains only the gate, on
+preference pairs with the Bradley-Terry loss. Two faults of the released script are corrected: the gate's softmax is
+over the objectives, not over the chosen/rejected axis, and the gate is trained on the debiased rewards that the
+finished model uses.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from rewards.evaluation import ranking
 
 ALPHAS = tuple(10.0**power for power in range(-4, 5))
 Grid = Literal["published", "fine"]
-"""Which penalties for verbosity are tried, see `smallest_penalty`."""
+"""Which penalties for verbosity to try; see `smallest_penalty`."""
 PUBLISHED_GRID = (0, 0.01, 0.025, 0.05, 0.075, 0.1, 0.125, *(step / 20 for step in range(3, 20)))
 """The penalties that the released script tries, up to 0.95."""
 PUBLISHED_PENALTY = 1.0
-"""The penalty that it takes where none of them suffices."""
+"""The penalty that it uses if none of them suffices."""
 FINE_GRID = tuple(step / 100 for step in range(201))
 LARGEST_PENALTY = 2.0**20
-"""Where the search of `fine` ends."""
+"""The upper limit of the search with `fine`."""
 
 
 @dataclass(frozen=True)
 class GateSchedule:
-    """Stage 2 as published."""
+    """The settings of stage 2; the defaults are the published ones."""
 
     steps: int = 2000
     batch: int = 1024  # pairs
@@ -41,11 +42,11 @@ class GateSchedule:
 
 
 def ridge(states: Tensor, targets: Tensor, alphas: Sequence[float] = ALPHAS, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Regression weights (K, H) float32 of each objective, no intercept, and the strength chosen for each, (K,).
+    """Regression weights (K, H), float32, without intercept, and the regularisation strength of each objective, (K,).
 
-    `states` (N, H), `targets` (N, K) with NaN where a row does not say anything of an objective. The strength alpha of
-    |Wx - y|^2 + alpha |W|^2 is the one with the least squared error on a fifth of the rows; the weights are those of
-    the other four fifths. Raises ValueError for an objective with fewer than 10 rows.
+    `states` (N, H), `targets` (N, K) with NaN if a row has no value for an objective. The strength alpha in
+    |Wx - y|^2 + alpha |W|^2 is the one with the smallest squared error on a fifth of the rows; the weights are fitted
+    on the other four fifths. Raises ValueError for an objective with fewer than 10 rows.
     """
     x, y = states.double(), targets.double()
     weights, chosen = [], []
@@ -67,10 +68,10 @@ def ridge(states: Tensor, targets: Tensor, alphas: Sequence[float] = ALPHAS, see
 
 
 def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, grid: Grid = "published") -> Tensor:
-    """The transform T (K, K) that takes objective `verbosity` out of all the others, for score = gate . (rewards T).
+    """The transform T (K, K) that removes objective `verbosity` from all others, for score = gate . (rewards T).
 
     For every other objective i, p is `smallest_penalty` on `rewards` (N, K); T = I, T[v, i] -= p and T[v, v] = 0, since
-    verbosity by itself is not a merit.
+    verbosity itself should not be rewarded.
     """
     transform = torch.eye(rewards.shape[1])
     lengths = rewards[:, verbosity]
@@ -85,10 +86,10 @@ def debias(rewards: Tensor, verbosity: int, bound: float = 0.03, grid: Grid = "p
 def smallest_penalty(rewards: Tensor, lengths: Tensor, bound: float, grid: Grid) -> float:
     """The smallest p of a grid with Spearman(R - p L, L) <= `bound` for rewards R and L (N,).
 
-    `published`: the grid of ArmoRM's released script, PUBLISHED_GRID, and PUBLISHED_PENALTY where none of it suffices,
-    whatever correlation that leaves. `fine`: [0, 2] in steps of 0.01, and beyond it each doubled interval, (2, 4],
-    (4, 8] and so on, in 100 steps, up to LARGEST_PENALTY. The correlation only falls as p grows, so the search by
-    doubling misses no smaller penalty.
+    `published`: the grid of ArmoRM's released script, PUBLISHED_GRID, or PUBLISHED_PENALTY if none of it suffices,
+    whatever correlation remains. `fine`: [0, 2] in steps of 0.01, and beyond that each doubled interval, (2, 4], (4, 8]
+    and so on, in 100 steps, up to LARGEST_PENALTY. The correlation only falls as p grows, so doubling does not skip a
+    smaller penalty.
     """
 
     def suffices(penalty: float) -> bool:
@@ -108,7 +109,7 @@ def smallest_penalty(rewards: Tensor, lengths: Tensor, bound: float, grid: Grid)
 
 
 def spearman(first: Tensor, second: Tensor) -> float:
-    """Spearman's correlation of two vectors, see `rewards.evaluation.ranking`; 0 where one is constant."""
+    """Spearman's correlation of two vectors (see `rewards.evaluation.ranking`); 0 if one is constant."""
     return ranking.spearman(*(values.detach().double().cpu().numpy() for values in (first, second))) or 0.0
 
 
@@ -123,8 +124,8 @@ def train_gate(
 ) -> float:
     """Train the gate in place; returns the mean Bradley-Terry loss, in nats, of the last tenth of the steps.
 
-    `prompts` (N, H) are the states of the prompts' ends, `chosen` and `rejected` (N, K) the rewards of the better and
-    the worse response. The loss is -log sigmoid(gate . (chosen - rejected) T), dropout between the gate's layers.
+    `prompts` (N, H) are the states at the prompts' ends, `chosen` and `rejected` (N, K) the rewards of the better and
+    the worse response. The loss is -log sigmoid(gate . (chosen - rejected) T), with dropout between the gate's layers.
     """
     generator = torch.Generator().manual_seed(seed)
     margins = (chosen - rejected).float() @ transform

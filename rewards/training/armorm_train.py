@@ -1,4 +1,4 @@
-"""ArmoRM from two files: rated conversations for the regressions, preference pairs for the gate."""
+"""Train an ArmoRM from two files: rated conversations for the regressions, preference pairs for the gate."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from rewards.builder import ConfigurationError
 from rewards.chat import ChatTemplate, load_tokenizer
 from rewards.files.rows import Rows
 from rewards.training import row_formats
-from rewards.training.armorm import PUBLISHED_PENALTY
 from rewards.training.armorm_fit import ArmoModel, Embedder, Heads, fit, write
+from rewards.training.armorm_stages import PUBLISHED_PENALTY
 from rewards.training.examples import Pair, conversation_ids, pair_ids
-from rewards.training.token_rows import Data, Lined, read_lined, set_aside
+from rewards.training.token_rows import Data, TrainingRow, read_training_rows, set_aside
 
-FEWEST = 10  # rows with an objective, for its regression
+FEWEST = 10  # rows needed for the regression of an objective
 
 
 @dataclass
 class ArmoData:
-    """Both files, read."""
+    """The rows of both files as token sequences."""
 
     template: ChatTemplate
     rated: Data
     pairs: Data
 
     @property
-    def files(self) -> dict[str, Rows[Lined]]:
-        """What was read, under the name that its rejects are written to."""
+    def files(self) -> dict[str, Rows[TrainingRow]]:
+        """The files that were read, by the name under which their rejects are written."""
         return {"rejects": self.rated.rows, "rejects_pairs": self.pairs.rows}
 
     @property
     def sides(self) -> dict[str, list[np.ndarray]]:
-        """The token sequences (L,) to be embedded, by name."""
+        """The token sequences (L,) to embed, by name."""
         pairs: list[Pair] = self.pairs.items
         return {
             "rated": self.rated.items,
@@ -49,28 +49,28 @@ class ArmoData:
 
     @property
     def used(self) -> int:
-        """Conversations and pairs."""
+        """The number of conversations and pairs to learn from."""
         return self.rated.used + self.pairs.used
 
     def notes(self) -> Iterator[str]:
-        """What a person should know of both files."""
+        """Notes on both files for the user."""
         yield from self.rated.notes()
         yield from self.pairs.notes()
 
 
 def read_armorm(recipe: ArmoModel, rated: Path, pairs: Path) -> ArmoData:
-    """Both files as token sequences. Raises ConfigurationError where nothing can be learned from one."""
+    """Read both files as token sequences. Raises ConfigurationError if nothing can be learned from one of them."""
     names = recipe.heads.objectives
     template = ChatTemplate(load_tokenizer(recipe.model))
     known = row_formats.OBJECTIVE_FIELDS | frozenset(names)
-    first = read_lined(rated, lambda record: row_formats.parse_objectives(record, names), known)
-    second = read_lined(pairs, row_formats.parse_preference, row_formats.PAIR_FIELDS)
+    first = read_training_rows(rated, lambda record: row_formats.parse_objectives(record, names), known)
+    second = read_training_rows(pairs, row_formats.parse_preference, row_formats.PAIR_FIELDS)
     ids = set_aside(first, lambda some: conversation_ids(template, [one.turns for one in some]), len, recipe.max_tokens)
     both = set_aside(second, lambda some: pair_ids(template, some), len, recipe.max_tokens)
     for index, name in enumerate(names):
         count = sum(not math.isnan(one.row.values[index]) for one in first.rows)
         if count < FEWEST:
-            raise ConfigurationError(f"data {rated}: objective {name} is known of {count} rows, {FEWEST} are needed")
+            raise ConfigurationError(f"data {rated}: {count} rows have objective {name}, {FEWEST} are needed")
     if not both:
         raise ConfigurationError(f"pairs {pairs}: no pair is left: see recipe.max_tokens")
     return ArmoData(template, Data(first, ids), Data(second, both))
@@ -79,14 +79,14 @@ def read_armorm(recipe: ArmoModel, rated: Path, pairs: Path) -> ArmoData:
 def train_armorm(
     recipe: ArmoModel, found: ArmoData, folder: Path, kept: Path, seed: int, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Embed, fit the heads, write the model. Returns the summary, with every objective's regression in it.
+    """Embed, fit the heads, write the model. Returns a summary that includes every objective's regression.
 
-    The states lie in `kept` and stay there, for other heads; those that are there already are used again.
+    The states are saved in `kept`, for fitting other heads later; those that are already there are reused.
     """
     started = time.perf_counter()
     embedder = Embedder(recipe.model, found.template, recipe.dtype, recipe.device, recipe.batch_tokens)
     if any(kept.glob("*/*.safetensors")):
-        report(f"the embedded states in {kept} are used again; the heads are fitted anew")
+        report(f"the embedded states in {kept} are reused; the heads are fitted again")
     states = {}
     for name, sequences in found.sides.items():
         total = len(sequences)
@@ -104,22 +104,22 @@ def train_armorm(
         report(f"warning: {warning}")
     report(f"gate: loss {metrics['gate_loss']:.4f}, {metrics['accuracy']:.1%} of the training pairs in order")
     size = sum(path.stat().st_size for path in kept.glob("*/*.safetensors"))
-    report(f"the embedded states stay in {kept} ({size / 1e6:.0f} MB): states={kept} fits other heads to them")
+    report(f"the embedded states remain in {kept} ({size / 1e6:.0f} MB): states={kept} fits other heads to them")
     return {**metrics, "seconds": round(time.perf_counter() - started, 1)}
 
 
 def warnings_of(heads: Heads, metrics: Mapping[str, float]) -> Iterator[str]:
-    """What debiasing came to that a person should look at, a line each; `metrics` are those of `fit`."""
+    """Warnings about the result of debiasing, one per line; `metrics` are those of `fit`."""
     more = "recipe.heads.grid=fine or " if heads.grid == "published" else ""
     for name in heads.objectives:
         penalty, left = metrics.get(f"penalty/{name}", 0.0), metrics.get(f"left/{name}", 0.0)
         if left > heads.bound:
             yield (
-                f"{name} grows with {heads.verbosity} (Spearman {left:.3f}) even at a penalty of {penalty:g}: "
+                f"{name} still correlates with {heads.verbosity} (Spearman {left:.3f}) at a penalty of {penalty:g}: "
                 f"set {more}recipe.heads.verbosity=null, or leave {name} out of recipe.heads.objectives"
             )
         elif penalty > PUBLISHED_PENALTY:
             yield (
-                f"{name} takes a penalty of {penalty:g} for {heads.verbosity}, beyond the published grid, which ends "
-                f"at {PUBLISHED_PENALTY:g}: bring the labels of both to one scale, or set recipe.heads.verbosity=null"
+                f"{name} needs a penalty of {penalty:g} for {heads.verbosity}, beyond the published grid, which ends "
+                f"at {PUBLISHED_PENALTY:g}: put the labels of both on one scale, or set recipe.heads.verbosity=null"
             )

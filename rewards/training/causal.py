@@ -1,7 +1,8 @@
-"""Training a small causal language model: next-token cross-entropy, weighted token by token.
+"""Train a small causal language model: next-token cross-entropy, weighted token by token.
 
-Matrices are trained with Muon, everything else with AdamW (embeddings, norms): on tiny models that reaches in a minute
-what AdamW alone does not in several. The learning rate warms up, holds, and falls linearly to a tenth.
+Matrices are trained with Muon and everything else (embeddings, norms) with AdamW: on tiny models this reaches in a
+minute what AdamW alone does not reach in several. The learning rate warms up, stays constant, and falls linearly to a
+tenth.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from transformers import PreTrainedModel
 class Example:
     """One sequence to learn from.
 
-    `ids` are what the model reads. `targets[t]` is the token to be predicted *at* position t (from ids[: t + 1]) and
-    `weights[t]` how much that prediction counts; both have the length of `ids`. A target need not be the next id: a
-    process reward model reads `+` after every step, whatever it should have answered.
+    `ids` are what the model reads. `targets[t]` is the token to predict *at* position t (from ids[: t + 1]) and
+    `weights[t]` is the weight of that prediction; both have the length of `ids`. A target need not be the next id: a
+    process reward model reads `+` after every step, whatever it should have predicted.
     """
 
     ids: Sequence[int]
@@ -42,7 +43,7 @@ class Schedule:
 
 
 def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
-    """Right-padded ids (B, L) int64, targets (B, L) int64 and weights (B, L) float32; padding weighs 0."""
+    """Right-padded ids (B, L) int64, targets (B, L) int64 and weights (B, L) float32; padding has weight 0."""
     length = max(len(example.ids) for example in examples)
     ids = torch.zeros(len(examples), length, dtype=torch.long)
     targets = torch.zeros_like(ids)
@@ -58,21 +59,21 @@ def collate(examples: Sequence[Example]) -> tuple[Tensor, Tensor, Tensor]:
 def token_losses(
     model: PreTrainedModel, ids: Tensor, targets: Tensor, weights: Tensor, labels: tuple[int, int] | None = None
 ) -> Tensor:
-    """Weighted mean cross-entropy in nats. Logits are computed only where a weight is not zero.
+    """Weighted mean cross-entropy in nats. Logits are computed only at positions whose weight is not zero.
 
-    Where the target is one of the two `labels`, the softmax is over these two alone, as in scoring. The padding is on
-    the right and attention is causal, so no attention mask is needed.
+    If the target is one of the two `labels`, the softmax is over these two only, as in scoring. The padding is on the
+    right and attention is causal, so no attention mask is needed.
     """
     hidden = model.get_decoder()(input_ids=ids).last_hidden_state
-    counted = weights > 0
-    logits = model.get_output_embeddings()(hidden[counted])
-    wanted = targets[counted]
+    weighted = weights > 0
+    logits = model.get_output_embeddings()(hidden[weighted])
+    wanted = targets[weighted]
     if labels is not None:
         outside = torch.ones(logits.shape[-1], dtype=torch.bool).index_fill(0, torch.tensor(labels), False)
         judged = (wanted == labels[0]) | (wanted == labels[1])
         logits = logits.masked_fill(judged[:, None] & outside, float("-inf"))
     losses = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")
-    return (losses * weights[counted]).sum() / weights.sum()
+    return (losses * weights[weighted]).sum() / weights.sum()
 
 
 def train(
@@ -84,7 +85,7 @@ def train(
 ) -> float:
     """Train in place for `schedule.updates` batches; returns the mean loss of the last tenth.
 
-    Raises ValueError when the loss is not finite.
+    Raises ValueError if the loss is not finite.
     """
     return descend(model, lambda: token_losses(model, *collate(next(batches)), labels=labels), schedule, report)
 
@@ -95,9 +96,9 @@ def descend(
     schedule: Schedule,
     report: Callable[[int, float, float], None] = lambda update, loss, seconds: None,
 ) -> float:
-    """Minimise `next_loss`, a scalar a batch, over the model's parameters; returns the mean of the last tenth.
+    """Minimise `next_loss`, one scalar per batch, over the model's parameters; returns the mean of the last tenth.
 
-    Matrices go to Muon, all but embeddings and those with `head` in their name. Raises ValueError when the loss is not
+    Muon gets all matrices except embeddings and those with `head` in their name. Raises ValueError if the loss is not
     finite.
     """
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "head" not in name]
@@ -117,7 +118,7 @@ def descend(
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * share_of_peak(update, schedule)
-        with torch.autocast("cpu", torch.bfloat16):  # one context an update: it caches its casts of the weights
+        with torch.autocast("cpu", torch.bfloat16):  # one context per update: it caches its casts of the weights
             loss = next_loss()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -133,7 +134,7 @@ def descend(
 
 
 def share_of_peak(update: int, schedule: Schedule) -> float:
-    """Learning rate at an update as a share of its peak: linear warm-up, flat to 40%, then linear down to a tenth."""
+    """The learning rate as a share of its peak: linear warm-up, constant to 40%, then linear down to a tenth."""
     if update < schedule.warmup:
         return (update + 1) / schedule.warmup
     done = update / max(schedule.updates, 1)

@@ -1,7 +1,7 @@
-"""Training rows to token sequences, with the reward model's own chat template, exactly as the adapters render them.
+"""Turn training rows into token sequences with the model's own chat template, exactly as the rewards render them.
 
-An example holds what the model reads and, for some positions only, what it should answer there: a label after each
-step, every token of a judgement. Whatever is read has no loss.
+An example is what the model reads and, for some positions only, what it should predict there: a label after each step,
+every token of a judgement. There is no loss on the rest.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _HOLE = "\0"
 class Marked:
     """One sequence: `targets[k]` (M,) is to be predicted at position `positions[k]` (M,) of `ids` (L,); all int32.
 
-    With soft targets that is so with the probability `shares[k]` (M,), float32 in [0.5, 1], and with the rest of it
-    `others[k]` (M,), int32, is.
+    With soft targets, `targets[k]` has probability `shares[k]` (M,), float32 in [0.5, 1], and `others[k]` (M,), int32,
+    has the rest.
     """
 
     ids: np.ndarray
@@ -38,8 +38,8 @@ class Marked:
         return len(self.ids)
 
     @property
-    def counted(self) -> int:
-        """Predictions that the loss counts."""
+    def loss_terms(self) -> int:
+        """The number of predictions in the loss."""
         return len(self.positions)
 
 
@@ -51,23 +51,24 @@ class Pair:
     rejected: np.ndarray
 
     def __len__(self) -> int:
-        """Tokens of the longer one."""
+        """The number of tokens of the longer one."""
         return max(len(self.chosen), len(self.rejected))
 
     @property
-    def counted(self) -> int:
-        """One comparison."""
+    def loss_terms(self) -> int:
+        """A pair is one term of the loss."""
         return 1
 
 
 def mark_signs(
     template: ChatTemplate, rows: Sequence[Signs], labels: Sequence[str], system: str | None, history: History
 ) -> list[Marked]:
-    """Conversations of steps, their labels to be predicted where the assistant's turns begin; nothing else counts.
+    """Conversations of steps; the loss is on the labels only, at the start of each assistant turn.
 
-    `system` is the text of the system turn where a row brings none. What the model reads in earlier assistant turns
-    is the row's `labels`, as in plain fine-tuning, or always the `positive` label, as in scoring. To be predicted are a
-    row's shares where it has them, else its labels. Raises ValueError where a label is not one token.
+    `system` is the text of the system turn for rows without one. With history `labels`, the model reads the row's own
+    labels in earlier assistant turns, as in plain fine-tuning; with `positive`, always the positive label, as in
+    scoring. The targets are the row's shares if it has them, else its labels. Raises ValueError if a label is not one
+    token.
     """
     numbers = dict(zip(labels, template.label_ids(labels), strict=True))
     conversations = []
@@ -89,7 +90,7 @@ def mark_signs(
 
 
 def _targets(row: Signs, numbers: Mapping[str, int], labels: Sequence[str]) -> list[np.ndarray]:
-    """The likelier labels' ids; for soft targets also the others' ids, and the probabilities of the likelier."""
+    """The ids of the more likely labels; for soft targets also those of the others, and the former's probabilities."""
     if row.shares is None:
         return [np.array([numbers[label] for label in row.labels], dtype=np.int32)]
     positive, negative = (numbers[label] for label in labels)
@@ -103,9 +104,9 @@ def _targets(row: Signs, numbers: Mapping[str, int], labels: Sequence[str]) -> l
 
 
 def mark_judgements(template: ChatTemplate, rows: Sequence[Judgement], prompt: str, system: str | None) -> list[Marked]:
-    """Judgements to be written after `prompt`, filled in as `rewards.judges` does; the end of the turn counts too.
+    """Judgements to generate after `prompt`, filled in as `rewards.judges` does; the loss includes the end of the turn.
 
-    Raises ValueError for a template whose turns do not begin as its generation prompt does.
+    Raises ValueError for a template whose assistant turns do not begin with its generation prompt.
     """
     asked: list[list[Turn]] = []
     for row in rows:
@@ -121,7 +122,7 @@ def mark_judgements(template: ChatTemplate, rows: Sequence[Judgement], prompt: s
         start = len(before.ids)
         if whole.ids[:start] != before.ids:
             raise ValueError(
-                f"the chat template of {template.name} opens an assistant's turn otherwise than its generation prompt"
+                f"the chat template of {template.name} does not begin an assistant turn with its generation prompt"
             )
         ids = np.array(whole.ids, dtype=np.int32)
         positions = np.arange(start - 1, len(ids) - 1, dtype=np.int32)
@@ -129,11 +130,11 @@ def mark_judgements(template: ChatTemplate, rows: Sequence[Judgement], prompt: s
     return examples
 
 
-def asked_otherwise(row: Judgement, prompt: str, system: str | None) -> str | None:
-    """Which part of a row's own conversation `prompt` and `system` do not make: `system turn` or `prompt`, or None.
+def prompt_mismatch(row: Judgement, prompt: str, system: str | None) -> str | None:
+    """Which part of a row's conversation does not match the options: `system turn`, `prompt`, or None if both match.
 
-    None too for a comparison, which is put into `prompt`. A user turn comes of `prompt` where it has its fixed texts in
-    their order, whatever stands between them.
+    A comparison always matches, since it is put into `prompt`. A user turn matches `prompt` if it contains the fixed
+    parts of `prompt` in order, with any text between them.
     """
     if isinstance(row.asked, Comparison):
         return None

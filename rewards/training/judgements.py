@@ -1,8 +1,8 @@
-"""Judgement data in PairJudge RM's form (arXiv 2501.13007): solutions of a problem meet in a knockout, and what is
-written of each pair becomes a conversation: the judge's prompt, and a text that ends with the two verdicts.
+"""Judgement data in PairJudge RM's format (arXiv 2501.13007).
 
-A judge writes the texts itself, and those whose verdicts the reference answer contradicts are left out; or the
-verdicts are the reference answer's own (`VerifiedJudge`), with each side's final answer before them.
+The solutions of a problem play a knockout, and each judgement becomes a conversation: the judge's prompt, and a text
+that ends with the two verdicts. Either a judge writes the texts, and those with verdicts that contradict the reference
+answer are left out; or the verdicts come from the reference answer (`VerifiedJudge`), after each side's final answer.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from rewards.types import Group, Problem, Response
 from rewards.verdicts import SYSTEM, Comparison, Judge, Verdict, fill, load_template
 from rewards.verifier import extract_answer
 
-Rights = Mapping[tuple[str, str], bool]
-"""Whether a solution is right, by question and text."""
+Correct = Mapping[tuple[str, str], bool]
+"""Whether a solution is correct, by question and text."""
 
 
 class VerifiedJudge:
-    """A judge that knows: its verdicts are the reference answers', its text names each side's final answer.
+    """A judge that knows the reference answers; its text names each side's final answer.
 
-    `rights` are to be set before it is asked.
+    Set `correct` before the first comparison.
     """
 
     def __init__(self, template: str | None = None) -> None:
-        self.rights: Rights = {}
+        self.correct: Correct = {}
         self.prompt, self.system = load_template(template), SYSTEM
 
     def judge(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """One verdict a comparison. Raises KeyError for a solution it does not know."""
+        """One verdict per comparison. Raises KeyError for a solution it does not know."""
         return [self._verdict(one) for one in comparisons]
 
     def _verdict(self, one: Comparison) -> Verdict:
-        a, b = self.rights[one.question, one.a], self.rights[one.question, one.b]
+        a, b = self.correct[one.question, one.a], self.correct[one.question, one.b]
         return Verdict(a, b, text=verified_text(one, a, b))
 
 
 class Recorder:
-    """A judge that keeps what it was asked and what it said."""
+    """A judge that records every comparison and its verdict."""
 
     def __init__(self, judge: Judge) -> None:
         self.inner = judge
@@ -57,18 +57,18 @@ class Recorder:
 
 
 def verified_text(one: Comparison, a: bool, b: bool) -> str:
-    """A judgement from the truth: each side's final answer, then the verdicts in their tags."""
+    """The judgement of one who knows the truth: each side's final answer, then the verdicts in their tags."""
     lines = []
     for side, text in (("A", one.a), ("B", one.b)):
         answer = extract_answer(text)
         lines.append(f"Response {side} " + ("gives no final answer." if answer is None else f"answers {answer}."))
-    for side, right in (("a", a), ("b", b)):
-        lines.append(f"<resp_{side}_judge>{'Correct' if right else 'Incorrect'}</resp_{side}_judge>")
+    for side, correct in (("a", a), ("b", b)):
+        lines.append(f"<resp_{side}_judge>{'Correct' if correct else 'Incorrect'}</resp_{side}_judge>")
     return "\n".join(lines)
 
 
-def rights_of(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
-    """Which solutions are right, by question and text; the records must have different questions."""
+def correct_solutions(records: Sequence[Record]) -> dict[tuple[str, str], bool]:
+    """Whether each solution is correct, by question and text; the records must have different questions."""
     return {
         (question_of(record), text): bool(label)
         for record in records
@@ -86,11 +86,11 @@ def judge_rows(
     template: str | None = None,
     seed: int = 1,
 ) -> Iterator[dict[str, Any]]:
-    """A row for every judgement, of all problems: `conversations` and parts, or `left_out` with the reason.
+    """One row per judgement, for all problems: `conversations` and its parts, or `left_out` with the reason.
 
-    Without a reward the reference answers decide, in a knockout drawn with `seed`; `template` is then the judge's
-    prompt. The judgements of a batch of problems are written to `journal` as soon as they are made; what it holds
-    already is not judged again.
+    Without a reward, the reference answers decide in a knockout drawn with `seed`, and `template` is the judge's
+    prompt. The judgements of each batch of problems are appended to `journal` as soon as they are made; those already
+    in it are not made again.
     """
     verified = VerifiedJudge(template)
     if reward is None:
@@ -105,9 +105,9 @@ def judge_rows(
     with journal.open("a", encoding="utf-8") as file:
         for number in range(done, len(batches)):
             recorder.said.clear()
-            rights = verified.rights = rights_of(batches[number])
+            correct = verified.correct = correct_solutions(batches[number])
             reward.score([group for record in batches[number] if (group := _group(record)) is not None])
-            said = [_record(one, verdict, rights) for one, verdict in recorder.said]
+            said = [_record(one, verdict, correct) for one, verdict in recorder.said]
             file.write(json.dumps({"judgements": said}, ensure_ascii=False) + "\n")
             file.flush()
             judged = sum(map(len, batches[: number + 1]))
@@ -119,9 +119,9 @@ def judge_rows(
 
 
 def judged_together(records: Sequence[Record], size: int) -> list[list[Record]]:
-    """The records in batches of at most `size`, in order, none with the same question twice.
+    """The records in batches of at most `size`, in order, with no question twice in a batch.
 
-    A comparison says which question it is about, but not which of two reference answers to it holds.
+    A comparison names its question, but would not say which of two reference answers to it applies.
     """
     batches: list[list[Record]] = []
     asked: set[str] = set()
@@ -136,25 +136,24 @@ def judged_together(records: Sequence[Record], size: int) -> list[list[Record]]:
 
 
 def _group(record: Record) -> Group | None:
-    """A problem's distinct solutions; None where there is nothing to compare."""
+    """A problem's distinct solutions; None if there is nothing to compare."""
     texts = list(dict.fromkeys(record["answers"]))
     problem = Problem(record["id"], question_of(record), record["answer"])
     return Group(problem, tuple(map(Response, texts))) if len(texts) > 1 else None
 
 
-def _record(one: Comparison, verdict: Verdict, rights: Rights) -> dict[str, Any]:
-    truth = [rights[one.question, one.a], rights[one.question, one.b]]
+def _record(one: Comparison, verdict: Verdict, correct: Correct) -> dict[str, Any]:
     return {
         **one._asdict(),
         "text": verdict.text,
         "verdict": [verdict.a, verdict.b] if verdict.given else None,
         "reason": verdict.reason,
-        "truth": truth,
+        "truth": [correct[one.question, one.a], correct[one.question, one.b]],
     }
 
 
 def _row(judgement: Mapping[str, Any], prompt: str, system: str | None) -> dict[str, Any]:
-    """A judgement as a conversation and by its parts, for a recipe with a prompt of its own; or why there is none."""
+    """A judgement as a conversation and in parts, for recipes with their own prompt; or why it is left out."""
     if judgement["verdict"] is None:
         return {"left_out": judgement["reason"]}
     if judgement["verdict"] != judgement["truth"]:

@@ -1,15 +1,15 @@
-"""Training rows of reward models in their published form: what a JSON object must hold, and what is wrong with it.
+"""Parse training rows of reward models in their published formats, and say what is wrong with a bad row.
 
 | kind          | a row                                                                                              |
 |---------------|----------------------------------------------------------------------------------------------------|
 | signs         | `conversations` (or `messages`): user turns, each answered with a label (RLHFlow's ORM, PRM data); |
-|               | for soft targets `values` too, a share in [0, 1] for each label (Math-Shepherd's soft estimation); |
+|               | for soft targets also `values`, one share in [0, 1] per label (Math-Shepherd's soft estimation);   |
 |               | `earlier`: the turns of a dialogue before its question, which get no label                         |
-| pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts with a `prompt` |
-| objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null a objective (ArmoRM's data)         |
+| pairs         | `chosen` and `rejected`: messages that end with the response (RLHFlow), or texts with a `prompt`   |
+| objectives    | `messages` (or `prompt`, `response`) and a number, NaN or null per objective (ArmoRM's data)       |
 | judgements    | `messages` that end with a judgement, or `question`, `response_a`, `response_b`, `judgement`       |
 
-Every parser raises ValueError with the reason where a row cannot be used.
+Every parser raises ValueError with the reason if a row cannot be used.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ OBJECTIVE_FIELDS = frozenset({"id", "messages", "prompt", "response", "objective
 Turns = tuple[Turn, ...]
 
 LARGEST = 1e18
-"""Of an objective, either way: its square is still a float32."""
+"""The largest absolute value of an objective: its square still fits into a float32."""
 
 
 @dataclass(frozen=True)
 class Signs:
-    """User turns, and the label that answers each of them; a system text or None; `earlier` turns, without a label.
+    """User turns and the label that answers each of them; a system text or None; `earlier` turns without labels.
 
-    `shares` are the probabilities of the positive label after each turn, where they are to be learned instead.
+    `shares`, if given, are the targets instead of the labels: the probability of the positive label after each turn.
     """
 
     users: tuple[str, ...]
@@ -59,7 +59,7 @@ class Preference:
 
 @dataclass(frozen=True)
 class Objectives:
-    """A whole conversation and a number an objective, NaN where nothing is known."""
+    """A whole conversation and one number per objective, NaN if unknown."""
 
     turns: Turns
     values: tuple[float, ...]
@@ -67,7 +67,7 @@ class Objectives:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge wrote, and what it had read: a comparison to be put into a template, or the turns themselves."""
+    """A judge's text, and what it had read: a comparison to put into a template, or the turns themselves."""
 
     asked: Comparison | Turns
     written: str
@@ -77,7 +77,7 @@ class Judgement:
 def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool = False) -> Signs:
     """A conversation of user turns, each answered with one of `labels`; a system turn may come first.
 
-    With `soft` the row's `values` are its shares. `earlier`, if there, are the turns of a dialogue before the question.
+    With `soft`, the row's `values` are its shares. `earlier`, if present, has a dialogue's turns before the question.
     """
     turns = list(_messages(_either(record, "conversations", "messages"), "conversations"))
     system = turns.pop(0).content if turns and turns[0].role == "system" else None
@@ -86,7 +86,7 @@ def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool 
     for place, turn in enumerate(turns):
         wanted = ("user", "assistant")[place % 2]
         if turn.role != wanted:
-            raise ValueError(f"turn {place} is the {turn.role}'s: user and assistant must take turns")
+            raise ValueError(f"turn {place} is the {turn.role}'s: user and assistant must alternate")
         if wanted == "user" and not turn.content.strip():
             raise ValueError(f"step {place // 2} is empty")
         if wanted == "assistant" and turn.content.strip() not in labels:
@@ -95,7 +95,7 @@ def parse_signs(record: Mapping[str, Any], labels: Sequence[str], *, soft: bool 
     shares = _shares(record.get("values"), len(signs)) if soft else None
     earlier = () if record.get("earlier") is None else _messages(record["earlier"], "earlier")
     if any(turn.role == "system" for turn in earlier):
-        raise ValueError("earlier: a system turn is the first of the conversation, not an earlier one")
+        raise ValueError("earlier: a system turn belongs at the start of the conversation, not into earlier")
     return Signs(tuple(turn.content for turn in turns[::2]), signs, system, shares, earlier)
 
 
@@ -116,7 +116,7 @@ def parse_preference(record: Mapping[str, Any]) -> Preference:
 
 
 def parse_objectives(record: Mapping[str, Any], names: Sequence[str]) -> Objectives:
-    """A conversation with a column for each objective (absent, null or NaN: unknown), or all in a list `objectives`."""
+    """A conversation with one column per objective (absent, null or NaN: unknown), or all in a list `objectives`."""
     if "messages" in record:
         turns = _answered(record["messages"], "messages")
     elif isinstance(record.get("response"), str):
@@ -136,7 +136,7 @@ def parse_objectives(record: Mapping[str, Any], names: Sequence[str]) -> Objecti
 
 
 def parse_judgement(record: Mapping[str, Any]) -> Judgement:
-    """A judgement with a verdict on both responses, and what was asked; `judgement` goes before a conversation."""
+    """A judgement with a verdict on both responses, and what was asked; `judgement` takes precedence over messages."""
     asked: Comparison | Turns
     if "judgement" in record:
         texts = [record.get(name) for name in ("question", "response_a", "response_b")]
@@ -183,7 +183,7 @@ def _messages(value: Any, name: str) -> Turns:
 
 
 def _answered(value: Any, name: str) -> Turns:
-    """Messages that end with an assistant's turn which is not empty."""
+    """Messages that end with a non-empty assistant turn."""
     turns = _messages(value, name)
     if turns[-1].role != "assistant" or len(turns) < 2:
         raise ValueError(f"{name} must end with a response of the assistant")
@@ -194,10 +194,10 @@ def _answered(value: Any, name: str) -> Turns:
 
 def _shares(values: Any, steps: int) -> tuple[float, ...]:
     if values is None:
-        raise ValueError("there are no values: soft targets are a share in [0, 1] for each step")
+        raise ValueError("there are no values: soft targets are one share in [0, 1] per step")
     if not isinstance(values, list) or len(values) != steps:
         found = f"{len(values)} of them" if isinstance(values, list) else type(values).__name__
-        raise ValueError(f"values must be a list of {steps} shares, one for each step, not {found}")
+        raise ValueError(f"values must be a list of {steps} shares, one per step, not {found}")
     for place, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             raise ValueError(f"the value of step {place} must be a share in [0, 1]")
@@ -209,6 +209,6 @@ def _number(value: Any, name: str) -> float:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"objective {name} must be a number, NaN or null, not {value!r}")
-    if abs(value) > LARGEST:  # also of whole numbers with any number of digits, which no float holds
-        raise ValueError(f"objective {name} must be a number of at most {LARGEST:.0e} either way, NaN or null")
+    if abs(value) > LARGEST:  # before the conversion: a float cannot represent a very large integer
+        raise ValueError(f"objective {name} must be a number between -{LARGEST:.0e} and {LARGEST:.0e}, NaN or null")
     return float(value)

@@ -1,6 +1,6 @@
-"""Embedded states in a folder, and whose they are: they are used again for the same rows and the same model only.
+"""Record what the embedded states in a folder were made from: they are reused only for the same rows and model.
 
-Heads are no part of that: on states that are there other heads can be fitted in minutes.
+The heads are not part of that: other heads can be fitted to existing states in minutes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _WEIGHTS = (".safetensors", ".bin", ".json")
 
 
 def claim_of_states(folder: Path, recipe: armorm_fit.ArmoModel, sides: Mapping[str, Sequence[np.ndarray]]) -> Claim:
-    """What states are a function of: the model, how it is run, and the token sequences (L,) of every side.
+    """Everything that states depend on: the model, how it is run, and the token sequences (L,) of every side.
 
-    A model in a folder counts by its files' contents, one of the hub by its name.
+    A model in a folder is identified by the contents of its files, one on the hub by its name.
     """
     place = Path(recipe.model)
     made_from = {

@@ -1,4 +1,4 @@
-"""The rows of a training file as token sequences; what cannot be used is set aside with its line and reason."""
+"""Turn the rows of a training file into token sequences; a bad row is set aside with its line and reason."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rewards.files.rows import Reject, Rows, read_rows
 Item = TypeVar("Item")
 
 
-class Lined(NamedTuple):
-    """A parsed row, the line it stands on, and the JSON object that it was."""
+class TrainingRow(NamedTuple):
+    """A parsed row, its line in the file, and the JSON object it was parsed from."""
 
     line: int
     row: Any
@@ -23,32 +23,32 @@ class Lined(NamedTuple):
 
 @dataclass
 class Data(Generic[Item]):
-    """The rows that are left, their token sequences, and what was set aside."""
+    """The rows to learn from, their token sequences, and the rows that were set aside."""
 
-    rows: Rows[Lined]
+    rows: Rows[TrainingRow]
     items: list[Item]
 
     @property
     def used(self) -> int:
-        """Rows to learn from."""
+        """The number of rows to learn from."""
         return len(self.items)
 
     @property
-    def files(self) -> dict[str, Rows[Lined]]:
-        """What was read, under the name that its rejects are written to."""
+    def files(self) -> dict[str, Rows[TrainingRow]]:
+        """The file that was read, by the name under which its rejects are written."""
         return {"rejects": self.rows}
 
     def notes(self) -> Iterator[str]:
-        """What a person should know of the file."""
+        """Notes on the file for the user."""
         yield from self.rows.notes()
 
 
 def read(recipe: Any, path: Path) -> Data:
-    """All rows that `recipe` can learn from. Raises ConfigurationError where nothing can be learned from the file.
+    """All rows that `recipe` can learn from. Raises ConfigurationError if nothing can be learned from the file.
 
-    That is asked of the rows which are short enough: the only wrong step may stand in one that is not.
+    This is decided after the rows that are too long have been set aside: the only wrong step may be in one of them.
     """
-    found = read_lined(path, recipe.parse, recipe.fields)
+    found = read_training_rows(path, recipe.parse, recipe.fields)
     before = len(found.rows)
     items = set_aside(found, recipe.items, len, recipe.training.max_tokens)
     if len(items) < 2:
@@ -61,9 +61,11 @@ def read(recipe: Any, path: Path) -> Data:
     return Data(found, items)
 
 
-def read_lined(path: Path, parse: Callable[[Mapping[str, Any]], Any], known: frozenset[str]) -> Rows[Lined]:
-    """Rows with their lines. Raises ConfigurationError, with the first reason, where none can be used."""
-    found = read_rows(path, lambda record, line: Lined(line, parse(record), record), known)
+def read_training_rows(
+    path: Path, parse: Callable[[Mapping[str, Any]], Any], known: frozenset[str]
+) -> Rows[TrainingRow]:
+    """Rows with their lines. Raises ConfigurationError, with the first reason, if no row can be used."""
+    found = read_rows(path, lambda record, line: TrainingRow(line, parse(record), record), known)
     if not found.rows:
         first = found.rejects[0] if found.rejects else None
         reason = f"line {first.line}: {first.reason}" if first else "the file is empty"
@@ -72,32 +74,32 @@ def read_lined(path: Path, parse: Callable[[Mapping[str, Any]], Any], known: fro
 
 
 def set_aside(
-    found: Rows[Lined],
+    found: Rows[TrainingRow],
     tokenise: Callable[[Sequence[Any]], list[Item]],
     length: Callable[[Item], int],
     max_tokens: int,
 ) -> list[Item]:
-    """The rows as token sequences; those refused by the chat template or too long become rejects."""
+    """The rows as token sequences; rows that the chat template refuses or that are too long become rejects."""
     made = _tokenised(found, tokenise)
     kept, items = [], []
-    for lined, item in zip(found.rows, made, strict=True):
+    for row, item in zip(found.rows, made, strict=True):
         reason = item if isinstance(item, str) else None
         if reason is None and length(item) > max_tokens:  # type: ignore[arg-type]
             reason = f"longer than {max_tokens} tokens (max_tokens)"
         if reason is not None:
-            found.rejects.append(Reject(lined.line, reason, lined.record))
+            found.rejects.append(Reject(row.line, reason, row.record))
             continue
-        kept.append(lined)
+        kept.append(row)
         items.append(item)
     found.rows = kept
     found.rejects.sort(key=lambda reject: reject.line)
     return items  # type: ignore[return-value]
 
 
-def _tokenised(found: Rows[Lined], tokenise: Callable[[Sequence[Any]], list[Item]]) -> list[Item | str]:
-    """An item for each row, or the reason why there is none; all at once where every row is sound.
+def _tokenised(found: Rows[TrainingRow], tokenise: Callable[[Sequence[Any]], list[Item]]) -> list[Item | str]:
+    """One item per row, or the reason why there is none; in a single call if no row is bad.
 
-    Raises ValueError where no row can be rendered: then it is the model, not the rows.
+    Raises ValueError if no row can be rendered: then the fault is the model's, not the rows'.
     """
     try:
         return list(tokenise([one.row for one in found.rows]))

@@ -39,7 +39,7 @@ class Critic:
         model: Any = load_value_model(settings.path or setup.policy.path, setup, strategy)
         if setup.settings.gradient_checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.engine = TrainedModel(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
+        self.trained = TrainedModel(model, strategy, learning_rate=settings.learning_rate, steps=setup.critic_steps)
         self.loss = ValueLoss(settings.value_clip)
         self.shares_prompts = False
         self.not_shared_because = self._share_prompts(setup)
@@ -48,8 +48,8 @@ class Critic:
         """Token-aligned values, (b, l) float32, 0 outside the response."""
         if self.shares_prompts:
             together = packed(rows)
-            return together.spread(self.engine.deepspeed(packed_rows=together))
-        values: Tensor = self.engine.deepspeed(
+            return together.spread(self.trained.deepspeed(packed_rows=together))
+        values: Tensor = self.trained.deepspeed(
             rows.input_ids,
             action_mask=rows.response_mask[:, 1:],
             attention_mask=torch.ones_like(rows.input_ids),
@@ -61,13 +61,13 @@ class Critic:
         """Compute each prompt once for all its responses, if the model supports it; otherwise return why not."""
         if not setup.settings.share_prompts:
             return "learner.share_prompts is false"
-        self.engine.deepspeed.eval()
+        self.trained.deepspeed.eval()
 
         def read(rows: TrainBatch, shared: bool) -> Tensor:
             self.shares_prompts = shared
             return self.values(rows)
 
-        reason = why_not_shared(read, self.engine.vocabulary, setup)
+        reason = why_not_shared(read, self.trained.vocabulary, setup)
         self.shares_prompts = reason is None
         return None if reason is None else f"the critic: {reason}"
 
@@ -76,20 +76,20 @@ class Critic:
 
         Raises LossNotFinite if the loss or the gradient norm is not finite.
         """
-        self.engine.deepspeed.train()
+        self.trained.deepspeed.train()
         micros = step.micros[self.strategy.get_rank()]
         total = 0.0
         for index, rows in enumerate(micros):
             part = rows_on(self.strategy.device, batch, rows)
             counts = {"dp_size": self.strategy.world_size, "batch_num_tokens": max(1, step.tokens)}
             loss = self.loss(self.values(part), part.values, part.returns, part.response_mask.float(), **counts)
-            self.engine.backward(loss, last=index == len(micros) - 1)
+            self.trained.backward(loss, last=index == len(micros) - 1)
             total += float(loss.detach())
         (summed,) = self.strategy.sum_over_ranks([total])
         value_loss = summed / self.strategy.world_size
         if not math.isfinite(value_loss):
             raise LossNotFinite(f"the critic's loss is not finite ({value_loss}); the step was not taken")
-        return {"value_loss": value_loss, "value_grad_norm": self.engine.step()}
+        return {"value_loss": value_loss, "value_grad_norm": self.trained.step()}
 
 
 def explained_variance(batch: TrainBatch) -> float:

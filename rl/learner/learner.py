@@ -45,8 +45,8 @@ class Learner:
             actor.gradient_checkpointing_enable()
         if settings.lora is not None:
             actor.model = attach(actor.model, settings.lora, setup.seed, with_reference=setup.with_reference)
-        self.engine = TrainedModel(actor, strategy, learning_rate=settings.learning_rate, steps=setup.policy_steps)
-        self.actor: Actor = self.engine.model
+        self.trained = TrainedModel(actor, strategy, learning_rate=settings.learning_rate, steps=setup.policy_steps)
+        self.actor: Actor = self.trained.model
         self.reference = self._load_reference() if setup.with_reference and settings.lora is None else None
         self.reference_moved = False
         self.average = None if settings.ema_decay is None else MovingAverage(settings.ema_decay)
@@ -59,7 +59,7 @@ class Learner:
 
         Float32 on the CPU, each trimmed to the longest row of its micro-batch.
         """
-        self.engine.deepspeed.eval()
+        self.trained.deepspeed.eval()
         results: list[LogProbRows] = []
         temperature, truncation = self.setup.temperature, self.setup.truncation
         for rows in micros:
@@ -78,7 +78,7 @@ class Learner:
         """The frozen reference's log-probabilities (b, l) of the sampled tokens."""
         if self.reference is not None:
             return token_logprobs(self.reference, rows, temperature)
-        with as_reference(cast(PeftModel, self.engine.module)):
+        with as_reference(cast(PeftModel, self.trained.module)):
             return token_logprobs(self.actor, rows, temperature)
 
     def refresh_reference(self) -> None:
@@ -92,25 +92,25 @@ class Learner:
 
     def buckets(self, bucket_bytes: int) -> Iterator[Bucket | None]:
         """The weights, in buckets, on rank 0. The other ranks help to gather each bucket and yield None for it."""
-        for named in full_weights(self.engine.module, bucket_bytes):
+        for named in full_weights(self.trained.module, bucket_bytes):
             yield pack(named) if self.strategy.is_rank_0() else None
 
     def save_policy(self, folder: Path, average: Path | None) -> None:
         """Write weights (safetensors), configuration and tokenizer to `folder`, and the moving average to `average`."""
         weights: dict[str, Tensor] = {}
-        for named in full_weights(self.engine.module):
+        for named in full_weights(self.trained.module):
             if self.strategy.is_rank_0():
                 weights |= {name: value.to("cpu", copy=True) for name, value in named}
         if self.strategy.is_rank_0():
-            write_model(self.engine.module, weights, self.setup.policy.path, folder)
+            write_model(self.trained.module, weights, self.setup.policy.path, folder)
             if average is not None and self.average is not None:
                 kept = {name: self.average.values[name].to(value.dtype) for name, value in weights.items()}
-                write_model(self.engine.module, kept, self.setup.policy.path, average)
+                write_model(self.trained.module, kept, self.setup.policy.path, average)
         dist.barrier()
 
     def save_checkpoint(self, folder: Path) -> None:
         """Write everything needed to resume training bit for bit."""
-        self.engine.save(folder / _ENGINE)
+        self.trained.save(folder / _ENGINE)
         if self.reference_moved:
             self._save_reference(folder / _REFERENCE)
         if self.average is not None and self.strategy.is_rank_0():
@@ -119,7 +119,7 @@ class Learner:
 
     def load_checkpoint(self, folder: Path) -> None:
         """Read what `save_checkpoint` wrote. Raises FileNotFoundError if there is no checkpoint."""
-        self.engine.load(folder / _ENGINE)
+        self.trained.load(folder / _ENGINE)
         if self.setup.with_reference and (folder / _REFERENCE).is_file():
             self._load_saved_reference(folder / _REFERENCE)
         if self.average is not None and self.strategy.is_rank_0():
@@ -129,7 +129,7 @@ class Learner:
         """Update the moving average with the current weights, if there is one."""
         if self.average is None:
             return
-        for named in full_weights(self.engine.module):
+        for named in full_weights(self.trained.module):
             if self.strategy.is_rank_0():
                 self.average.add(named)
 
@@ -138,13 +138,13 @@ class Learner:
         """Compute each prompt once for all its responses, if the model supports it; otherwise return why not."""
         if not self.setup.settings.share_prompts:
             return "learner.share_prompts is false"
-        self.engine.deepspeed.eval()
+        self.trained.deepspeed.eval()
 
         def read(rows: TrainBatch, shared: bool) -> Tensor:
             self.actor.shares_prompts = shared
             return token_logprobs(self.actor, rows, 1.0)
 
-        reason = why_not_shared(read, self.engine.vocabulary, self.setup)
+        reason = why_not_shared(read, self.trained.vocabulary, self.setup)
         self.actor.shares_prompts = reason is None
         if self.reference is not None:
             self.reference.shares_prompts = reason is None
@@ -160,7 +160,7 @@ class Learner:
 
     def _reference_pairs(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
         """The policy's parameters and the reference's, under the same names."""
-        module = self.engine.module
+        module = self.trained.module
         if self.reference is None:
             return adapter_parameters(module, TRAINED), adapter_parameters(module, REFERENCE)
         model = self.reference.model

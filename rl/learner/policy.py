@@ -42,7 +42,7 @@ class PolicyLearner(Learner):
         """The critic's values, in the same form as `logprobs`. Empty without a critic."""
         if self.critic is None:
             return []
-        self.critic.engine.deepspeed.eval()
+        self.critic.trained.deepspeed.eval()
         parts = [(rows, self.critic.values(rows_on(self.strategy.device, batch, rows)).cpu()) for rows in micros]
         return [(rows, values) for rows, values in parts if rows]
 
@@ -69,7 +69,7 @@ class PolicyLearner(Learner):
         if policy_learns:
             self.add_to_average()
         return means | {
-            "learning_rate": self.engine.learning_rate if policy_learns else 0.0,
+            "learning_rate": self.trained.learning_rate if policy_learns else 0.0,
             "tokens": float(sum(step.tokens for step in steps)),
             "steps": float(len(steps)),
             "seconds": time.perf_counter() - started,
@@ -79,17 +79,17 @@ class PolicyLearner(Learner):
         """Write everything needed to resume training bit for bit, including the critic."""
         super().save_checkpoint(folder)
         if self.critic is not None:
-            self.critic.engine.save(folder / _CRITIC)
+            self.critic.trained.save(folder / _CRITIC)
 
     def load_checkpoint(self, folder: Path) -> None:
         """Read what `save_checkpoint` wrote. Raises FileNotFoundError if there is no checkpoint."""
         super().load_checkpoint(folder)
         if self.critic is not None:
-            self.critic.engine.load(folder / _CRITIC)
+            self.critic.trained.load(folder / _CRITIC)
 
     def _step(self, batch: TrainBatch, step: Step, learns: bool) -> dict[str, float]:
         """Take one optimizer step over this rank's micro-batches."""
-        self.engine.deepspeed.train(learns)
+        self.trained.deepspeed.train(learns)
         micros = step.micros[self.strategy.get_rank()]
         totals = dict.fromkeys(("policy_loss", "kl_loss", "kl", "clipped", "surprise", "moved", "gap"), 0.0)
         largest = {"ratio_max": 0.0, "gap_max": 0.0}
@@ -97,7 +97,7 @@ class PolicyLearner(Learner):
             with torch.set_grad_enabled(learns):
                 loss, sums, maxima = self._micro_loss(rows_on(self.strategy.device, batch, rows), step)
             if learns:
-                self.engine.backward(loss, last=index == len(micros) - 1)
+                self.trained.backward(loss, last=index == len(micros) - 1)
             largest = {name: max(value, maxima[name]) for name, value in largest.items()}
             for name, value in sums.items():
                 totals[name] += value
@@ -105,7 +105,7 @@ class PolicyLearner(Learner):
         losses = {name: summed[name] / self.strategy.world_size for name in ("policy_loss", "kl_loss")}
         if not all(math.isfinite(value) for value in losses.values()):
             raise LossNotFinite(f"the loss is not finite ({losses}); the step was not taken")
-        norm = self.engine.step() if learns else 0.0
+        norm = self.trained.step() if learns else 0.0
         tokens = max(1, step.tokens)
         return {
             "loss": losses["policy_loss"] + losses["kl_loss"],

@@ -49,7 +49,7 @@ class PreferenceLearner(Learner):
         started = time.perf_counter()
         if len(steps) > 1:
             pairs = self._with_reference(pairs, steps[: len(steps) // self.setup.settings.epochs])
-        self.engine.deepspeed.train()
+        self.trained.deepspeed.train()
         reports = [self._step(pairs, step) for step in steps]
         self.add_to_average()
         means = {name: sum(report[name] for report in reports) / len(reports) for name in reports[0]}
@@ -57,7 +57,7 @@ class PreferenceLearner(Learner):
         if self.setup.temperature == TEMPERATURE and not self.setup.truncation.active:  # otherwise not comparable
             means |= {name: reports[0][name] for name in gap}
         return means | {
-            "learning_rate": self.engine.learning_rate,
+            "learning_rate": self.trained.learning_rate,
             "pairs": float(len(pairs)),
             "tokens": float(sum(step.tokens for step in steps)),
             "steps": float(len(steps)),
@@ -67,7 +67,7 @@ class PreferenceLearner(Learner):
     @torch.no_grad()
     def _with_reference(self, pairs: Preferences, epoch: list[Step]) -> Preferences:
         """The pairs with the reference's log-probabilities of all their rows. Each rank computes its share of them."""
-        self.engine.deepspeed.eval()
+        self.trained.deepspeed.eval()
         batch, rank = pairs.batch, self.strategy.get_rank()
         whole, visits = torch.zeros(batch.input_ids.shape), torch.zeros(len(batch), 1)
         for micro in [micro for step in epoch for micro in step.micros[rank]]:
@@ -92,7 +92,7 @@ class PreferenceLearner(Learner):
         for index, micro in enumerate(micros):
             loss, sums = self._micro_loss(pairs, micro)
             gap_max = max(gap_max, sums.pop("gap_max", 0.0))
-            self.engine.backward(loss * self.strategy.world_size / step.rows, last=index == len(micros) - 1)
+            self.trained.backward(loss * self.strategy.world_size / step.rows, last=index == len(micros) - 1)
             for name, value in sums.items():
                 totals[name] += value
         summed = dict(zip(totals, self.strategy.sum_over_ranks(list(totals.values())), strict=True))
@@ -103,7 +103,7 @@ class PreferenceLearner(Learner):
         del means["gap"], means["gap_tokens"]
         means["gap_mean"] = summed["gap"] / max(1.0, summed["gap_tokens"])
         means["gap_max"] = self.strategy.max_over_ranks(gap_max)
-        return means | {"margin": means["chosen_reward"] - means["rejected_reward"], "grad_norm": self.engine.step()}
+        return means | {"margin": means["chosen_reward"] - means["rejected_reward"], "grad_norm": self.trained.step()}
 
     def _micro_loss(self, pairs: Preferences, micro: Micro) -> tuple[Tensor, dict[str, float]]:
         """The sum of these pairs' losses, and sums for the metrics."""

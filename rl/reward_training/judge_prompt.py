@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rewards.training.examples import asked_otherwise
-from rewards.training.token_rows import Lined
+from rewards.training.examples import prompt_mismatch
+from rewards.training.token_rows import TrainingRow
 from rewards.verdicts import load_template
 from rl.reward_training.recipes import JudgeModel
 
 PROMPT_FILE = "compare.md"
 
 
-def prompt_note(recipe: JudgeModel, rows: Sequence[Lined]) -> str | None:
+def prompt_note(recipe: JudgeModel, rows: Sequence[TrainingRow]) -> str | None:
     """A warning if rows are whole conversations whose prompt or system turn differs from the recipe's, else None."""
     prompt = load_template(recipe.template_file)
-    found = [(one.line, what) for one in rows if (what := asked_otherwise(one.row, prompt, recipe.system))]
+    found = [(one.line, what) for one in rows if (what := prompt_mismatch(one.row, prompt, recipe.system))]
     if not found:
         return None
     line, what = found[0]
@@ -27,7 +27,7 @@ def prompt_note(recipe: JudgeModel, rows: Sequence[Lined]) -> str | None:
     )
 
 
-def write_prompt(recipe: JudgeModel, rows: Sequence[Lined], model: Path, report: Callable[[str], None]) -> None:
+def write_prompt(recipe: JudgeModel, rows: Sequence[TrainingRow], model: Path, report: Callable[[str], None]) -> None:
     """Write the prompt into the model's folder, so that the judge is prompted as it was trained.
 
     If the rows have a different prompt, nothing is written and the warning is reported again.

@@ -76,7 +76,7 @@ class LabelTrainee:
     def losses(self, engine: nn.Module, items: Sequence[Marked], layout: Layout, device: str) -> tuple[Tensor, Tensor]:
         """See Trainee. A term is correct if its target (the likelier one, if soft) has the highest logit."""
         ids, positions, starts = lay_out([item.ids for item in items], layout)
-        rows = torch.cat([torch.full((item.counted,), row) for item, (row, _) in zip(items, starts, strict=True)])
+        rows = torch.cat([torch.full((item.loss_terms,), row) for item, (row, _) in zip(items, starts, strict=True)])
         columns = torch.cat(
             [torch.as_tensor(item.positions).long() + start for item, (_, start) in zip(items, starts, strict=True)]
         )

@@ -13,12 +13,12 @@ from rl.reward_training.settings import Layout, TrainingSettings
 
 
 def plan_training(
-    lengths: Sequence[int], counted: Sequence[int], settings: TrainingSettings, seed: int, layout: Layout
+    lengths: Sequence[int], loss_terms: Sequence[int], settings: TrainingSettings, seed: int, layout: Layout
 ) -> list[Step]:
     """All optimizer steps of a run; the same seed gives the same steps.
 
-    `lengths` are the tokens each row costs, `counted` its terms in the loss. Each epoch shuffles the rows anew; a step
-    takes rows, at least one, until `batch_sequences` or `batch_tokens` is full.
+    `lengths` are the tokens each row costs, `loss_terms` its terms in the loss. Each epoch shuffles the rows again; a
+    step takes rows, at least one, until `batch_sequences` or `batch_tokens` is full.
     """
     generator = torch.Generator().manual_seed(seed)
     steps = []
@@ -26,7 +26,7 @@ def plan_training(
         order = torch.randperm(len(lengths), generator=generator).tolist()
         for rows in _batches(order, lengths, settings):
             micros = plan_micros(lengths, rows, settings.ranks, settings.micro_batch_tokens, layout)
-            steps.append(Step(micros, tokens=sum(counted[row] for row in rows), sequences=len(rows)))
+            steps.append(Step(micros, tokens=sum(loss_terms[row] for row in rows), sequences=len(rows)))
     return steps
 
 

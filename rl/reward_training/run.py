@@ -76,7 +76,7 @@ def train(
     settings = recipe.training
     costs = [recipe.cost(item) for item in items]
     setup = recipe.setup(cluster.device, seed, 0)
-    plan = plan_training(costs, [item.counted for item in items], settings, seed, setup.layout)
+    plan = plan_training(costs, [item.loss_terms for item in items], settings, seed, setup.layout)
     setup = recipe.setup(cluster.device, seed, len(plan))
     test = [recipe.cost(item) for item in held_out]
     micros = plan_micros(test, list(range(len(test))), settings.ranks, settings.micro_batch_tokens, setup.layout)

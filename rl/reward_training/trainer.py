@@ -33,7 +33,7 @@ class RewardTrainer:
         )
         if settings.gradient_checkpointing:
             self.trainee.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.engine = TrainedModel(
+        self.trained = TrainedModel(
             self.trainee.module, strategy, learning_rate=settings.learning_rate, steps=max(1, setup.steps)
         )
 
@@ -43,27 +43,27 @@ class RewardTrainer:
         The loss is the mean over all terms of the step, however its rows are distributed. Raises LossNotFinite for a
         loss or a gradient that is not finite; no step is taken for such a loss.
         """
-        self.engine.deepspeed.train()
+        self.trained.deepspeed.train()
         micros = step.micros[self.strategy.get_rank()]
         totals = torch.zeros(2, dtype=torch.float64)
         for index, rows in enumerate(micros):
             loss, sums = self._losses(items, rows)
-            self.engine.backward(loss * self.strategy.world_size / max(1, step.tokens), last=index == len(micros) - 1)
+            self.trained.backward(loss * self.strategy.world_size / max(1, step.tokens), last=index == len(micros) - 1)
             totals += sums
         mean, right = (value / max(1, step.tokens) for value in self.strategy.sum_over_ranks(totals.tolist()))
         if not math.isfinite(mean):
             raise LossNotFinite(f"the loss is not finite ({mean}); the step was not taken: lower the learning rate")
-        norm = self.engine.step()
-        return {"loss": mean, "accuracy": right, "grad_norm": norm, "learning_rate": self.engine.learning_rate}
+        norm = self.trained.step()
+        return {"loss": mean, "accuracy": right, "grad_norm": norm, "learning_rate": self.trained.learning_rate}
 
     @torch.no_grad()
     def evaluate(self, items: Sequence[Any], micros: list[list[Micro]]) -> dict[str, float]:
         """Loss (nats per term) and accuracy on these rows, distributed over the ranks."""
-        self.engine.deepspeed.eval()
+        self.trained.deepspeed.eval()
         totals = torch.zeros(2, dtype=torch.float64)
         for rows in micros[self.strategy.get_rank()]:
             totals += self._losses(items, rows)[1]
-        terms = sum(items[row].counted for rank in micros for rows in rank for row in rows)
+        terms = sum(items[row].loss_terms for rank in micros for rows in rank for row in rows)
         loss, right = (value / max(1, terms) for value in self.strategy.sum_over_ranks(totals.tolist()))
         return {"loss": loss, "accuracy": right}
 
@@ -78,11 +78,11 @@ class RewardTrainer:
 
     def save(self, folder: Path) -> None:
         """Write everything that training needs to continue bit for bit."""
-        self.engine.save(folder)
+        self.trained.save(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote. Raises FileNotFoundError if there is nothing."""
-        self.engine.load(folder)
+        self.trained.load(folder)
 
     def _losses(self, items: Sequence[Any], rows: Micro) -> tuple[Tensor, Tensor]:
         """The summed loss of these rows, and (loss, right) for the metrics; zeros if there are no rows.
@@ -91,7 +91,7 @@ class RewardTrainer:
         """
         chosen = rows or [min(range(len(items)), key=lambda row: len(items[row]))]
         loss, right = self.trainee.losses(
-            self.engine.deepspeed, [items[row] for row in chosen], self.setup.layout, self.strategy.device
+            self.trained.deepspeed, [items[row] for row in chosen], self.setup.layout, self.strategy.device
         )
         counts = float(bool(rows))
         sums = torch.tensor([float(loss.detach()), float(right)], dtype=torch.float64)

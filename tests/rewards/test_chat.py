@@ -105,7 +105,7 @@ def test_equal_labels_are_refused():
 
 
 def test_longer_conversations_begin_with_the_shorter_ones():
-    assert TEMPLATES["llama31"].grows_by_turns()
+    assert TEMPLATES["llama31"].keeps_earlier_tokens()
 
 
 def test_a_template_that_rewrites_earlier_turns_does_not_grow_by_turns():
@@ -113,7 +113,7 @@ def test_a_template_that_rewrites_earlier_turns_does_not_grow_by_turns():
     tokenizer.chat_template = "{{ bos_token }}{{ messages | length }}" + tokenizer.chat_template.replace(
         "{{ bos_token }}", ""
     )
-    assert not ChatTemplate(tokenizer).grows_by_turns()
+    assert not ChatTemplate(tokenizer).keeps_earlier_tokens()
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,12 @@ def test_a_perfect_judge_always_finds_a_right_answer_within_the_bound(name, team
 
     assert played.judgements <= bound(name, len(teams), both)
     assert played.judgements == len({pairing for batch in judge.batches for pairing in batch})
-    values = played.standing.values
+    values = played.result.values
     assert all(value is not None and (-1 if name == "reference" else 0) <= value <= 1 for value in values)
     if right & set(teams):
-        assert teams[played.standing.winner] in right
+        assert teams[played.result.winner] in right
         best = max(values)
-        if name != "reference" or teams[played.standing.winner] in right:
+        if name != "reference" or teams[played.result.winner] in right:
             assert any(value == best and team in right for team, value in zip(teams, values, strict=True))
     if name == "knockout":
         assert len(judge.batches) <= math.ceil(math.log2(len(teams)))
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_bracket(name, teams, seed):
 @settings(max_examples=40, deadline=None)
 def test_equal_answers_have_equal_values_and_are_never_judged_against_each_other(name, teams, right, seed):
     judge = PerfectJudge([[team in right for team in teams]])
-    values = play([tournament(name, teams, seed)], judge)[0].standing.values
+    values = play([tournament(name, teams, seed)], judge)[0].result.values
     assert all(len({v for v, t in zip(values, teams, strict=True) if t == team}) == 1 for team in teams)
     assert all(teams[a] != teams[b] for batch in judge.batches for _, a, b in batch)
 
@@ -92,7 +92,7 @@ def test_equal_answers_have_equal_values_and_are_never_judged_against_each_other
 def test_with_a_perfect_judge_right_never_scores_below_wrong_in_a_round_robin(right, seed):
     fields = [tournament("round_robin", list(range(len(group))), seed) for group in right]
     for group, played in zip(right, play(fields, PerfectJudge(right)), strict=True):
-        values = played.standing.values
+        values = played.result.values
         goods = [v for v, ok in zip(values, group, strict=True) if ok]
         bads = [v for v, ok in zip(values, group, strict=True) if not ok]
         assert not goods or not bads or min(goods) > max(bads)
@@ -102,7 +102,7 @@ def test_round_robin_is_the_win_rate_with_ties_counting_half():
     # Teams 0, 0, 1, 2; team 0 is right: it beats the two others and ties with itself.
     judge = PerfectJudge([[True, True, False, False]])
     played = play([tournament("round_robin", [0, 0, 1, 2])], judge)[0]
-    assert played.standing.values == [pytest.approx(2.5 / 3), pytest.approx(2.5 / 3), 0.5 / 3, 0.5 / 3]
+    assert played.result.values == [pytest.approx(2.5 / 3), pytest.approx(2.5 / 3), 0.5 / 3, 0.5 / 3]
     assert played.judgements == 3
 
 
@@ -110,7 +110,7 @@ def test_reference_gives_one_minus_one_and_zero():
     right = [True, False, True, False, False]
     seen = set()
     for seed in range(20):
-        values = play([tournament("reference", range(5), seed)], PerfectJudge([right]))[0].standing.values
+        values = play([tournament("reference", range(5), seed)], PerfectJudge([right]))[0].result.values
         seen.add(tuple(values))
     assert seen == {(0.0, -1.0, 0.0, -1.0, -1.0), (1.0, 0.0, 1.0, 0.0, 0.0)}
 
@@ -138,20 +138,20 @@ def test_equal_texts_are_one_to_the_judge(name):
 def test_knockout_survivors_have_one_and_first_round_losers_zero():
     right = [i == 3 for i in range(8)]
     played = play([tournament("knockout", range(8))], PerfectJudge([right]))[0]
-    assert played.standing.winner == 3
-    assert played.standing.values[3] == 1.0
-    assert 0.0 in played.standing.values
+    assert played.result.winner == 3
+    assert played.result.values[3] == 1.0
+    assert 0.0 in played.result.values
 
 
 def test_knockout_of_all_wrong_answers_rewards_nobody_but_still_chooses():
     played = play([tournament("knockout", range(4))], PerfectJudge([[False] * 4]))[0]
-    assert played.standing.values == [0.0] * 4
-    assert played.standing.winner in range(4)
+    assert played.result.values == [0.0] * 4
+    assert played.result.winner in range(4)
 
 
 def test_knockout_of_one_team_needs_no_judge():
     played = play([tournament("knockout", [7, 7, 7])], SilentJudge())[0]
-    assert played.standing.values == [1.0, 1.0, 1.0]
+    assert played.result.values == [1.0, 1.0, 1.0]
     assert played.judgements == 0
 
 
@@ -168,14 +168,14 @@ def test_knockout_credit_own_tells_team_mates_apart():
     teams = [0, 0, 0, 1]
     rng = Random(0)
     field = Tournament(knockout(teams, rng, credit="own"), range(4), rng)
-    values = play([field], PerfectJudge([[True, True, True, False]]))[0].standing.values
+    values = play([field], PerfectJudge([[True, True, True, False]]))[0].result.values
     assert len(set(values[:3])) > 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_judge_which_never_gives_a_verdict_leaves_everybody_without_value(name):
     played = play([tournament(name, range(5))], SilentJudge())[0]
-    assert played.standing.values == [None] * 5
+    assert played.result.values == [None] * 5
     assert set(played.unanswered) == {"silence"}
 
 
@@ -188,7 +188,7 @@ def test_a_missing_verdict_leaves_the_win_rate_instead_of_counting_as_a_loss():
             ]
 
     played = play([tournament("round_robin", range(3))], Half([[True, False, False]]))[0]
-    assert played.standing.values == [1.0, 0.5, pytest.approx(0.25)]
+    assert played.result.values == [1.0, 0.5, pytest.approx(0.25)]
 
 
 def test_both_orders_cancel_a_judge_that_always_prefers_the_first():
@@ -197,7 +197,7 @@ def test_both_orders_cancel_a_judge_that_always_prefers_the_first():
             return [Verdict(True, False) for _ in pairings]
 
     played = play([tournament("round_robin", range(4))], First(), both_orders=True)[0]
-    assert played.standing.values == [0.5] * 4
+    assert played.result.values == [0.5] * 4
     assert played.judgements == bound("round_robin", 4, both_orders=True) == 12
 
 
@@ -219,7 +219,7 @@ def wins(unreadable, parse_rate=0.5, trials=400):
                 found.append(Verdict(*sides, "unreadable" if None in sides else None, text="..."))
             return found
 
-        won += play([tournament("knockout", range(8), seed)], judge, unreadable=unreadable)[0].standing.winner == 0
+        won += play([tournament("knockout", range(8), seed)], judge, unreadable=unreadable)[0].result.winner == 0
     return won / trials
 
 
@@ -254,7 +254,7 @@ def test_the_readable_side_decides_a_match(exchanged):
     for right in (True, False):
         verdicts = [verdict_of(None, right) if exchanged else verdict_of(right, None)]
         played = play([tournament("knockout", range(2), 1)], lambda pairings, v=verdicts: v)[0]
-        values = played.standing.values
+        values = played.result.values
         assert played.unanswered == ("unreadable",), "it is counted all the same"
         assert sorted(values) == ([0, 1] if right else [0, 0])
 
@@ -263,7 +263,7 @@ def test_two_unreadable_sides_are_both_out_and_have_no_value_but_a_judge_that_di
     two = [tournament("knockout", range(4), seed) for seed in range(5)]
     for played in play(two, lambda pairings: [verdict_of(None, None) for _ in pairings]):
         assert played.judgements == 2, "nobody goes on from the first round"
-        assert played.standing.values == [None] * 4 and not played.results
+        assert played.result.values == [None] * 4 and not played.outcomes
     again = [tournament("knockout", range(4), seed) for seed in range(5)]
     for played in play(again, lambda pairings: [Verdict.none("the endpoint answered 500") for _ in pairings]):
         assert played.judgements == 3, "a coin decides"

@@ -44,7 +44,7 @@ def said(value, problems: int = 32, responses: int = 8, task_grades: bool = True
 def test_a_good_reward_gets_one_line():
     [line] = said(lambda right, rng: Score.of(right + rng.random() / 2))
     assert line.startswith("reward on the first rollout: AUC 1.00 against the verifier, 1.00 within a problem")
-    assert "its best of 8 right in" in line
+    assert "its best of 8 is right in" in line
 
 
 def test_a_reward_that_is_chance_is_warned_of_in_one_more():

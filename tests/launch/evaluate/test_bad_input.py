@@ -79,7 +79,7 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
     assert evaluate(solutions) == 0
     solutions.write_text(solutions.read_text() * 2)
     assert evaluate(solutions) == 2
-    assert "holds an evaluation with another" in capfd.readouterr().err
+    assert "contains an evaluation that differs in" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_labels_of_one_class_are_warned_of_without_a_reward(tmp_path, capfd):
     file = tmp_path / "solutions.jsonl"
     file.write_text(json.dumps({"prompt": "?", "answers": ["A: 1", "A: 2"], "label": [0, 0]}) + "\n")
     assert evaluate(file) == 0
-    assert "WARNING: there is no right response among these" in capfd.readouterr().out
+    assert "WARNING: there is no correct response among these" in capfd.readouterr().out
 
 
 def test_rows_that_would_break_the_libraries_cost_only_themselves(solutions, capfd):

@@ -73,7 +73,7 @@ def test_pairs_are_won_by_the_higher_score_and_never_by_a_tie(tmp_path, capfd):
     assert found["subsets"] == {"math-prm": 0.25, "made-up": 1.0}
     assert found["today"]["overall"] is None
     said = capfd.readouterr().out
-    assert "1 ties and 1 pairs with a failed score, none of them a win" in said
+    assert "1 ties and 1 pairs with a failed score, which count as not won" in said
     assert "WARNING: subsets that belong to no section: made-up" in said
 
 

@@ -66,7 +66,7 @@ def test_a_judge_plays_a_tournament_of_every_size(tmp_path, capfd):
     assert found["2"] == 0.5  # two disjoint fields hold the right one once, whatever the draw
     assert found["4"] == 1.0
     # One match of the first round has the right one, the other leaves nobody.
-    assert "judge: 2.0 judgements a tournament of 4" in capfd.readouterr().out
+    assert "judge: 2.0 judgements per tournament of 4" in capfd.readouterr().out
     assert figures(file)["trust"]["judge"]["report"]["best"] == 1.0
 
 
@@ -147,7 +147,7 @@ def test_a_reward_that_chooses_worse_among_more_responses_is_warned_of(tmp_path,
     assert evaluate(file, f'rewards=["{reward("Longest")}"]') == 0
     said = capfd.readouterr().out
     # Of the 28 pairs 7 hold the longest story, and 3 of the other 21 hold no right response: 18/28.
-    assert "WARNING, longest: 64.3% right at n = 2 falls to 0.0% at n = 8" in said
+    assert "WARNING, longest: 64.3% correct at n = 2 falls to 0.0% at n = 8" in said
     assert "WARNING, Pass@n" not in said
 
 

@@ -53,7 +53,7 @@ def published(model: PublishedModel, row: dict) -> list[float]:
 
 
 def scored(entry: Entry, protocol: Protocol) -> list[tuple[float, ...]]:
-    reward = entry.on_given_steps(protocol).make()
+    reward = entry.for_given_steps(protocol).make()
     groups = [group_of_steps(parse_steps(row, 1), entry.process) for row in ROWS]
     return [row[0].steps for row in reward.score(groups)]
 

@@ -47,7 +47,7 @@ def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, ca
     assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
     assert "is already trained" in capfd.readouterr().out
     assert train_reward.main([*armorm_words, f"folder={out}", "seed=2"]) == 2
-    assert "another seed" in capfd.readouterr().err
+    assert "differs in seed" in capfd.readouterr().err
 
 
 def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, armorm_words, monkeypatch, capfd):
@@ -77,12 +77,12 @@ def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words,
         assert train_reward.main(first) == 1
     monkeypatch.setattr(armorm_fit.Embedder, "_embed", lambda *_: pytest.fail("embedded again"))
     assert train_reward.main([*first, other]) == 0
-    assert "are used again; the heads are fitted anew" in capfd.readouterr().out
+    assert "are reused; the heads are fitted again" in capfd.readouterr().out
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["left/complete"] <= 0.03 and "penalty/verbosity" not in summary
     assert train_reward.main(first) == 2
     assert (
-        "holds a training with another recipe.heads: choose another name (there, set states to"
+        "contains a training run that differs in recipe.heads: choose another name (there, set states to"
         in capfd.readouterr().err
     )
     again = [*armorm_words, f"folder={tmp_path / 'again'}", f"states={tmp_path / 'out' / 'states'}"]
@@ -93,9 +93,9 @@ def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
     heads = armorm_fit.Heads(("merit", "order", "verbosity"), "verbosity", grid="fine")
     metrics = {"penalty/merit": 4.5, "left/merit": 0.02, "penalty/order": 0.9, "left/order": 0.03}
     [line] = armorm_train.warnings_of(heads, metrics)
-    assert line.startswith("merit takes a penalty of 4.5 for verbosity") and "recipe.heads.verbosity=null" in line
+    assert line.startswith("merit needs a penalty of 4.5 for verbosity") and "recipe.heads.verbosity=null" in line
     [_, line] = armorm_train.warnings_of(heads, {**metrics, "left/order": 0.4})
-    assert line.startswith("order grows with verbosity (Spearman 0.400)") and "grid" not in line
+    assert line.startswith("order still correlates with verbosity (Spearman 0.400)") and "grid" not in line
     [line] = armorm_train.warnings_of(replace(heads, grid="published"), {"penalty/order": 1.0, "left/order": 0.4})
     assert "set recipe.heads.grid=fine or recipe.heads.verbosity=null" in line
 
@@ -106,5 +106,5 @@ def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):
         row["complete"] = None
     data = written(tmp_path / "few.jsonl", rows)
     recipe = recipe_of("armorm_tiny", *armorm_words[5:])
-    with pytest.raises(ConfigurationError, match=r"few\.jsonl: objective complete is known of 5 rows"):
+    with pytest.raises(ConfigurationError, match=r"few\.jsonl: 5 rows have objective complete"):
         armorm_train.read_armorm(recipe, Path(data), tmp_path / "pairs.jsonl")

@@ -49,7 +49,7 @@ def test_both_names_of_the_labels_are_read(tmp_path, name):
         (GOOD | {"prompt": " "}, "the prompt is empty"),
         (GOOD | {"prompt": [{"role": "user"}]}, "must be an object with role and content"),
         ({"answers": ["A: 2"], "label": [1]}, "there is no problem"),
-        (GOOD | {"step_labels": [[1]]}, "step_labels must hold a list for each answer"),
+        (GOOD | {"step_labels": [[1]]}, "step_labels must have one list per answer"),
     ],
 )
 def test_a_bad_row_is_set_aside_with_its_line_and_reason(tmp_path, row, reason):

@@ -40,7 +40,7 @@ def test_a_random_reward_is_said_to_be_one():
 
 def test_a_reward_that_pays_for_length_is_found_out():
     said = concerns(report([right + length / 50 for right, length in zip(RIGHTS, LENGTHS, strict=True)]))
-    assert any(line.startswith("it pays for long responses: correlation with length +0.9") for line in said)
+    assert any(line.startswith("it favours long responses: its correlation with length is +0.9") for line in said)
 
 
 def test_a_reward_that_tells_problems_apart_but_not_responses_is_not_trusted():
@@ -75,13 +75,13 @@ def test_failed_scores_are_counted_and_never_chosen():
 def test_where_every_sample_is_alike_nothing_is_said_of_the_reward(right, word):
     rights = [np.full(4, right)] * 5
     assert concerns(report([RNG.random(4)] * 5, rights, [np.arange(4.0)] * 5)) == [
-        f"every sample is {word}: nothing can be said of the reward here"
+        f"every sample is {word}, which says nothing about the reward"
     ]
 
 
 def test_one_line_says_what_each_figure_is_of():
     line = in_one_line(report([right * 1.0 for right in RIGHTS]))
-    assert "AUC 1.00 against the verifier, 1.00 within a problem, its best of 8 right in" in line
+    assert "AUC 1.00 against the verifier, 1.00 within a problem, its best of 8 is right in" in line
     assert "\n" not in line
 
 

@@ -6,7 +6,15 @@ import scipy.stats
 import torch
 
 from rewards.engines.armorm_model import GatingNetwork
-from rewards.training.armorm import LARGEST_PENALTY, GateSchedule, debias, ridge, smallest_penalty, spearman, train_gate
+from rewards.training.armorm_stages import (
+    LARGEST_PENALTY,
+    GateSchedule,
+    debias,
+    ridge,
+    smallest_penalty,
+    spearman,
+    train_gate,
+)
 
 
 def test_ridge_finds_the_weights_that_made_the_targets() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rewards.chat import ChatTemplate, Turn
-from rewards.training.examples import asked_otherwise, mark_judgements, mark_signs, pair_ids
+from rewards.training.examples import mark_judgements, mark_signs, pair_ids, prompt_mismatch
 from rewards.training.row_formats import Judgement, Signs, parse_preference
 from rewards.verdicts import DEFAULT_TEMPLATE, Comparison, fill, parse
 from tests.tiny import make_tokenizer
@@ -71,7 +71,7 @@ PROMPT = "Q: {question}\nA: {response_a}\nB: {response_b}\nWhich?"
 
 def asked(user: str, *head: Turn, prompt: str = PROMPT, system: str | None = None) -> str | None:
     written = "<resp_a_judge>Correct</resp_a_judge><resp_b_judge>Correct</resp_b_judge>"
-    return asked_otherwise(Judgement((*head, Turn("user", user)), written, parse(written)), prompt, system)
+    return prompt_mismatch(Judgement((*head, Turn("user", user)), written, parse(written)), prompt, system)
 
 
 def test_a_conversation_made_with_the_prompt_is_known_from_others():

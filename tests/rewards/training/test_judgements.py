@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rewards.pairjudge import PairJudgeReward
-from rewards.training.judgements import judge_rows, rights_of, verified_text
+from rewards.training.judgements import correct_solutions, judge_rows, verified_text
 from rewards.training.row_formats import parse_judgement
 from rewards.verdicts import Comparison, Verdict, parse
 
@@ -53,14 +53,14 @@ def test_verified_judgements_compare_distinct_answers_of_one_problem(tmp_path):
     records = [record(1, 2, 3, 4), record(2, 3, 3), record(3, 7)]
     found = rows(tmp_path, records)
     assert 1 <= len(found) <= 2  # a knockout of 3; the others have one team, or one solution
-    rights = rights_of(records)
+    correct = correct_solutions(records)
     for row in found:
         system, user, assistant = row["conversations"]
         assert [system["role"], user["role"], assistant["role"]] == ["system", "user", "assistant"]
-        shown = [text for (question, text) in rights if question == "1 + 1?" and text in user["content"]]
+        shown = [text for (question, text) in correct if question == "1 + 1?" and text in user["content"]]
         assert len(shown) == 2
         verdict = parse(assistant["content"])
-        assert sorted([verdict.a, verdict.b]) == sorted(rights["1 + 1?", text] for text in shown)
+        assert sorted([verdict.a, verdict.b]) == sorted(correct["1 + 1?", text] for text in shown)
 
 
 def test_two_problems_with_one_question_and_different_answers_are_judged_each_by_its_own(tmp_path):

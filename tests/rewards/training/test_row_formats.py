@@ -34,7 +34,7 @@ def test_values_are_read_as_shares_only_where_they_are_the_targets():
     ("values", "reason"),
     [
         (None, "there are no values"),
-        ([1], "2 shares, one for each step, not 1 of them"),
+        ([1], "2 shares, one per step, not 1 of them"),
         ("many", "not str"),
         ([0, 1.5], "value of step 1 must be a share"),
         ([math.nan, 0], "value of step 0"),
@@ -97,8 +97,8 @@ def test_objectives_may_be_unknown_but_not_ragged():
         ({"objectives": [1, 2]}, "3 numbers, not 2 numbers"),
         ({"objectives": [None, math.nan, None]}, "no objective is known"),
         ({"truth": "high"}, "objective truth must be a number"),
-        ({"truth": math.inf}, "objective truth must be a number of at most 1e"),
-        ({"truth": -(10**400)}, "objective truth must be a number of at most 1e"),
+        ({"truth": math.inf}, "objective truth must be a number between -1e"),
+        ({"truth": -(10**400)}, "objective truth must be a number between -1e"),
     ):
         with pytest.raises(ValueError, match=reason):
             parse_objectives({"messages": said("q", "r"), **bad}, names)

@@ -13,10 +13,10 @@ def test_states_are_of_the_model_s_contents_and_of_these_very_rows(tmp_path):
     rows = {"rated": [np.array([1, 2]), np.array([3])]}
     claim_of_states(tmp_path / "states", recipe, rows).take()
     claim_of_states(tmp_path / "states", recipe, rows).check()
-    with pytest.raises(ValueError, match="another rated rows"):
+    with pytest.raises(ValueError, match="differs in rated rows"):
         claim_of_states(tmp_path / "states", recipe, {"rated": [np.array([1]), np.array([2, 3])]}).check()
     (tmp_path / "model.safetensors").write_text("trained on")
-    with pytest.raises(ValueError, match=r"another recipe\.model:"):
+    with pytest.raises(ValueError, match=r"differs in recipe\.model:"):
         claim_of_states(tmp_path / "states", recipe, rows).check()
-    with pytest.raises(ValueError, match="holds no embedding"):
+    with pytest.raises(ValueError, match="does not contain an embedding"):
         claim_of_states(tmp_path, recipe, rows).check()

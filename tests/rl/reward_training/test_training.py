@@ -71,7 +71,7 @@ def trained(recipe, items: list, folder: Path):
 
     settings = recipe.training
     costs = [recipe.cost(item) for item in items]
-    plan = plan_training(costs, [item.counted for item in items], settings, SEED, settings.layout)
+    plan = plan_training(costs, [item.loss_terms for item in items], settings, SEED, settings.layout)
     setup = recipe.setup("cpu", SEED, len(plan))
     strategy = DeviceStrategy(settings.learner(len(plan)), settings.dtype, "cpu", SEED)
     strategy.setup_distributed()
