@@ -1,1 +1,1 @@
-"""Grading final answers: where a response says its answer, what the answer is, and whether two answers are equal."""
+"""Grade final answers: find a response's answer, read what it means, and decide whether two answers are equal."""

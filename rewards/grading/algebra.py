@@ -1,8 +1,8 @@
-r"""Are two formulas equal? math-verify reads them; numbers are compared by ratio, expressions at points.
+r"""Whether two formulas are equal: math-verify parses them; numbers are compared by ratio, expressions at points.
 
-Runs in the child process of `rewards.symbolic` only, since sympy may compute for ever or take all memory. Decimals are
-read as exact fractions. Two constants are the same if they agree in 150 of 200 computed digits: math-verify's own
-comparison rounds to a fixed number of decimals, so that 2^{-98} equals 2^{-99} there.
+Runs only in the child process of `rewards.symbolic`, since sympy may run forever or use all memory. Decimals are read
+as exact fractions. Two constants are the same if they agree in 150 of 200 computed digits: math-verify's own comparison
+rounds to a fixed number of decimals and would call 2^{-98} and 2^{-99} equal.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its ow
 
 
 def compare_formulas(one: str, other: str) -> tuple[Verdict, bool, bool]:
-    """The verdict, and for each formula whether it could be read. One that could not is different from all others.
+    """The verdict, and for each formula whether it could be read. An unreadable formula differs from all others.
 
-    `alike`: one side has decimals and agrees with the other, an irrational number, to a ratio of 1e-9.
+    `alike`: one side has decimals and agrees with the other, an irrational number, to a relative difference of 1e-9.
     """
     left, right = _read(one), _read(other)
     readable = left is not None, right is not None
@@ -43,7 +43,7 @@ def compare_formulas(one: str, other: str) -> tuple[Verdict, bool, bool]:
 @lru_cache(maxsize=1024)
 def _read(latex: str) -> Any:
     if re.search(r"\d\s*_", latex):
-        return None  # math-verify would leave the base away
+        return None  # math-verify would ignore the base
     latex = _DECIMAL.sub(_fraction, latex)
     latex = re.sub(r"(?<=[\w)}])\s*\*\s*(?=[\w(\\])", r"\\cdot ", latex)
     latex = _CAPITAL.sub(_told_apart, latex)
@@ -60,7 +60,7 @@ def _with_imaginary_unit(expression: Any) -> Any:
 
 
 def _told_apart(found: re.Match[str]) -> str:
-    """A capital with a mark: math-verify makes all symbols small, and R - r would be 0."""
+    """Mark a capital letter: math-verify converts all symbols to lower case, so that R - r would be 0."""
     capital, subscript = found[1] or found[2], found[3] or found[4] or ""
     return found[0] if capital is None else f"{capital.lower()}_{{up{subscript}}}"
 
@@ -99,7 +99,7 @@ def _compare_constants(one: Any, other: Any, decimals: bool) -> Verdict:
 
 
 def _difference(one: Any, other: Any) -> Any:
-    """|one - other| over the larger of the two; None where they have no values."""
+    """|one - other| divided by the larger absolute value; None if they have no numerical values."""
     left, right = sympy.N(one, _DIGITS), sympy.N(other, _DIGITS)
     if not (left.is_number and right.is_number) or left.has(sympy.nan, sympy.zoo) or right.has(sympy.nan, sympy.zoo):
         return None
@@ -127,7 +127,7 @@ def _equal_at_points(one: Any, other: Any) -> bool:
 
 
 def _proportional(one: Any, other: Any) -> bool:
-    """Whether two left sides are the same but for a constant factor other than 0."""
+    """Whether two left-hand sides differ only by a non-zero constant factor."""
     if one == 0 or other == 0:
         return bool(one == other)
     symbols = one.free_symbols | other.free_symbols

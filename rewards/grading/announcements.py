@@ -1,9 +1,9 @@
-r"""Where a response says its final answer: the one rule of docs/grading.md.
+r"""Find the final answer of a response, by the rule of docs/grading.md.
 
 1. Only what follows the last `</think>` counts; a thought that is still open has no answer.
-2. A box (`\boxed`, `\fbox`) or a `####` that holds an answer outranks announcements in words; the last one counts.
-   Boxes joined by a comma, "and" or "or" are one answer.
-3. Otherwise the last announcement in words ("The answer is: X", "A: X", a heading "Answer") that is followed by
+2. A box (`\boxed`, `\fbox`) or a `####` that contains an answer takes precedence over announcements in words; the last
+   one counts. Boxes joined by a comma, "and" or "or" are one answer.
+3. Otherwise, the last announcement in words ("The answer is: X", "A: X", a heading "Answer") counts that is followed by
    something that can be an answer.
 """
 
@@ -73,7 +73,7 @@ _KNOWN_WORDS = re.compile(
 
 
 def extract_answer(text: str) -> str | None:
-    """The final answer that a response announces, as it is written there; None where it announces none."""
+    """The final answer that a response announces, as written; None if it announces none."""
     said = after_thoughts(text) if "<" in text or "[" in text else text
     if said is None:
         return None
@@ -82,7 +82,7 @@ def extract_answer(text: str) -> str | None:
 
 
 def after_thoughts(text: str) -> str | None:
-    """What follows the last closed thought; None where a thought is still open."""
+    """The text after the last closed thought; None if a thought is still open."""
     last = None
     for last in _THOUGHT.finditer(text):  # noqa: B007 - the last match is wanted
         pass
@@ -110,7 +110,7 @@ def _last_marked(text: str) -> str | None:
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
-    """Start, end and content of every box that holds something, outermost ones only, in order."""
+    """Start, end and content of every outermost box that is not empty, in order."""
     end = 0
     for found in _BOX.finditer(text):
         if found.start() < end:
@@ -130,7 +130,7 @@ def _boxes(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def braced(text: str, start: int) -> str | None:
-    """What is between the brace at `start` and its partner; None where that is missing. An escaped brace is text."""
+    """The text between the brace at `start` and its partner; None if there is no partner. Escaped braces are text."""
     depth = 0
     for found in re.finditer(r"\\.|[{}]", text[start:], re.DOTALL):
         depth += {"{": 1, "}": -1}.get(found[0], 0)
@@ -140,7 +140,7 @@ def braced(text: str, start: int) -> str | None:
 
 
 def _hashes(text: str) -> Iterator[tuple[int, str]]:
-    """Place and answer of every `####` that is not a heading."""
+    """Position and answer of every `####` that is not a heading."""
     for found in _MARK.finditer(text):
         line, _, rest = text[found.end() :].partition("\n")
         heading = found.start() == 0 or text[found.start() - 1] == "\n"
@@ -148,7 +148,7 @@ def _hashes(text: str) -> Iterator[tuple[int, str]]:
         line = _TOKENS.sub("", line)
         bare = line.strip().strip("*:").strip()
         if _ANNOUNCEMENT.match(bare) or bare.casefold().endswith("answer"):
-            continue  # a heading over an answer: an announcement in words
+            continue  # a heading above an answer, which counts as an announcement in words
         if heading and not last and _HEADING_NUMBER.match(bare):
             continue
         answer = _said(line)
@@ -157,7 +157,7 @@ def _hashes(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _last_announced(text: str) -> str | None:
-    """The last answer announced in words; words in small letters ("the answer is even") only if no other has one."""
+    """The last answer announced in words; one in lower-case words ("the answer is even") only if there is no other."""
     loose = None
     for found in _announcements(text):
         plain = _PLAIN.match(text, found.end())
@@ -172,9 +172,9 @@ def _last_announced(text: str) -> str | None:
 
 
 def _announcements(text: str) -> Iterator[re.Match[str]]:
-    """The announcements in words, the last first. Looks only where one of their words is: that is much faster."""
+    """The announcements in words, last one first. Searches only near their key words, which is much faster."""
     small = text.lower()
-    if len(small) != len(text):  # a few letters have a longer small form
+    if len(small) != len(text):  # the lower case of a few letters is longer
         yield from reversed(list(_ANNOUNCEMENT.finditer(text)))
         return
     starts = set()
@@ -190,8 +190,8 @@ def _announcements(text: str) -> Iterator[re.Match[str]]:
 
 
 def _announced(text: str, found: re.Match[str]) -> tuple[str | None, bool]:
-    """What follows an announcement where it can be an answer, and whether a colon or a new line led to it."""
-    start = _FILLER.match(text, found.end()).end()  # type: ignore[union-attr]  # it matches nothing too
+    """The text after an announcement if it can be an answer, and whether a colon or a line break precedes it."""
+    start = _FILLER.match(text, found.end()).end()  # type: ignore[union-attr]  # it also matches the empty string
     firm = "\n" in text[found.end() : start] or any(sign in text[found.start() : start] for sign in ":：=")
     answer = _said(text[start:])
     sentence = _SENTENCE.fullmatch(answer)
@@ -201,7 +201,7 @@ def _announced(text: str, found: re.Match[str]) -> tuple[str | None, bool]:
 
 
 def _said(text: str) -> str:
-    """What is said at the beginning of `text`: mathematics as a whole, else to the end of its sentence or line."""
+    """The statement at the start of `text`: a whole piece of mathematics, or up to the end of the sentence or line."""
     text = text.strip()
     lead = re.match(r"(?:\*\*|__|\*)?\s*[-−–]?(?=\$\$|\\\[|\\\(|\$)", text)
     offset = lead.end() if lead else 0
@@ -218,7 +218,7 @@ def _said(text: str) -> str:
 
 
 def _is_money(inside: str) -> bool:
-    """Whether a `$` opens an amount of money rather than mathematics: `$5 and $6`, or a line is between."""
+    """Whether a `$` starts an amount of money rather than mathematics: `$5 and $6`, or text with a line break."""
     return "\n" in inside or bool(re.match(r"\d", inside) and re.search(r"[\s(,-]$", inside))
 
 
@@ -231,14 +231,14 @@ def _first_sentence(text: str) -> str:
 
 
 def _clause(said: str) -> str:
-    """Without the clause that explains it: `42, because 6 * 7 = 42` is 42."""
+    """Remove an explanatory clause: `42, because 6 * 7 = 42` becomes `42`."""
     said = said.strip()
     bare = _CLAUSE.sub("", said, count=1).strip() if not said.startswith("\\text") else said
     return _unmarked(bare or said)
 
 
 def _unmarked(said: str) -> str:
-    """Without bold marks and backticks round it."""
+    """Remove surrounding bold marks and backticks."""
     said = said.replace("ки", "").strip(" \t\r\n,;")
     for mark in ("**", "__"):
         if said.count(mark) == 1 and not re.search(rf"\w{re.escape(mark)}[\w(]", said):
@@ -249,7 +249,7 @@ def _unmarked(said: str) -> str:
 
 
 def _can_be_answer(answer: str, firm: bool) -> bool:
-    """Whether what follows an announcement can be an answer: mathematics, or a few words that are not a remark."""
+    """Whether the text after an announcement can be an answer: mathematics, or a few words that are not a remark."""
     bare = answer.strip("*_` \t$")
     if not re.search(r"\w|[∅∞]|\\", bare):
         return False

@@ -1,7 +1,7 @@
-r"""Numbers exactly: digits in every usual form, fractions, powers, factorials and roots that come out even.
+r"""Read exact numbers: digits in every usual form, fractions, powers, factorials and rational roots.
 
-What is not a rational number (`\pi`, `\sqrt{2}`), holds a letter, or would be too large, is None: mathematics for
-`rewards.symbolic`. Plain recursive descent on the notation of `rewards.grading.notation`.
+The result is None for anything that is not a rational number (`\pi`, `\sqrt{2}`), contains a letter, or would be too
+large; that is left to `rewards.symbolic`. A recursive-descent parser for the notation of `rewards.grading.notation`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _NotExactError(Exception):
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The rational number that `text` is, in the notation of `notation`; None if it is not one, or is too large."""
+    """The rational number that `text` denotes (as written by `notation`); None if it is not one, or is too large."""
     if _PLAIN.fullmatch(text):
         return Fraction(text)
     if len(text) > _LONGEST or not any(sign.isdigit() for sign in text):
@@ -54,7 +54,7 @@ def exact_number(text: str) -> Fraction | None:
 
 
 def read_digits(text: str) -> Fraction:
-    """The value of digits, perhaps in groups of three, with a decimal mark and an exponent."""
+    """The value of digits, optionally in groups of three, with a decimal mark and an exponent."""
     if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?: \d{3})+,\d+", text):
         text = text.replace(".", "").replace(",", ".")
     digits = re.sub(r"[, ']", "", text)
@@ -79,7 +79,7 @@ def _mixed(found: re.Match[str]) -> str:
 
 
 class _Parser:
-    """Recursive descent over tokens. Every method returns an exact value or raises `_NotExactError`."""
+    """Recursive-descent parser for tokens. Every method returns an exact value or raises `_NotExactError`."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens, self.place = tokens, 0
@@ -183,7 +183,7 @@ def _power(base: Fraction, exponent: int) -> Fraction:
 
 
 def _root(value: Fraction, degree: int) -> Fraction:
-    """The real root where it is rational."""
+    """The real root, if it is rational. Raises `_NotExactError` otherwise."""
     if degree > 100:
         raise _NotExactError
     if value < 0:

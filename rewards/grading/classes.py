@@ -1,7 +1,7 @@
-"""Which answers are equal among many: a partition that does not depend on their order, for votes and teams.
+"""Partition answers into classes of equal ones, independently of their order; used for votes and teams.
 
-Answers that are the same share a class. A class whose answers say less (a number without a unit) joins others only
-if all of them are alike: 5 votes with 5 apples, but if 5 apples and 5 pears were both answered, all three vote apart.
+Answers that are the same share a class. A class with less specific answers (a number without a unit) joins others only
+if all of them are alike: 5 votes with 5 apples, but if there are also answers of 5 pears, all three vote separately.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from rewards.grading.reading import read_answer
 from rewards.symbolic import SymbolicComparer
 
 Class = int | None
-"""The class of an answer by number; None where there is no answer."""
+"""The number of an answer's class; None if there is no answer."""
 
 
 def answer_classes(
     answers: Sequence[str | None], comparer: SymbolicComparer, undecided: list[str] | None = None
 ) -> list[Class]:
-    """A number for each answer, the same for equal ones, counted in the order of their first appearance.
+    """One class number per answer, the same for equal answers, numbered by first appearance.
 
-    Two answers that could not be compared are not put together; the reason is added to `undecided`.
+    Two answers that could not be compared are not joined; the reason is added to `undecided`.
     """
     texts = sorted({answer for answer in answers if answer is not None})
     first: dict[Reading, str] = {}
@@ -48,7 +48,7 @@ def answer_classes(
 
 
 def _join_alike(parent: dict[str, str], verdicts: dict[tuple[str, str], Verdict]) -> None:
-    """Join classes that are alike, where all that hang together are alike each other."""
+    """Join each connected component of alike classes in which all pairs are alike."""
     roots = {text: _root(parent, text) for text in parent}
     neighbours: dict[str, set[str]] = {root: set() for root in roots.values()}
     apart: set[frozenset[str]] = set()

@@ -1,7 +1,7 @@
-"""Whether two answers are equal: in this process where numbers and words settle it, else by `rewards.symbolic`.
+"""Whether two answers are equal: decided here for numbers and words, and by `rewards.symbolic` for formulas.
 
-A verdict is `same` (equal), `alike` (equal as far as one side says: its unit, name or year is missing on the other), or
-`different`. Grading takes alike for equal; votes do not simply, since alike is not an equivalence.
+A verdict is `same` (equal), `alike` (equal except that one side lacks the other's unit, name or year), or `different`.
+Grading treats alike as equal; voting needs more care (`rewards.grading.classes`), since alike is not transitive.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Undecided(Exception):
 
 
 def compare(one: Reading, other: Reading, ask: Ask) -> Verdict:
-    """The verdict on two answers; the same whichever comes first. Raises `Undecided` where `ask` does."""
+    """The verdict on two answers; their order does not matter. Raises `Undecided` if `ask` does."""
     if one == other:
         return "same"
     if isinstance(one, Named) or isinstance(other, Named):
@@ -62,7 +62,7 @@ def _compare_named(one: Reading, other: Reading, ask: Ask) -> Verdict:
 
 
 def _equation(reading: Reading) -> str | None:
-    """`y = 2x + 1` in LaTeX; None where the value needs no algebra."""
+    """An equation such as `y = 2x + 1` in LaTeX; None if the value needs no algebra."""
     if isinstance(reading, Named) and isinstance(reading.value, Quantity) and isinstance(reading.value.value, Formula):
         return f"{reading.name}={reading.value.value.latex}"
     return None
@@ -116,7 +116,7 @@ def _in_order(one: Several, other: Several, ask: Ask) -> Verdict:
 
 
 def _match(left: list[Reading], right: list[Reading], ask: Ask) -> Verdict:
-    """Whether every item has a partner of its own on the other side."""
+    """Match every item with a different item on the other side, as a bipartite matching."""
     if len(left) != len(right) or len(left) > 100:
         return "different"
     both = [item for item in left if item in right]
@@ -152,7 +152,7 @@ def _compare_quantities(one: Quantity, other: Quantity, ask: Ask) -> Verdict:
 
 
 def _compare_bare(bare: Quantity, full: Quantity, ask: Ask) -> Verdict:
-    """A number without a unit against one with a unit: as written, or, for a percentage or a base, by its value."""
+    """Compare a number without a unit to one with a unit: as written, or by value for a percentage or a base."""
     notation = full.unit.name in ("%", "base")
     if notation and _compare_values(bare.value, full.value, ask) != "different":
         return "alike"
@@ -184,7 +184,7 @@ def as_latex(value: Fraction | Formula) -> str:
 
 
 def _as_decimal(value: Fraction) -> str | None:
-    """The value with a decimal point, where that comes out within 40 places."""
+    """The value as a decimal, if it terminates within 40 places."""
     places = next((places for places in range(1, 41) if 10**places % value.denominator == 0), None)
     if places is None:
         return None
@@ -219,7 +219,7 @@ def formulas(reading: Reading) -> list[str]:
 
 
 def form(reading: Reading) -> Reading:
-    """One form for all answers that are the same without algebra: lists in one order, digits as written left away."""
+    """A canonical form for answers that are the same without algebra: lists sorted, digits as written dropped."""
     if isinstance(reading, Quantity):
         value = (
             Formula(reading.value.latex.replace(" ", ""))

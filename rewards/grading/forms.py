@@ -1,4 +1,4 @@
-r"""What an answer can be: a number with its unit, a time, a date, a choice, several of these, words, or mathematics."""
+r"""The forms of an answer: number with unit, time, date, choice, several of these, words, or mathematics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NO_UNIT = Unit("")
 
 @dataclass(frozen=True)
 class Formula:
-    """Mathematics that needs algebra, in LaTeX without spaces at its ends."""
+    """Mathematics that needs algebra, in LaTeX, without surrounding spaces."""
 
     latex: str
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number and its unit. `value` is in the unit's own base; `digits` is the number as it was written."""
+    """A number and its unit. `value` is in base units; `digits` is the number as written."""
 
     value: Fraction | Formula
     unit: Unit = NO_UNIT
@@ -46,7 +46,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Choice:
-    """A letter of a multiple choice, perhaps with its text."""
+    """A letter of a multiple choice, optionally with its text."""
 
     letter: str
     content: Reading | None = None
@@ -54,7 +54,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Words:
-    """Words, case and articles ignored; numbers among them by value."""
+    """Words, ignoring case and articles; numbers among them are compared by value."""
 
     tokens: tuple[str | Fraction, ...]
 
@@ -70,7 +70,7 @@ class Several:
 
 @dataclass(frozen=True)
 class Named:
-    """`x = 5`: an answer with the name of what it is the value of."""
+    """A named value, such as `x = 5`."""
 
     name: str
     value: Reading

@@ -1,6 +1,6 @@
-r"""One notation for answers: LaTeX and plain text, Unicode and ASCII, are rewritten to the same characters.
+r"""Rewrite answers in one notation, whether they are LaTeX or plain text, Unicode or ASCII.
 
-`\dfrac{1}{2}`, `\tfrac12` and `½` are a fraction each, `−3` and `-3` are one number, `\text{5 cm}` is `5 cm`.
+`\dfrac{1}{2}`, `\tfrac12` and `½` all become fractions, `−3` and `-3` the same number, `\text{5 cm}` becomes `5 cm`.
 Nothing is evaluated here.
 """
 
@@ -107,9 +107,9 @@ NEW_ROW = "␤"
 
 
 def notation(text: str) -> str:
-    r"""The answer in one notation, without the marks round it: `$\dfrac12$.` becomes `\frac{1}{2}`.
+    r"""The answer in one notation, without surrounding marks: `$\dfrac12$.` becomes `\frac{1}{2}`.
 
-    A dollar of money becomes the sign `¤`, so that `$` round mathematics can go; a row break `\\` becomes `␤`.
+    A dollar sign of money becomes `¤`, so that `$` around mathematics can be removed; a row break `\\` becomes `␤`.
     """
     if text.isascii() and text.isdigit():
         return text
@@ -135,7 +135,7 @@ def notation(text: str) -> str:
 
 
 def _without_math_marks(text: str) -> str:
-    """Without the `$` round mathematics; a `$` of money becomes `¤`."""
+    """Remove the `$` around mathematics; a `$` of money becomes `¤`."""
     text = re.sub(r"\$\$", "", text)
     while True:
         pair = re.search(r"\$([^$]*)\$", text)
@@ -146,7 +146,7 @@ def _without_math_marks(text: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Without spaces, quotes, bold marks and a full stop round it, and without `approximately` in front."""
+    """Remove surrounding spaces, quotes and bold marks, a final full stop, and a leading `approximately`."""
     while True:
         before = text
         text = text.strip(" `\"'").removesuffix("_")

@@ -18,7 +18,7 @@ PARTS = {
 
 
 def read_number_words(text: str) -> tuple[Fraction, str] | None:
-    """The number spelled out at the beginning of `text`, and the rest: `forty-two apples` is 42 and `apples`."""
+    """The number spelled out at the start of `text`, and the rest: `forty-two apples` gives 42 and `apples`."""
     words = re.findall(r"[A-Za-z]+|[^A-Za-z]+", text)
     total, current, used, end, free = 0, 0, False, 0, 100
     for place, word in enumerate(words):

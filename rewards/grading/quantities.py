@@ -1,4 +1,4 @@
-"""Numbers with what belongs to them: sign, currency, scale ("million"), base and unit; also 7 feet 4 inches."""
+"""Read numbers with their sign, currency, scale ("million"), base and unit, and compounds such as 7 feet 4 inches."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _BODY = re.compile(
 
 
 def plain_number(text: str) -> Quantity | None:
-    """A number in plain digits, perhaps with a dollar sign or one word: what nearly all answers are, read quickly.
+    """A fast path of `read_quantity` for plain digits, optionally with a dollar sign or one word: most answers.
 
-    None for anything else. Says what `read_quantity` says.
+    None for anything else.
     """
     found = _PLAIN.fullmatch(text)
     if found is None:
@@ -46,13 +46,13 @@ def plain_number(text: str) -> Quantity | None:
 
 
 def whole_quantity(text: str) -> Quantity | None:
-    """One number with what belongs to it; None for anything that is not an exact number."""
+    """An exact number with its sign, currency, scale and unit; None for anything else."""
     found = read_quantity(text)
     return found if found is not None and isinstance(found.value, Fraction) else None
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """A number or formula with its sign, currency, scale and unit; None if there is no such thing."""
+    """A number or formula with its sign, currency, scale and unit; None if `text` is not one."""
     sign = 1
     spoken = _LEADING_SIGN.match(text)
     if spoken:
@@ -102,7 +102,7 @@ def _times(body: str, factor: Fraction) -> Formula:
 
 
 def _scaled(text: str) -> tuple[str, int]:
-    """Without a scale in words: `5 million dollars` is `5 dollars` and 1000000."""
+    """Separate a scale in words: `5 million dollars` becomes `5 dollars` and 1000000."""
     spelled = read_number_words(text)
     if spelled is not None and (not spelled[1] or spelled[1][0].isspace()):
         number, rest = spelled
@@ -115,7 +115,7 @@ def _scaled(text: str) -> tuple[str, int]:
 
 
 def _split_unit(text: str) -> tuple[str, str]:
-    """The number or formula, and the words after it."""
+    """Split `text` into the number or formula and the words after it."""
     if text.endswith("%"):
         return text[:-1].strip(), "%"
     lead = re.match(
@@ -140,7 +140,7 @@ def _split_unit(text: str) -> tuple[str, str]:
 
 
 def _is_known(words: str) -> bool:
-    """Whether the words are a unit of the table, not any noun (which a product of letters would be, too)."""
+    """Whether the words are a unit in the table rather than any noun (a product of letters would pass as a noun)."""
     unit = find_unit(words)
     if unit is None:
         return False
@@ -171,7 +171,7 @@ def read_spans(text: str) -> Quantity | None:
 
 
 def read_compound(parts: list[str]) -> Quantity | None:
-    """`7 feet 4 inches`, `2 hours and 30 minutes`: one quantity in several units of one kind, the largest first."""
+    """`7 feet 4 inches`, `2 hours and 30 minutes`: one quantity in several units of a kind, largest first."""
     pieces = [piece for part in parts for piece in re.split(r"(?<=[A-Za-z.])\s+(?=\d)", part)]
     if len(pieces) < 2 or not all(re.match(r"[-+]?\d|¤", piece) for piece in pieces):
         return None
@@ -191,7 +191,7 @@ def read_compound(parts: list[str]) -> Quantity | None:
 
 
 def is_formula(text: str) -> bool:
-    """Whether this may be mathematics: no word of three letters or more that is not a function."""
+    """Whether this may be mathematics: it has no word of three or more letters that is not a function."""
     if not re.search(r"[\w\\]", text):
         return False
     bare = re.sub(r"\\[A-Za-z]+", " ", text)

@@ -1,6 +1,6 @@
-r"""What an answer is: `read_answer` gives each text one of the forms of `rewards.grading.forms`.
+r"""Interpret an answer: `read_answer` turns each text into one of the forms in `rewards.grading.forms`.
 
-Equal answers of one notation have equal forms. What is not understood without algebra is a `Formula`, which
+Equal answers in the same notation have equal forms. Anything that needs algebra becomes a `Formula`, which
 `rewards.symbolic` compares.
 """
 
@@ -50,7 +50,7 @@ _LONGEST = 2_000
 
 @lru_cache(maxsize=8192)
 def read_answer(text: str) -> Reading:
-    """What the answer is. Never raises: what nobody understands is words or a formula."""
+    """The form of an answer. Never raises: anything that is not understood becomes words or a formula."""
     number = plain_number(text)
     if number is not None:
         return number
@@ -123,7 +123,7 @@ def _choice(text: str) -> Reading | None:
 
 
 def _relation(text: str) -> Reading | None:
-    """`x \\in S`, `x = 5`, a chain of equal things, and inequalities of one variable, which are intervals."""
+    """`x \\in S`, `x = 5`, a chain of equations, and inequalities of one variable, which become intervals."""
     member = re.fullmatch(r"[A-Za-z](?:_\{?\w+\}?)?\s*\\in\s*(.+)", text)
     if member:
         return _read(member[1])
@@ -167,7 +167,7 @@ def has_comma(text: str) -> bool:
 
 
 def split_list(text: str, inside: bool) -> list[str]:
-    """The parts between commas and semicolons outside of brackets; `inside` a bracket 1,234 is two numbers."""
+    """Split at commas and semicolons outside brackets; with `inside` (a bracket), 1,234 is two numbers."""
     depth, parts, start = 0, [], 0
     spaced = ", " in text
     for place, sign in enumerate(text):
@@ -216,7 +216,7 @@ def _several(text: str) -> Reading | None:
 
 
 def _list_item(part: str) -> bool:
-    """Whether a part of a list can be an answer by itself: anything with a digit, mathematics, or up to four words."""
+    """Whether a part of a list can be an answer by itself: it has a digit or a sign, or at most four words."""
     return bool(re.search(r"[\d\\^+*/-]", part)) or len(part.split()) <= 4
 
 

@@ -1,7 +1,7 @@
-"""Units of measure, currencies and number words: what may follow or precede the number of an answer.
+"""Units of measure, currencies and number words that may follow or precede the number in an answer.
 
-A unit is a name and a factor. Units of one quantity are converted exactly (180 minutes are 3 hours); a word that is not
-in the table (apples) is a unit of its own, in the singular.
+A unit is a name and a factor. Units of the same quantity are converted exactly (180 minutes are 3 hours); a word that
+is not in the table (apples) becomes a separate unit, in the singular.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CURRENCIES = {
 
 @dataclass(frozen=True)
 class Unit:
-    """What a number counts: `name` in base units, each unit being `factor` of them."""
+    """A unit: `name` is the base unit, and the unit is `factor` base units."""
 
     name: str
     factor: Fraction = Fraction(1)
@@ -110,7 +110,7 @@ _TRAILING = re.compile(
 
 
 def find_unit(words: str) -> Unit | None:
-    """The unit that the words after a number name; None where they are not a unit but change the meaning."""
+    """The unit named by the words after a number; None if they are not a unit but change its meaning."""
     words = _TRAILING.sub("", " " + words.strip(" .,")).strip()
     if not words:
         return Unit("")

@@ -1,4 +1,4 @@
-"""Words that grading knows: what cannot begin an answer, what changes the meaning of a number, functions, numerals."""
+"""Word lists for grading: words that cannot begin an answer or that modify a number, functions, numerals."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_ANSWERS = frozenset(
     )
 )
 
-# Words after a number that change what it says, so that they are not a unit: "or less", "north", "squared".
+# Words after a number that change its meaning and so are not units: "or less", "north", "squared".
 QUALIFIERS = frozenset(
     _words(
         """
@@ -36,7 +36,7 @@ QUALIFIERS = frozenset(
     )
 )
 
-# Words that may be in a formula: without them, a word of three letters makes an answer words.
+# Words that may occur in a formula; any other word of three or more letters turns an answer into words.
 FUNCTIONS = frozenset(
     _words(
         """
