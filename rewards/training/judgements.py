@@ -144,7 +144,9 @@ def _group(record: Record) -> Group | None:
 
 def _record(one: Comparison, verdict: Verdict, correct: Correct) -> dict[str, Any]:
     return {
-        **one._asdict(),
+        "question": one.question,
+        "a": one.a,
+        "b": one.b,
         "text": verdict.text,
         "verdict": [verdict.a, verdict.b] if verdict.given else None,
         "reason": verdict.reason,

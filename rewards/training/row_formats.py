@@ -139,11 +139,11 @@ def parse_judgement(record: Mapping[str, Any]) -> Judgement:
     """A judgement with a verdict on both responses, and what was asked; `judgement` takes precedence over messages."""
     asked: Comparison | Turns
     if "judgement" in record:
-        texts = [record.get(name) for name in ("question", "response_a", "response_b")]
-        missing = [name for name, text in zip(Comparison._fields, texts, strict=True) if not isinstance(text, str)]
+        names = ("question", "response_a", "response_b")
+        missing = [name for name in names if not isinstance(record.get(name), str)]
         if missing:
-            raise ValueError(f"{missing[0] if missing[0] == 'question' else f'response_{missing[0]}'} is not a text")
-        asked, written = Comparison(*texts), record["judgement"]  # type: ignore[arg-type]
+            raise ValueError(f"{missing[0]} is not a text")
+        asked, written = Comparison(*(record[name] for name in names)), record["judgement"]
     else:
         *before, last = _answered(_either(record, "messages", "conversations"), "messages")
         asked, written = tuple(before), last.content
