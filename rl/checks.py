@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from rewards.builder import nearest
 from rewards.types import Reward
+from rl import engine_options
 from rl.algorithms import Algorithm
 from rl.learner.losses import PolicyLossSettings
 from rl.run_settings import RunSettings
@@ -32,6 +33,7 @@ def errors(settings: RunSettings) -> list[str]:
         *group_size(settings.algorithm, settings.rollout, settings.reward),
         *reward_outputs(settings.algorithm, settings.reward),
         *older_weights(settings.algorithm, settings.rollout),
+        *engine_options.errors(settings.rollout.engine_options),
         *evaluation_length(settings.evaluate, settings.rollout),
         *truncated_correction(settings.algorithm, settings.rollout),
     ]

@@ -54,6 +54,8 @@ class RolloutSettings:
     engines: int = 1  # vLLM engines, one Ray actor each
     kv_cache_gib: int = 1  # CPU only: memory for the KV cache, whole GiB
     gpu_memory_utilization: float = 0.45  # GPU only: vLLM's share of one GPU's memory
+    cuda_graphs: bool = True  # GPU only: replay decoding steps as CUDA graphs; starts slower, then samples faster
+    engine_options: dict[str, Any] | None = None  # further arguments of vLLM's engine, by their names there
 
     def __post_init__(self) -> None:
         require(self.problems >= 1, f"problems must be at least 1, not {self.problems}")
