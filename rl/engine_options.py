@@ -1,4 +1,4 @@
-"""Check `rollout.engine_options` against the arguments of vLLM's engine, without importing vLLM, which takes seconds."""
+"""Check `rollout.engine_options` against the arguments of vLLM's engine without importing vLLM, which is slow."""
 
 from __future__ import annotations
 

@@ -16,25 +16,24 @@ import json
 import os
 import shlex
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from launch.bench import our_loop
+from launch.bench.our_loop import FIELDS, finished, our_updates
 from launch.built_models import folder_of, hint
 from launch.composition import compose
 from launch.configuration import plain
 from launch.packages import install
 from rewards.builder import build, one_line
-from rl.run.origin import origin
 
 TRL = Path("build/trl")
 THREADS = 2
-FIELDS = ("problems", "responses", "max_new_tokens")
 
 MODELS: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -212,25 +211,7 @@ def job_of(options: argparse.Namespace, model: str, algorithm: str) -> dict[str,
 
 def our_seconds(job: Mapping[str, Any], words: Sequence[str], folder: Path) -> list[float]:
     """The seconds of each update except the first in a run of launch.train, including bookkeeping."""
-    run = Path(tempfile.mkdtemp(dir=folder)) / "run"
-    settings = {f"rollout.{name}": job[name] for name in (*FIELDS, "max_model_len")} | {
-        "updates": job["updates"],
-        "seed": job["seed"],
-        "learner.learning_rate": job["learning_rate"],
-        "evaluate_every": 0,
-        "evaluate_problems": 2,
-        "checkpoint_every": 0,
-        "run_dir": run,
-    }
-    if job["algorithm"] == "grpo":
-        settings["algorithm.kl"] = job["kl"]
-    own = [f"algorithm={job['algorithm']}", "reward=verifier", "logger=quiet"]
-    given = {word.split("=")[0] for word in words}
-    own += [f"{key}={value}" for key, value in settings.items() if key not in given]
-    finished([sys.executable, "-m", "launch.train", *own, *words], {"OMP_NUM_THREADS": "1"})
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    ends = [row["seconds"] for row in rows if "time/learn" in row]
-    return [after - before for before, after in pairwise(ends)]
+    return [row["seconds"] for row in our_updates(job, words, folder)]
 
 
 def trl_seconds(job: Mapping[str, Any], folder: Path) -> list[float]:
@@ -243,31 +224,16 @@ def trl_seconds(job: Mapping[str, Any], folder: Path) -> list[float]:
     return list(json.loads((own / "seconds.json").read_text(encoding="utf-8")))[1:]
 
 
-def finished(command: Sequence[str], variables: Mapping[str, str]) -> None:
-    """Run a process until it ends. Raises RuntimeError with its last line of output if it fails."""
-    quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet, **variables})
-    if done.returncode:
-        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
-        raise RuntimeError(f"{' '.join(command[1:3])} ended with exit code {done.returncode}: {lines[-1]}")
-
-
 def say(text: str) -> None:
     """Print what is being measured."""
     print(text, file=sys.stderr, flush=True)
 
 
 def machine() -> dict[str, str]:
-    """The date, the machine and its load, the commit and the versions."""
-    made = origin()
-    packages = {**made["packages"], "trl": next(TRL.glob("trl-*.dist-info")).name.split("-")[1].removesuffix(".dist")}
-    return {
-        "date": made["time"],
-        "machine": f"{made['machine']}, {os.cpu_count()} cores",
-        "load average at the end (1, 5, 15 minutes)": ", ".join(f"{value:.1f}" for value in os.getloadavg()),
-        "commit": f"{made['commit']}{' with changes' if made['dirty'] else ''}",
-        "versions": ", ".join(f"{name} {version}" for name, version in packages.items()),
-    }
+    """`our_loop.machine`, with TRL's version."""
+    found = our_loop.machine()
+    trl = next(TRL.glob("trl-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+    return found | {"versions": f"{found['versions']}, trl {trl}"}
 
 
 def markdown(found: Sequence[Comparison], where: Mapping[str, str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.bench import loop, trl_loop
+from launch.bench import loop, our_loop, trl_loop
 from rl.tasks.arithmetic import ArithmeticTask
 
 
@@ -87,7 +87,7 @@ def test_seconds_per_update_are_the_time_between_ends_of_updates(
         ]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    monkeypatch.setattr(loop, "finished", run)
+    monkeypatch.setattr(our_loop, "finished", run)
     assert loop.our_seconds(job("--problems=2"), ("policy=tiny", "algorithm.kl=0"), tmp_path) == [3.0, 5.0]
     words = commands[0]
     assert "rollout.problems=2" in words and "reward=verifier" in words
