@@ -19,7 +19,7 @@ lock="requirements/$kind.txt"
 
 stamp_of() { cat "$@" launch/setup.sh pyproject.toml | sha256sum | cut -c1-16; }
 stamp="$venv/rewardloop-$kind-$(stamp_of "$lock")"
-dev_stamp="$venv/rewardloop-dev-$(stamp_of requirements/dev.txt)"
+dev_stamp="$venv/rewardloop-dev-$(stamp_of requirements/dev.txt requirements/trackers.txt)"
 pip_install() { "$venv/bin/python" -m pip install -qq --disable-pip-version-check --no-input --no-deps "$@"; }
 
 if [[ ! -x "$venv/bin/python" ]]; then
@@ -55,8 +55,8 @@ if [[ ! -e "$stamp" ]]; then
     touch "$stamp"
 fi
 if [[ "$tools" == dev && ! -e "$dev_stamp" ]]; then
-    echo "setup: installing requirements/dev.txt"
-    pip_install -r requirements/dev.txt
+    echo "setup: installing requirements/dev.txt and trackers.txt"
+    pip_install -r requirements/dev.txt -r requirements/trackers.txt
     rm -f "$venv"/rewardloop-dev-*
     touch "$dev_stamp"
 fi

@@ -38,6 +38,7 @@ def train(settings: RunSettings, run: RunFolder, display: Display) -> Summary:
     Contradictory settings (`rl.checks`) are refused before anything starts.
     """
     check(settings)
+    run.tell = display.event
     watch = Stopwatch(display)
     parts = None
     try:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rl.run.trackers import Tracker
 from rl.truncation import Truncation
 
 Precision = Literal["fp32", "bf16"]
@@ -240,6 +241,7 @@ class LoggerSettings:
     tensorboard: bool = True
     samples: Literal["all", "some", "none"] = "all"  # samples.jsonl: every response, the first group, nothing
     progress: Literal["auto", "live", "plain", "none"] = "auto"  # auto: live on a terminal, else plain lines
+    tracker: Tracker | None = None  # a service that gets the numbers and samples too
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ status.json       running, finished or failed, with the reason
 metrics.jsonl     one line per update: numbers, and failed scores by reason
 samples.jsonl     one line per response: text, score (as in rewards/records.py), whether it is correct, weight version
 tensorboard/      the same numbers as events
+tracker.json      what the experiment tracker calls this run, if there is one
 logs/             output of the processes, and the traceback if the run failed
 checkpoints/      from which a stopped run resumes
 policy/           the trained policy
@@ -17,7 +18,7 @@ import json
 import math
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,8 +29,9 @@ from rl.progress import Summary
 from rl.run.checkpoint import cut_back, latest, require_latest, seconds_of, update_of
 from rl.run.origin import origin, this_process
 from rl.run.stopping import stop_reason
+from rl.run.trackers import Tracking
 from rl.settings import LoggerSettings
-from rl.types import AnswerGroup
+from rl.types import Answer, AnswerGroup
 
 
 class RunFolder:
@@ -57,6 +59,8 @@ class RunFolder:
         self._metrics = _Lines(path / "metrics.jsonl")
         self._samples = _Lines(path / "samples.jsonl")
         self._events: Any = None
+        self.tell: Callable[[str], None] = lambda event: None
+        self._tracking: Tracking | None = None
         self._status("running", process=this_process())
 
     def describe(
@@ -79,7 +83,7 @@ class RunFolder:
         _write_json(file, content | {"resumed": [*content.get("resumed", []), entry]})
 
     def log_metrics(self, update: int, metrics: Mapping[str, float], failures: Mapping[str, int] | None = None) -> None:
-        """Append one line of numbers for `update` (0: before training), and the same as TensorBoard events."""
+        """Append one line of numbers for `update` (0: before training); the same to TensorBoard and the tracker."""
         line = {"update": update, "seconds": round(time.time() - self._started, 3), **metrics}
         row = {name: value if math.isfinite(value) else str(value) for name, value in line.items()}  # JSON has no NaN
         self._metrics.append(row | ({"failures": dict(failures)} if failures else {}))
@@ -88,6 +92,9 @@ class RunFolder:
             for name, value in metrics.items():
                 writer.add_scalar(name, value, update)
             writer.flush()
+        if tracking := self._tracker():
+            finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+            tracking.log(update, finite)
 
     def log_samples(
         self,
@@ -98,8 +105,11 @@ class RunFolder:
         """Append one line per response. `logger.samples` selects all, those of the first problem (some), or none.
 
         `correct` is null if the task gave no grade. `score` is null if no reward was used, else an object as
-        `rewards.records` writes it. `stage` is what the responses were drawn for ("train" or "evaluate").
+        `rewards.records` writes it. `stage` is what the responses were drawn for ("train" or "evaluate"). Responses of
+        an evaluation go to the tracker too.
         """
+        if stage == "evaluate" and (tracking := self._tracker()):
+            tracking.samples(update, [_row(update, group, answer) for group in groups for answer in group.answers])
         if self._settings.samples == "none":
             return
         for group in groups if self._settings.samples == "all" else groups[:1]:
@@ -125,9 +135,9 @@ class RunFolder:
 
     def finish(self, summary: Summary | None = None) -> None:
         """Mark the run as finished, with its first and last evaluation, and close its files."""
-        outcome = {}
+        outcome: dict[str, Any] = self._end_tracking(failed=False)
         if summary is not None:
-            outcome = {
+            outcome |= {
                 "before": summary.before.metrics(),
                 "after": summary.after.metrics(),
                 "updates": summary.updates,
@@ -143,7 +153,8 @@ class RunFolder:
         trace = self.logs / "traceback.txt"
         trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         checkpoint = latest(self.path)
-        self._status("failed", reason=reason_of(error), checkpoint=str(checkpoint) if checkpoint else None)
+        fault = self._end_tracking(failed=True)
+        self._status("failed", reason=reason_of(error), checkpoint=str(checkpoint) if checkpoint else None, **fault)
         self.close()
         return trace
 
@@ -159,12 +170,40 @@ class RunFolder:
         seconds = round(time.time() - self._started, 3)
         _write_json(self.path / "status.json", {"state": state, "seconds": seconds, **more})
 
+    def _tracker(self) -> Tracking | None:
+        """The tracker, started when it is first needed; None if there is none."""
+        if self._tracking is None and self._settings.tracker is not None:
+            self._tracking = Tracking(self._settings.tracker, self.tell)
+            mark, written = self.path / "tracker.json", self.path / "config.yaml"
+            config = yaml.safe_load(written.read_text(encoding="utf-8")) if written.exists() else {}
+            kind = type(self._settings.tracker).__name__
+            known = json.loads(mark.read_text(encoding="utf-8")) if mark.exists() else {}
+            self._tracking.start(self.path, config, known.get("name") if known.get("tracker") == kind else None)
+            if self._tracking.known_as:
+                _write_json(mark, {"tracker": kind, "name": self._tracking.known_as})
+        return self._tracking
+
+    def _end_tracking(self, *, failed: bool) -> dict[str, Any]:
+        """Close the tracker's run. Returns what went wrong with it, for status.json; empty if nothing did."""
+        if self._tracking is None:
+            return {}
+        self._tracking.finish(failed)
+        return {"tracker": self._tracking.fault} if self._tracking.fault else {}
+
     def _tensorboard(self) -> Any:
         if self._events is None:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
             self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._purge)
         return self._events
+
+
+def _row(update: int, group: AnswerGroup, answer: Answer) -> list[Any]:
+    """A sample as a row of a tracker's table: see `rl.run.trackers.COLUMNS`."""
+    reward = answer.score.value if answer.score is not None and answer.score.ok else None
+    sample = answer.sample
+    problem = group.problem
+    return [update, problem.text, problem.answer, sample.text, answer.correct, reward, len(sample.response_ids)]
 
 
 def require_unused(path: Path) -> None:
