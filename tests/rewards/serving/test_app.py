@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from launch.bench.serve.bodies import VALID, requests
 from rewards.serving.app import make_app
 from rewards.serving.forms import FORMS
 from rewards.serving.queue import QueueLimits
@@ -331,49 +331,6 @@ def test_limits_that_cannot_work_are_refused(options, message):
         Limits(**options)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=10,
-)
-VALID: dict[str, Any] = {
-    "/score": GROUP,
-    "/get_reward": {"query": ["qa"], "prompts": ["q"], "labels": ["1"], "metadata": [{}]},
-    "/batched": {"prompts": ["q"], "responses": ["a"], "labels": [None]},
-    "/slime": SLIME,
-    "/slime/dict": SLIME,
-    "/v1/score/evaluation": {"model": "m", "messages": ["a"], "max_length": None},
-    "/classify": {"model": "m", "input": ["a"], "messages": SLIME["prompt"], "text": "a", "use_activation": False},
-    "/pooling": {"model": "m", "input": [1, 2], "task": "classify"},
-    "/verify": {"responses_create_params": {"input": "q"}, "response": {"output": [{"content": "a"}]}, "answer": "1"},
-    "/compare": {"conversation_history": SLIME["prompt"], "response_objs": [{"output": []}], "principle": None},
-}
-
-
-@st.composite
-def bodies(draw) -> tuple[str, bytes]:
-    """A path with a body: arbitrary bytes, arbitrary JSON, or a valid request with some values changed."""
-    path = draw(st.sampled_from(sorted(VALID)))
-    kind = draw(st.sampled_from(["bytes", "json", "changed", "changed", "changed"]))
-    if kind == "bytes":
-        return path, draw(st.binary(max_size=200))
-    if kind == "json":
-        return path, json.dumps(draw(JSON)).encode()
-    body = json.loads(json.dumps(VALID[path]))
-    for _ in range(draw(st.integers(0, 3))):
-        node: Any = body
-        while True:
-            keys = list(range(len(node))) if isinstance(node, list) else list(node) if isinstance(node, dict) else []
-            if not keys:
-                break
-            key = draw(st.sampled_from(keys))
-            if not isinstance(node[key], dict | list) or not node[key] or draw(st.booleans()):
-                node[key] = draw(JSON)
-                break
-            node = node[key]
-    return path, json.dumps(body).encode()
-
-
 def test_every_path_has_a_valid_example():
     assert set(VALID) == {form.path for form in FORMS}
 
@@ -392,7 +349,7 @@ def test_no_body_makes_a_500_a_hang_or_a_reply_that_is_not_json():
         return await asyncio.wait_for(client.post(path, content=content), 10)
 
     @settings(max_examples=300, deadline=None)
-    @given(case=bodies())
+    @given(case=requests())
     def check(case: tuple[str, bytes]) -> None:
         reply = loop.run_until_complete(ask(*case))
         assert reply.status_code in (200, 400, 413, 422), reply.text

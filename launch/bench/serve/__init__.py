@@ -1,0 +1,1 @@
+"""Measures of the reward service: see `__main__`."""
