@@ -102,7 +102,12 @@ async def _send_malformed(connection: Connection, tally: Tally, rng: random.Rand
     path, body, _ = request(rng)
     broken = rng.choice([body[:-2], b"[" * 500, b"\xff" + body, b'{"x": 1}', body.replace(b'"', b"'"), b"null", b""])
     tally.malformed += 1
-    status, _, _ = await connection.post(path, broken)
+    try:
+        status, _, _ = await asyncio.wait_for(connection.post(path, broken), ANSWER_S)
+    except (OSError, asyncio.IncompleteReadError, TimeoutError, IndexError, ValueError):
+        tally.lost += 1
+        connection.close()
+        return
     tally.statuses[status] += 1
     tally.accepted += not 400 <= status < 500
 

@@ -36,6 +36,13 @@ class Running:
         """Resident memory of the service."""
         return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
 
+    @property
+    def processor_s(self) -> float:
+        """Processor seconds of the service and the processes that it started, so far."""
+        service = psutil.Process(self.process.pid)
+        times = [one.cpu_times() for one in (service, *service.children(recursive=True))]
+        return float(sum(one.user + one.system for one in times))
+
     def get(self, path: str) -> str:
         """The body of a reply."""
         with urllib.request.urlopen(f"http://{self.host}:{self.port}{path}", timeout=30) as reply:
