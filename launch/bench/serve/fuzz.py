@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -61,7 +62,8 @@ def _schemathesis(running: Running, examples: int, seed: int) -> tuple[str, int]
         "--generation-database",
         "none",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"})
+    with tempfile.TemporaryDirectory() as folder:  # it writes a cache where it is started
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env={**os.environ, "COLUMNS": "120"})
     return done.stdout + done.stderr, done.returncode
 
 
