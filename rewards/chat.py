@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -23,17 +24,21 @@ from rewards.conversation import Message
 from rewards.template_options import checked_options, template_literals, template_source
 
 _ROLE = re.compile(r"\w[\w.-]*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _THOUGHT = "<think>\nHalf of 3 + 4?\n</think>\n\n"
 _PROBE = ("Half of 3 + 4?  ки", "Step 1: 3 - 4 = 7.\n\nIt's\tso,\n  7", '"x\\n" <b>&amp;', "\ny: 1,000\n")
 
 
 class Turn(NamedTuple):
-    """One message. A `scored` turn is one whose first token the reward model is asked to predict."""
+    """One message. A `scored` turn is one whose first token the reward model is asked to predict.
+
+    `marks` are places in the content, in characters and in order, where the template's `separator` is inserted.
+    """
 
     role: str
     content: str
     scored: bool = False
+    marks: tuple[int, ...] = ()
 
 
 def conversation(prompt: Iterable[Message], response: str) -> list[Turn]:
@@ -44,6 +49,8 @@ def conversation(prompt: Iterable[Message], response: str) -> list[Turn]:
 @dataclass(frozen=True)
 class Rendered:
     """A conversation's token ids, and for each scored turn the index of the token *before* its content.
+
+    With a separator, the positions are those of the separators inserted at the marks.
 
     `failure` says why a conversation could not be rendered; there are then no ids.
     """
@@ -60,7 +67,7 @@ class Rendered:
 def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder or hub name. Raises ValueError if there is none."""
     try:
-        return AutoTokenizer.from_pretrained(path)
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"reward.model {path}: cannot load its tokenizer; save one next to it ({reason})") from error
@@ -70,12 +77,18 @@ class ChatTemplate:
     """A tokenizer's chat template, made safe: contents are always tokenised as plain text.
 
     options: keyword arguments for the template (`chat_template_kwargs`), such as `enable_thinking`.
+    separator: text of an added token that is inserted at the marks of turns; in contents the same text stays plain.
     Raises ValueError if the tokenizer has no chat template or no fast backend, if the template does not read an option,
     writes a second BOS or drops a message, and if the ids would differ from `apply_chat_template` on ordinary text,
     with or without thoughts.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        options: Mapping[str, Any] | None = None,
+        separator: str | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.name = str(getattr(tokenizer, "name_or_path", "") or "the tokenizer")
         source = template_source(tokenizer)
@@ -83,13 +96,23 @@ class ChatTemplate:
             raise ValueError(f"{self.name} has no fast tokenizer: convert it to a tokenizer.json")
         self.options = checked_options(tokenizer, options)
         written = self._text([Turn("user", _mark(0)), Turn("assistant", _mark(1))], True)
-        self._control = control_tokens(tokenizer, written)
+        self._control = control_tokens(tokenizer, written + (separator or ""))
+        self._separator = separator or ""
+        self._separator_id = None if separator is None else self._added_token(separator, written)
         self._split = re.compile("|".join(map(re.escape, sorted(self._control, key=len, reverse=True))) or "(?!)")
         self._veil = Veil(frozenset(self._control), template_literals(source))
         self._backend = text_only_backend(tokenizer, self._control)
         self._shape = lru_cache(maxsize=4096)(self._make_shape)
         self._check_bos()
         self._check_against_reference()
+
+    def _added_token(self, separator: str, written: str) -> int:
+        """The id of a separator. Raises ValueError if it is no added token, or if the template writes it itself."""
+        if separator not in self._control:
+            raise ValueError(f"separator {separator!r} is not an added token of {self.name}")
+        if separator in written:
+            raise ValueError(f"separator {separator!r} is written by the chat template of {self.name} itself")
+        return self._control[separator].id
 
     def render(self, conversations: Iterable[Sequence[Turn]], *, generation_prompt: bool = False) -> list[Rendered]:
         """Token ids of each conversation; `generation_prompt` appends the header of an assistant turn.
@@ -157,25 +180,29 @@ class ChatTemplate:
     def _plan(self, turns: Sequence[Turn], generation_prompt: bool) -> _Plan:
         """Render the template with veiled contents (nothing can forge a turn) and split it at its control tokens."""
         for turn in turns:
-            if not turn.content.isascii() and (half := _SURROGATE.search(turn.content)):
+            if not turn.content.isascii() and (half := SURROGATE.search(turn.content)):
                 raise ValueError(f"the text of the {turn.role} has half a character (\\u{ord(half[0]):04x})")
             if not _ROLE.fullmatch(turn.role):
                 raise ValueError(f"a role must be one word, not {turn.role[:40]!r}")
             if turn.scored and not turn.content.strip():
                 raise ValueError(f"the label {turn.content!r} is not exactly one token: choose other reward.labels")
-        *hidden, opening, closing = self._veil.stand_ins((turn.content for turn in turns), 2)
+        *hidden, opening, closing, mark = self._veil.stand_ins((turn.content for turn in turns), 3)
         stand_ins = dict(zip(self._veil.edges, hidden, strict=True))
         shown, spaces = [], []
         for turn in turns:
-            content = self._veil.hide(turn.content, stand_ins)
+            content = self._veil.hide(_marked(turn, mark), stand_ins)
             if turn.scored:
                 left, right = len(content) - len(content.lstrip()), len(content.rstrip())
                 spaces.append((content[:left], content[right:]))
                 content = content[:left] + opening + content[left:right] + closing + content[right:]
             shown.append(Turn(turn.role, content))
-        pieces = self._cut(self._text(shown, generation_prompt))
+        text = self._text(shown, generation_prompt)
+        if text.count(mark) != sum(len(turn.marks) for turn in turns):
+            raise ValueError(f"the chat template of {self.name} does not show every step exactly once")
+        pieces = self._cut(text.replace(mark, self._separator))
         key = tuple((turn.role, None if turn.content.strip() else turn.content) for turn in turns)
-        if [piece for piece in pieces if isinstance(piece, int)] != self._shape(key, generation_prompt):
+        controls = [piece for piece in pieces if isinstance(piece, int) and piece != self._separator_id]
+        if controls != self._shape(key, generation_prompt):
             raise ValueError(
                 f"the chat template of {self.name} writes different turns around this text than around other texts"
             )
@@ -232,6 +259,8 @@ class ChatTemplate:
         stretches = iter(plan.stretches)
         for control in plan.controls:
             if control is not None:
+                if control == self._separator_id:
+                    positions.append(len(ids))
                 ids.append(control)
                 continue
             text, labels = next(stretches)
@@ -304,6 +333,12 @@ class _Plan:
 def _mark(index: int) -> str:
     """A placeholder for message `index`, in characters of Unicode's private use area."""
     return f"\ue000{index}\ue001"
+
+
+def _marked(turn: Turn, mark: str) -> str:
+    """The content with `mark` at the turn's marks."""
+    cuts = [0, *turn.marks, len(turn.content)]
+    return mark.join(turn.content[start:end] for start, end in pairwise(cuts)) if turn.marks else turn.content
 
 
 def _with_spans(parts: Sequence[str], around: Iterator[tuple[str, str]]) -> tuple[str, tuple[tuple[int, int], ...]]:

@@ -42,16 +42,20 @@ def control_tokens(tokenizer: PreTrainedTokenizerBase, written: str) -> dict[str
     }
 
 
-def text_only_backend(tokenizer: PreTrainedTokenizerBase, control: Iterable[str]) -> Tokenizer:
-    """A copy of the tokenizer that reads control tokens as plain text and reports untrimmed offsets."""
+def text_only_backend(tokenizer: PreTrainedTokenizerBase, control: Iterable[str], *, inside: bool = True) -> Tokenizer:
+    """A copy of the tokenizer that reads control tokens as plain text and reports untrimmed offsets.
+
+    `inside`: its texts follow a control token, so SentencePiece-like tokenizers must not treat them as a text's start.
+    """
     settings: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
     settings.update(post_processor=None, truncation=None, padding=None)
     control = set(control)
     for token in settings["added_tokens"]:
         token["special"] = token["content"] in control
-    # A stretch is mid-conversation: SentencePiece-like tokenizers must not treat it as the start of a text.
-    text = json.dumps(settings).replace('"prepend_scheme": "first"', '"prepend_scheme": "never"')
-    backend = Tokenizer.from_str(text)
+    text = json.dumps(settings)
+    backend = Tokenizer.from_str(
+        text.replace('"prepend_scheme": "first"', '"prepend_scheme": "never"') if inside else text
+    )
     backend.encode_special_tokens = True
     return backend
 

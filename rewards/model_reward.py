@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from rewards.aggregate import Aggregate
 from rewards.chat import Rendered
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.choice import make_runner
@@ -20,6 +21,8 @@ from rewards.engines.options import ModelOptions
 from rewards.engines.runner import Head
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Problem, Response, Score, Span
+
+NO_STEPS = "the response has no steps"
 
 _logger = logging.getLogger(__name__)
 
@@ -36,6 +39,21 @@ class Prompt:
 def prompt_of(rendered: Rendered, positions: Sequence[int], spans: Sequence[Span] = ()) -> Prompt | str:
     """The prompt for a rendered conversation, or the reason why it could not be rendered."""
     return rendered.failure or Prompt(rendered.ids, list(positions), tuple(spans))
+
+
+def steps_that_fit(prompt: Prompt, max_tokens: int) -> Prompt | None:
+    """The steps within `max_tokens` tokens, None if there are none; their scores are those in the whole response."""
+    positions = [position for position in prompt.positions if position < max_tokens]
+    if not positions:
+        return None
+    return Prompt(prompt.ids[: positions[-1] + 1], positions, prompt.spans[: len(positions)])
+
+
+def step_score(
+    prompt: Prompt, steps: Sequence[float], aggregate: Aggregate, parts: Mapping[str, float] | None = None
+) -> Score:
+    """The score of a response from the values of its steps."""
+    return Score.of(aggregate(steps), steps=steps, spans=prompt.spans, parts=parts)
 
 
 class ModelReward(ResponseReward):

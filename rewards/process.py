@@ -16,10 +16,10 @@ from torch import Tensor
 from rewards.aggregate import aggregate
 from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
 from rewards.labels import LabelReward
-from rewards.model_reward import Prompt, prompt_of
+from rewards.model_reward import NO_STEPS, Prompt, prompt_of, step_score, steps_that_fit
 from rewards.protocol import Pair
-from rewards.steps import Splitter, splitter
-from rewards.types import Problem, Response, Score, Span
+from rewards.steps import Splitter, StepTexts
+from rewards.types import Problem, Response, Score
 
 
 class ProcessReward(LabelReward):
@@ -59,9 +59,9 @@ class ProcessReward(LabelReward):
         gpu_memory: float = 0.4,
         chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
-        self.split = _splitter(splitter, pattern, keep_empty, strip)
+        self.steps = StepTexts.of(splitter, pattern, keep_empty=keep_empty, strip=strip, remove=remove)
         self.aggregate = aggregate(aggregation)
-        self.remove, self.keep_empty, self.strip, self.join = remove, keep_empty, strip, join
+        self.join = join
         options = ModelOptions(
             dtype=dtype,
             device=device,
@@ -76,7 +76,7 @@ class ProcessReward(LabelReward):
 
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt | str]:
         """See ModelReward; a response without steps has no prompt."""
-        steps = [self._steps(response.text) for _, response in pairs]
+        steps = [self.steps(response.text) for _, response in pairs]
         stepped = [index for index, (texts, _) in enumerate(steps) if any(map(str.strip, texts))]
         conversations = []
         for index in stepped:
@@ -85,46 +85,16 @@ class ProcessReward(LabelReward):
             conversations.append((problem, [f"{problem.text}{self.join}{first}", *rest]))
         rendered = dict(zip(stepped, self.render(conversations), strict=True))
         return [
-            prompt_of(rendered[index], rendered[index].positions, spans)
-            if index in rendered
-            else "the response has no steps"
+            prompt_of(rendered[index], rendered[index].positions, spans) if index in rendered else NO_STEPS
             for index, (_, spans) in enumerate(steps)
         ]
 
     def shortened(self, problem: Problem, response: Response, prompt: Prompt) -> Prompt | None:
         """See ModelReward: the steps that fit; their scores are the same as in the whole response."""
-        positions = [position for position in prompt.positions if position < self.max_tokens]
-        if not positions:
-            return None
-        return Prompt(prompt.ids[: positions[-1] + 1], positions, prompt.spans[: len(positions)])
+        return steps_that_fit(prompt, self.max_tokens)
 
     def scores(self, prompts: Sequence[Prompt], read: Sequence[Tensor]) -> list[Score]:
         """See ModelReward."""
-        steps = [values.tolist() for values in read]
         return [
-            Score.of(self.aggregate(values), steps=values, spans=prompt.spans)
-            for prompt, values in zip(prompts, steps, strict=True)
+            step_score(prompt, values.tolist(), self.aggregate) for prompt, values in zip(prompts, read, strict=True)
         ]
-
-    def _steps(self, text: str) -> tuple[list[str], list[Span]]:
-        """The text of each step as the model reads it, and its span in the response."""
-        texts, spans = [], []
-        for start, end in self.split(text):
-            step = text[start:end]
-            if self.remove:
-                step = step.replace(self.remove, "")
-                step = step.strip() if self.strip else step
-            if self.keep_empty or step.strip():
-                texts.append(step)
-                spans.append((start, end))
-        return texts, spans
-
-
-def _splitter(chosen: str | Splitter, pattern: str | None, keep_empty: bool, strip: bool) -> Splitter:
-    if isinstance(chosen, str):
-        return splitter(chosen, pattern=pattern, keep_empty=keep_empty, strip=strip)
-    if pattern is not None:
-        raise ValueError("pattern belongs to splitter=regex, not to a function of your own")
-    if not strip:
-        raise ValueError("strip=false has no effect on a function of your own: its spans are taken as they are")
-    return chosen

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from rewards.types import Span
 
@@ -63,3 +64,46 @@ def split(text: str, separator: re.Pattern[str], *, keep_empty: bool = False, st
             spans.append((begin, begin + len(piece.strip()) if strip else left))
         start = right
     return spans
+
+
+@dataclass(frozen=True)
+class StepTexts:
+    """How a response is cut into the steps that a process model reads.
+
+    `split` gives the spans; `remove` is taken out of every step, which is then stripped if `strip`; without
+    `keep_empty`, steps with nothing left are dropped.
+    """
+
+    split: Splitter
+    remove: str = ""
+    strip: bool = True
+    keep_empty: bool = False
+
+    @classmethod
+    def of(
+        cls, chosen: str | Splitter, pattern: str | None, *, keep_empty: bool, strip: bool, remove: str
+    ) -> StepTexts:
+        """From the options of a reward: `chosen` is a splitter's name, or a function from a text to its spans.
+
+        Raises ValueError as `splitter` does, and for options that a function of your own does not read.
+        """
+        if isinstance(chosen, str):
+            chosen = splitter(chosen, pattern=pattern, keep_empty=keep_empty, strip=strip)
+        elif pattern is not None:
+            raise ValueError("pattern belongs to splitter=regex, not to a function of your own")
+        elif not strip:
+            raise ValueError("strip=false has no effect on a function of your own: its spans are taken as they are")
+        return cls(chosen, remove, strip, keep_empty)
+
+    def __call__(self, text: str) -> tuple[list[str], list[Span]]:
+        """The text of each step as the model reads it, and its span in the response."""
+        texts, spans = [], []
+        for start, end in self.split(text):
+            step = text[start:end]
+            if self.remove:
+                step = step.replace(self.remove, "")
+                step = step.strip() if self.strip else step
+            if self.keep_empty or step.strip():
+                texts.append(step)
+                spans.append((start, end))
+        return texts, spans

@@ -44,8 +44,9 @@ class Entry:
     def process(self) -> bool:
         """Whether it is one of this project's process models, which can score given steps."""
         from rewards.process import ProcessReward  # transformers takes seconds to import
+        from rewards.step_head import StepHeadReward
 
-        return self._is(ProcessReward)
+        return self._is(ProcessReward) or self._is(StepHeadReward)
 
     def make(self) -> Reward:
         """The reward, without its weights. Raises ConfigurationError if it cannot work."""
@@ -57,6 +58,7 @@ class Entry:
     def for_given_steps(self, protocol: Protocol) -> Entry:
         """The same process model for steps joined by STEP_END, whatever its own splitter, scored as `protocol` says."""
         given = {"splitter": "regex", "pattern": STEP_END, "keep_empty": True, **PROTOCOLS[protocol]}
+        given = {name: value for name, value in given.items() if name in self.node or name != "join"}
         return Entry(self.name, {**self.node, **given}, self.source)
 
     def _is(self, kind: type) -> bool:

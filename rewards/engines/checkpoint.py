@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from transformers.utils import (
     cached_file,
 )
 
+from rewards.engines import internlm2
+from rewards.engines.recognise import fitting_option
 from rewards.model_folder import check_model
 
 _QUIET = {"_raise_exceptions_for_missing_entries": False, "_raise_exceptions_for_connection_errors": False}
@@ -29,30 +31,50 @@ _logger = logging.getLogger(__name__)
 
 
 def read_config(path: str, architecture: str = "ForCausalLM") -> PretrainedConfig:
-    """The checkpoint's configuration. Raises ValueError unless it names an architecture ending in `architecture`."""
+    """The checkpoint's configuration, as a Llama's for InternLM2.
+
+    Raises ValueError unless it names an architecture that ends in `architecture`, and says which reward would fit.
+    """
     try:
         check_model(path)
     except FileNotFoundError as error:
         raise ValueError(f"model: {error}") from error
     try:
-        config = AutoConfig.from_pretrained(path)
+        raw, _ = PretrainedConfig.get_config_dict(path)
+        if raw.get("model_type") == internlm2.MODEL_TYPE:
+            config: PretrainedConfig = internlm2.llama_config(raw)
+        else:
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {path}: cannot read its config.json ({first_line(error)})") from error
     names = config.architectures or []
-    if not any(name.endswith(architecture) for name in names):
+    if architecture and not any(name.endswith(architecture) for name in names):
         raise ValueError(
             f"model {path} is of the wrong kind: its architecture is {', '.join(names) or 'not named'}, "
-            f"this reward needs one that ends in {architecture}"
+            f"this reward needs one that ends in {architecture}{_fitting(path, config)}"
         )
     return config
 
 
 class Checkpoint:
-    """A model in a folder or on the hub; its tensors are read on request. Raises ValueError as `read_config` does."""
+    """A model in a folder or on the hub; its tensors are read on request.
+
+    Raises ValueError as `read_config` does. An empty `architecture` takes any, for heads that are known by their
+    tensors.
+    """
 
     def __init__(self, path: str, architecture: str = "ForCausalLM") -> None:
         self.path = path
         self.config = read_config(path, architecture)
+
+    def refusal(self, reason: str) -> ValueError:
+        """An error that says why the model is refused and, if its family is known, which reward reads it."""
+        return ValueError(f"model {self.path}: {reason}{_fitting(self.path, self.config)}")
+
+    @property
+    def is_internlm2(self) -> bool:
+        """Whether the tensors have InternLM2's names, so that they must be renamed for a Llama."""
+        return any(name.startswith("InternLM2") for name in self.config.architectures or [])
 
     @property
     def hidden_size(self) -> int:
@@ -62,15 +84,14 @@ class Checkpoint:
     @cached_property
     def names(self) -> frozenset[str] | None:
         """The names of all tensors; None if neither local safetensors nor an index on the hub lists them."""
-        try:
-            if self._index is not None:
-                return frozenset(self._index)
-            if whole := cached_file(self.path, SAFE_WEIGHTS_NAME, local_files_only=True, **_QUIET):
-                with safe_open(whole, "pt") as file:
-                    return frozenset(file.keys())
-        except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"model {self.path}: cannot read its weights ({first_line(error)})") from error
-        return None
+        if self._index is not None:
+            return frozenset(self._index)
+        return frozenset(self.shapes) or None
+
+    @cached_property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of the tensors in local safetensors, by name. Nothing is downloaded for this."""
+        return _shapes(self.path, self._index)
 
     def tensor(self, name: str, shape: Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
         """One tensor of this shape, or only these rows of it, on the CPU in the dtype it was saved in.
@@ -85,19 +106,27 @@ class Checkpoint:
             raise ValueError(_lacks(self.path, [name]))
         return found
 
+    def llama_tensors(self) -> dict[str, Tensor]:
+        """All tensors of an InternLM2 checkpoint, those of its decoder as a Llama's. Raises ValueError as `tensor`."""
+        names = self.names if self.names is not None else self._unpickled("")
+        tensors = {}
+        for name in names:
+            found = self._read(name, None, None)
+            if found is None:
+                raise ValueError(_lacks(self.path, [name]))
+            tensors[name] = found
+        return internlm2.llama_tensors(tensors, self.config)
+
     def has(self, name: str) -> bool:
         """Whether there is a tensor with this name."""
         return name in (self.names if self.names is not None else self._unpickled(name))
 
     @cached_property
     def _index(self) -> dict[str, str] | None:
-        """The file of each tensor, for a checkpoint in several files; None for a single file."""
-        for index_name in (SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_INDEX_NAME):
-            if index := cached_file(self.path, index_name, **_QUIET):
-                return dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
-        return None
+        """The file of each tensor of a checkpoint in several files."""
+        return _weight_map(self.path)
 
-    def _read(self, name: str, shape: Sequence[int], rows: Sequence[int] | None) -> Tensor | None:
+    def _read(self, name: str, shape: Sequence[int] | None, rows: Sequence[int] | None) -> Tensor | None:
         file_name = self._index.get(name, "") if self._index is not None else SAFE_WEIGHTS_NAME
         file = cached_file(self.path, file_name, **_QUIET) if file_name else None
         if file is None or not file_name.endswith(".safetensors"):
@@ -119,9 +148,44 @@ class Checkpoint:
         file = cached_file(self.path, file_name, **_QUIET)
         return {} if file is None else torch.load(file, map_location="cpu", weights_only=True, mmap=True)
 
-    def _check_shape(self, name: str, found: Sequence[int], expected: Sequence[int]) -> None:
-        if tuple(found) != tuple(expected):
+    def _check_shape(self, name: str, found: Sequence[int], expected: Sequence[int] | None) -> None:
+        if expected is not None and tuple(found) != tuple(expected):
             raise ValueError(_mismatched(self.path, [f"{name}: {tuple(found)} instead of {tuple(expected)}"]))
+
+
+def _weight_map(path: str) -> dict[str, str] | None:
+    """The file of each tensor of a checkpoint in several files. Raises ValueError for an index that cannot be read."""
+    try:
+        for index_name in (SAFE_WEIGHTS_INDEX_NAME, WEIGHTS_INDEX_NAME):
+            if index := cached_file(path, index_name, **_QUIET):
+                return dict(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"])
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"model {path}: cannot read its weights ({first_line(error)})") from error
+    return None
+
+
+def _shapes(path: str, weight_map: Mapping[str, str] | None) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors in safetensors on this machine. Raises ValueError for a file that cannot be read."""
+    found: dict[str, tuple[int, ...]] = {}
+    try:
+        for name in sorted(set(weight_map.values())) if weight_map is not None else [SAFE_WEIGHTS_NAME]:
+            file = cached_file(path, name, local_files_only=True, **_QUIET)
+            if file is not None and name.endswith(".safetensors"):
+                with safe_open(file, "pt") as opened:
+                    found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"model {path}: cannot read its weights ({first_line(error)})") from error
+    return found
+
+
+def _fitting(path: str, config: PretrainedConfig) -> str:
+    """Which reward fits the model, for the end of a message; an empty text if that cannot be said."""
+    try:
+        weight_map = _weight_map(path)
+        shapes = _shapes(path, weight_map)
+    except ValueError:
+        weight_map, shapes = None, {}
+    return fitting_option(config, weight_map if weight_map is not None else shapes, shapes)
 
 
 def check_loading(path: str, info: dict[str, Any], used: Iterable[str] = ()) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoModel
+from transformers import AutoModel, LlamaModel
 from transformers.utils import logging as transformers_logging
 
 from rewards.engines.batches import token_batches
@@ -54,7 +54,7 @@ class TransformersRunner:
     def load(self, head: Head) -> tuple[nn.Module, HeadFunction]:
         """The decoder and the head, each loaded once. Raises ValueError if the checkpoint lacks tensors of either."""
         if self._decoder is None:
-            decoder = load_decoder(self.checkpoint.path, self.options, head.tensors)
+            decoder = load_decoder(self.checkpoint, self.options, head.tensors)
             use_onednn(decoder)
             self._decoder, self.shares = decoder, can_share(decoder)
             way = "computed once per group" if self.shares else "computed with each response (no reusable cache)"
@@ -64,26 +64,30 @@ class TransformersRunner:
         return self._decoder, self._function
 
 
-def load_decoder(path: str, options: ModelOptions, head_tensors: Sequence[str] = ()) -> Any:
+def load_decoder(checkpoint: Checkpoint, options: ModelOptions, head_tensors: Sequence[str] = ()) -> Any:
     """Load the checkpoint's decoder. `head_tensors` are prefixes of the names of tensors that a head reads itself.
 
     Raises ValueError for files that cannot be read, and as `check_loading` does.
     """
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # its table of unused tensors, which check_loading reports in one line
+    loading: dict[str, Any] = {
+        "dtype": options.torch_dtype,
+        "attn_implementation": "sdpa",
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # check_loading refuses them, by name
+    }
     try:
-        decoder, info = AutoModel.from_pretrained(
-            path,
-            dtype=options.torch_dtype,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # check_loading refuses them, by name
-        )
+        if checkpoint.is_internlm2:
+            renamed = checkpoint.llama_tensors()
+            decoder, info = LlamaModel.from_pretrained(None, config=checkpoint.config, state_dict=renamed, **loading)
+        else:
+            decoder, info = AutoModel.from_pretrained(checkpoint.path, trust_remote_code=False, **loading)
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"model {path}: cannot read its weights ({first_line(error)})") from error
+        raise ValueError(f"model {checkpoint.path}: cannot read its weights ({first_line(error)})") from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    check_loading(path, info, head_tensors)
+    check_loading(checkpoint.path, info, head_tensors)
     return decoder.to(options.torch_device).eval()
 
 

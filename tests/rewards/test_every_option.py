@@ -25,6 +25,7 @@ from rewards.judging import generators
 from rewards.records import score_to_json
 from rewards.types import Group, Problem, Response
 from tests.rewards.armorm_tiny import make_armorm
+from tests.rewards.published_models import PROCESS, SCALAR
 from tests.tiny import make_llama, make_tokenizer
 
 FOLDER = Path(configs.__file__).parent
@@ -35,13 +36,27 @@ CHANGES: dict[str, list[Any]] = {
     "splitter": ["blank_line", "line"],
     "pattern": ["=", ","],
     "keep_empty": [True, False],
-    "strip": [False],
+    "strip": [False, True],
     "join": ["\n\n"],
     "aggregation": ["mean", "last"],
     "labels": [["-", "+"]],
     "system": ["Be brief."],
     "remove": ["5"],
     "chat_template_kwargs": [{"enable_thinking": True}],
+    "form": ["chat", "text", "batched"],
+    "separator": ["+", "-"],
+    "opening": ["Q: {problem}"],
+    "after": [" "],
+    "keep_separator": [False, True],
+    "shift": [2],
+    "head": [["score.0"]],
+    "logit": [1],
+    "end_token": ["x", "y"],
+    "outputs": [3, 2],
+    "reading": ["difference", "probability"],
+    "good": [[0], [1]],
+    "threshold": [None, 0.5],
+    "reference": ["solution"],
     "dtype": ["bf16", "fp32"],
     "max_tokens": [60],
     "overlong": ["cut"],
@@ -71,7 +86,6 @@ CHANGES: dict[str, list[Any]] = {
     "tries": [2],
     "backoff_s": [2.0],
     "max_in_flight": [2],
-    "form": ["batched"],
     "batch_size": [2],
     "headers": [{"X-Key": "1"}],
     "metadata": [True],
@@ -127,6 +141,7 @@ def models(tmp_path_factory) -> dict[str, str]:
     """Stand-ins for the models that the options name."""
     folder = tmp_path_factory.mktemp("models")
     judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=16384)
+    causal = make_llama(folder / "causal", make_tokenizer("simple"), max_positions=4096)
     (judge / "compare.md").write_text("{question} {response_a} {response_b}")
     tokenizer = make_tokenizer("simple")
     scalar = folder / "scalar"
@@ -137,7 +152,13 @@ def models(tmp_path_factory) -> dict[str, str]:
         )
     ).save_pretrained(scalar)  # fmt: skip
     tokenizer.save_pretrained(scalar)
-    return {"armorm": make_armorm(folder / "armorm", max_positions=4096), "judge": str(judge), "scalar": str(scalar)}
+    found = {"judge": str(judge), "causal": str(causal), "scalar": str(scalar)}
+    found["armorm"] = make_armorm(folder / "armorm", max_positions=4096)
+    for family in (*PROCESS.values(), *SCALAR.values()):
+        if family.option not in found:
+            (place := folder / family.option).mkdir()
+            found[family.option] = str(family.make(place))
+    return found | {"polar": found["internlm2_reward"], "step_head": found["trl_prm"]}
 
 
 @pytest.fixture
@@ -183,7 +204,7 @@ def verdicts(number: int) -> str:
 
 def node_of(option: str, models: dict[str, str]) -> dict[str, Any]:
     """The option's configuration on the stand-ins."""
-    OmegaConf.register_new_resolver("shipped", lambda name: models.get(name, models["judge"]), replace=True)
+    OmegaConf.register_new_resolver("shipped", lambda name: models.get(name, models["causal"]), replace=True)
     with initialize_config_dir(str(FOLDER), version_base="1.3"):
         config = compose("train", [f"reward={option}"]).reward
     node = OmegaConf.to_container(config, resolve=True)
@@ -192,9 +213,11 @@ def node_of(option: str, models: dict[str, str]) -> dict[str, Any]:
         if owner[path[-1]] == "???":
             owner[path[-1]] = URL if path[-1] == "url" else "judge"
         if path[-1] == "model" and not Path(owner["model"]).is_dir() and "url" not in owner:
-            owner["model"] = models.get(option, models["judge"])
-        if path[-1] == "max_tokens" and owner["max_tokens"] == 8192:
-            owner["max_tokens"] = 4096  # the stand-in's positions
+            owner["model"] = models.get(option, models["judge" if "judge" in path else "causal"])
+        if path[-1] == "max_tokens" and owner["max_tokens"] is not None:
+            owner["max_tokens"] = min(owner["max_tokens"], 2048 if option in models else 4096)  # the stand-in's
+        if option == "step_head" and path[-1] in ("form", "separator"):
+            owner |= {"form": "tokens", "separator": "\n"}  # as the stand-in reads
     return node
 
 

@@ -21,11 +21,11 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from rewards.engines.heads import SCORE
 from rewards.scalar import ScalarReward, without_padding
 from rewards.types import Group, Problem, Response
 from tests.tiny import make_llama, make_tokenizer
 
+SCORE = "score.weight"
 QUESTION = "Tom buys 3 bags of 4 apples and then finds 5 apples. How many apples are there?"
 TEXTS = (
     "The answer is: 17",
@@ -232,7 +232,7 @@ def test_an_architecture_that_only_remote_code_has_is_refused(broken):
 
 def test_a_missing_head_is_refused_before_the_weights_are_read(broken):
     change_tensors(broken, lambda tensors: tensors.pop(SCORE))
-    with pytest.raises(ValueError, match=r"head must be score\.weight alone, and the checkpoint has none"):
+    with pytest.raises(ValueError, match=r"it has no score\.weight, the head that this reward reads$"):
         ScalarReward(str(broken))
 
 
@@ -241,20 +241,20 @@ def test_a_missing_head_shows_in_the_index_of_a_divided_checkpoint(broken):
     (broken / "model.safetensors").rename(broken / "model-00001-of-00001.safetensors")
     index = {"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}
     (broken / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"head must be score\.weight alone, and the checkpoint has none"):
+    with pytest.raises(ValueError, match=r"it has no score\.weight, the head that this reward reads$"):
         ScalarReward(str(broken))
 
 
 def test_a_head_with_more_than_its_weight_is_refused(broken):
     change_tensors(broken, lambda tensors: tensors.update({"score.bias": torch.zeros(1)}))
-    with pytest.raises(ValueError, match=r"has score\.bias, score\.weight"):
+    with pytest.raises(ValueError, match=r"its head has score\.bias, which transformers' classifiers do not have$"):
         ScalarReward(str(broken))
 
 
-def test_missing_tensors_and_wrong_shapes_are_loud_failures_at_loading(broken, folder):
+def test_missing_tensors_and_wrong_shapes_are_refused(broken, folder):
     change_tensors(broken, lambda tensors: tensors.update({SCORE: torch.zeros(1, 7)}))
-    with pytest.raises(ValueError, match="1 tensors of another shape"):
-        ScalarReward(str(broken)).score(groups("17"))
+    with pytest.raises(ValueError, match=r"its score\.weight has the shape \(1, 7\), this reward reads \(1, 64\)"):
+        ScalarReward(str(broken))
     change_tensors(
         broken, lambda tensors: (tensors.update({SCORE: torch.zeros(1, 64)}), tensors.pop("model.norm.weight"))
     )

@@ -59,7 +59,7 @@ def test_process_data_is_what_the_process_reward_asks(tmp_path):
     text = "first\n\n  second\nA: 4\n"
     one = record((text, [1.0, 1.0, 1.0]))
     [row] = process_rows(one, soft=False, remove="")
-    texts, _ = ProcessReward(policy)._steps(text)
+    texts, _ = ProcessReward(policy).steps(text)
     asked = [turn["content"] for turn in row["conversations"] if turn["role"] == "user"]
     assert asked == [f"2 + 2? {texts[0]}", *texts[1:]]
 
