@@ -44,7 +44,7 @@ def test_the_guide_says_which_answer_a_text_announces(text, answer):
     assert found == (None if answer == "none" else unescaped(answer))
 
 
-@pytest.mark.parametrize(("one", "other", "equal"), [tuple(row[:3]) for row in table("What equals what")])
+@pytest.mark.parametrize(("one", "other", "equal"), [tuple(row[:3]) for row in table("Which answers are equal")])
 def test_the_guide_says_which_answers_are_equal(one, other, equal):
     assert equal in ("yes", "no")
     assert equal_answers(unescaped(one), unescaped(other)) is (equal == "yes")
