@@ -130,7 +130,7 @@ class ChatTemplate:
     ) -> list[Rendered]:
         """Token ids of each conversation, or the reason why it failed; the others are unaffected.
 
-        A conversation fails if the template refuses its roles or drops a message, if a content holds a lone surrogate
+        A conversation fails if the template refuses its roles or drops a message, if a content has a lone surrogate
         (half a character), or if a scored turn's content is not exactly one token in its place.
         """
         plans: list[_Plan | str] = []

@@ -1,6 +1,6 @@
 """Outcome reward models in RLHFlow's form: the probability that the whole solution is right.
 
-One user turn holds the problem, a space and the full solution; the score is P(`+`) as the assistant's answer
+One user turn has the problem, a space and the full solution; the score is P(`+`) as the assistant's answer
 (RLHFlow/Llama3.1-8B-ORM-Mistral-Data and -Deepseek-Data). The last user message of a dialogue is the problem, and the
 turns before it come first. The published evaluation runs one sequence at a time in bf16; here batches run in `dtype`.
 """

@@ -221,7 +221,7 @@ def load_armorm(path: str, dtype: torch.dtype = torch.float32) -> ArmoRewardMode
 def save_armorm(model: ArmoRewardModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> Path:
     """Save model and tokenizer in the published layout: same tensor names, config keys and architecture name.
 
-    `model.safetensors` holds `model.*`, `regression_layer.weight`, `reward_transform_matrix`, `gating.layers.*` and
+    `model.safetensors` contains `model.*`, `regression_layer.weight`, `reward_transform_matrix`, `gating.layers.*` and
     `gating.logit_scale`. Returns the folder.
     """
     folder = Path(folder)

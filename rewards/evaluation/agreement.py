@@ -35,7 +35,7 @@ class Agreement:
 def agreement(
     first: Sequence[Floats], second: Sequence[Floats], correct: Sequence[Bools], texts: Sequence[Sequence[str]]
 ) -> Agreement:
-    """The agreement of two rewards on the same problems: one (N,) array per problem each; NaN is a failed score.
+    """The agreement of two rewards on the same problems. Each has one (N,) array per problem; NaN is a failed score.
 
     Only responses that both could score are used.
     """

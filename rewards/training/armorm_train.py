@@ -91,10 +91,10 @@ def train_armorm(
     for name, sequences in found.sides.items():
         total = len(sequences)
 
-        def tell(done: int, name: str = name, total: int = total) -> None:
+        def report_progress(done: int, name: str = name, total: int = total) -> None:
             report(f"embedding, {name}: {done}/{total}, {time.perf_counter() - started:.0f} s")
 
-        states[name] = embedder.states(sequences, kept / name, tell)
+        states[name] = embedder.states(sequences, kept / name, report_progress)
     targets = torch.tensor([one.row.values for one in found.rated.rows.rows])
     model, metrics = fit(embedder, recipe.heads, (states["rated"], targets), states["chosen"], states["rejected"], seed)
     write(model, embedder, found.template, folder / "model")
