@@ -56,7 +56,7 @@ class Command(ABC):
 
     @abstractmethod
     def run(self, console: Console) -> None:
-        """Do the work, print what came of it."""
+        """Do the work and print the result."""
 
     @classmethod
     def main(cls, words: Sequence[str] | None = None) -> int:

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import hydra
 import yaml
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -79,7 +81,7 @@ def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
     register_resolvers()
     with _hydra(args.config_dir):
         try:
-            return _Composer(args.config_name or config_name).compose(args.overrides, args.multirun)
+            return _Composer(args.config_name or config_name, args.config_dir).compose(args.overrides, args.multirun)
         except yaml.MarkedYAMLError as error:
             place = f"{error.problem_mark.name}, line {error.problem_mark.line + 1}" if error.problem_mark else "a file"
             raise ConfigurationError(f"{place} is not valid YAML: {error.problem}") from error
@@ -92,11 +94,11 @@ def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
 class _Composer:
     """Composes configurations from one root file; Hydra must be initialised."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, config_dir: str | None) -> None:
         self.name = name
         self.loader = GlobalHydra.instance().config_loader()
         self.parser = OverridesParser.create(config_loader=self.loader)
-        self.groups = self._groups()
+        self.groups = _own_groups() if config_dir is None else _groups(self.loader)
 
     def compose(self, words: Sequence[str], multirun: bool) -> list[Composed]:
         """See `compose` of this module."""
@@ -186,11 +188,18 @@ class _Composer:
             if key not in known and not key.startswith("hydra."):
                 raise ConfigurationError(f"there is no key {key}{suggestion(key, [*known, *self.groups])}")
 
-    def _groups(self, inside: str = "") -> list[str]:
-        """Every group by its path, such as `experiment` and `experiment/row`."""
-        found = [f"{inside}{name}" for name in self.loader.list_groups(inside.rstrip("/"))]
-        inner = [group for outer in found for group in self._groups(f"{outer}/")]
-        return [group for group in found if self.loader.get_group_options(group, ObjectType.CONFIG)] + inner
+
+def _groups(loader: ConfigLoader, inside: str = "") -> list[str]:
+    """Every group by its path, such as `experiment` and `experiment/row`."""
+    found = [f"{inside}{name}" for name in loader.list_groups(inside.rstrip("/"))]
+    inner = [group for outer in found for group in _groups(loader, f"{outer}/")]
+    return [group for group in found if loader.get_group_options(group, ObjectType.CONFIG)] + inner
+
+
+@cache
+def _own_groups() -> list[str]:
+    """The groups of this project's configs. They never change, and listing them takes half of a composition's time."""
+    return _groups(GlobalHydra.instance().config_loader())
 
 
 def _points(sweep: Sequence[Override]) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Packages that one command needs and the locked stack does not have: installed by pip into a folder of their own."""
+"""Install packages that only one command needs, and that are not in the locked stack, into a separate folder."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements"
 
 
 def install(lock: str, folder: Path) -> None:
-    """Install requirements/`lock`, without what its packages depend on, into `folder`.
+    """Install the packages in requirements/`lock`, without their dependencies, into `folder`.
 
-    Raises RuntimeError, in one line, where pip cannot.
+    Raises RuntimeError, in one line, if pip fails.
     """
     options = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "--only-binary", ":all:"]
     command = [
@@ -28,5 +28,5 @@ def install(lock: str, folder: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["it gave no reason"]
-        raise RuntimeError(f"pip cannot install requirements/{lock}: {said[-1].strip()}")
+        errors = [line for line in done.stderr.splitlines() if "error" in line.lower()] or ["it gave no reason"]
+        raise RuntimeError(f"pip cannot install requirements/{lock}: {errors[-1].strip()}")

@@ -69,13 +69,13 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
             sync(parts, state.update, held_out)
     else:
         state = LoopState.at_start(evaluation(0))
-    counted, told_cut = 0, False
+    counted, reported_cut = 0, False
     source = make_source(parts, state)
     for drawn in source:
         update = drawn.update
         state.failed.update(drawn.reasons)
         report_failures(drawn.reasons, loop.failed_scores, display)
-        told_cut = told_cut or report_cut(parts, drawn)
+        reported_cut = reported_cut or report_cut(parts, drawn)
         if update == 1:
             report_trust(drawn.groups, display)
         with watch.stage("learn"):

@@ -42,7 +42,7 @@ def report_trust(groups: Sequence[AnswerGroup], display: Display) -> None:
 
 
 def report_cut(parts: Parts, drawn: Rollout) -> bool:
-    """Whether nearly all responses of a rollout were cut; if so, the display is told, with the likely causes."""
+    """Whether nearly all responses of a rollout were cut. If so, a message names the likely causes."""
     if cut_share(drawn.groups) < NEARLY_ALL:
         return False
     cut = [each for group in drawn.groups for each in group.cut]
@@ -56,6 +56,6 @@ def report_cut(parts: Parts, drawn: Rollout) -> bool:
 
 
 def cut_share(groups: Sequence[AnswerGroup]) -> float:
-    """The share of responses that were cut at the length limit; 0 where there are none."""
+    """The share of responses that were cut at the length limit; 0 if there are no responses."""
     cut = [each for group in groups for each in group.cut]
     return sum(cut) / len(cut) if cut else 0.0

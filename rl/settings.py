@@ -100,7 +100,7 @@ def check_sampling(temperature: float, top_p: float, top_k: int, min_p: float) -
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How responses to held-out problems are drawn. None takes the key of `rollout`; its stops always hold."""
+    """How responses to held-out problems are drawn. None means the value in `rollout`, whose stops always apply."""
 
     responses: int = 1  # responses per problem; from 2 on with pass@k
     temperature: float | None = None  # 0 decodes greedily

@@ -38,7 +38,7 @@ class Truncation:
 
     @property
     def kept_at_least(self) -> float:
-        """A lower bound of pi(K) that holds for every distribution: top_p, or 0 where top_k or min_p cut too."""
+        """A lower bound of pi(K) that holds for every distribution: top_p, or 0 if top_k or min_p is also set."""
         return 0.0 if self.top_k > 0 or self.min_p > 0 else self.top_p
 
     def log_kept(self, logits: Tensor) -> Tensor:

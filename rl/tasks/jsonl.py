@@ -26,7 +26,7 @@ Files = str | tuple[str, ...] | None
 
 
 class JsonlTask(FileTask):
-    """Problems from files, some to train on and some held out; each split is read when it is first asked for.
+    """Problems from files, some to train on and some held out. A split is read when it is first needed.
 
     `train` and `held_out` name one file or several (`rewards.files.lines` says of which kinds). `problem` names the
     field with the question: text, or a list of chat messages (`role`, `content`) that ends with the user's turn.
@@ -41,7 +41,7 @@ class JsonlTask(FileTask):
     no room for a response (`fit`).
 
     A row that cannot be used is left out; `notes` and `describe` say which, and why. Raises FileNotFoundError for a
-    missing file, ValueError for options that contradict, and, when a split is read, where a file has no usable row.
+    missing file, ValueError for contradictory options and, when a split is read, if a file has no usable row.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class JsonlTask(FileTask):
         """The first `count` held-out problems. Raises ValueError if there are fewer."""
         problems = self._held_out.problems
         if count > len(problems):
-            raise ValueError(f"{count} held-out problems were asked for, but held_out has only {len(problems)}")
+            raise ValueError(f"{count} held-out problems were requested, but held_out has only {len(problems)}")
         return problems[:count]
 
     def grade(self, problem: Problem, text: str) -> bool:

@@ -67,7 +67,7 @@ class SumsTask(Task):
             found[numbers] = None
             if since == _MOST_DRAWS:
                 raise ValueError(
-                    f"{count} held-out problems were asked for, but there are only {len(found)} such sums: "
+                    f"{count} held-out problems were requested, but there are only {len(found)} such sums: "
                     "raise task.largest or task.max_terms"
                 )
         return [as_problem(numbers, f"held-out-{index}", turns) for index, numbers in enumerate(found)]

@@ -57,7 +57,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solution
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["problems=5"], "problems: 5 held-out problems were asked for, but held_out has only 2"),
+        (["problems=5"], "problems: 5 held-out problems were requested, but held_out has only 2"),
         (["problems=2", "task.answer=null"], "task: its problems have no answers"),
         (
             ["problems=2", "rollout.max_model_len=130"],

@@ -100,7 +100,7 @@ def test_a_sum_is_held_out_whatever_the_order_of_its_numbers(terms: list[int], o
 
 
 def test_more_held_out_problems_than_there_are_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"2000 held-out problems were asked for, but there are only \d+"):
+    with pytest.raises(ValueError, match=r"2000 held-out problems were requested, but there are only \d+"):
         SumsTask(min_terms=2, max_terms=2, largest=9).held_out_problems(2000)
 
 
