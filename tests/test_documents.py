@@ -39,7 +39,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None:
+def test_every_link_has_an_existing_file_and_heading(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if target.startswith("http"):
             continue
@@ -50,7 +50,7 @@ def test_every_link_leads_to_a_file_and_a_heading_that_exist(page: Path) -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_file_and_module_named_in_a_page_exists(page: Path) -> None:
+def test_every_file_and_module_named_in_a_document_exists(page: Path) -> None:
     text = page.read_text()
     for name in re.findall(r"`((?:rl|rewards|launch|configs|tests|docs)/[\w./]+)`", text):
         assert "NAME" in name or (ROOT / name).exists(), f"{page.name} names {name}"
@@ -82,7 +82,7 @@ def test_a_training_command_of_the_readme_passes_every_check(
 
 
 @pytest.mark.e2e
-def test_the_commands_for_rewards_on_their_own_run_shortened(tmp_path: Path) -> None:
+def test_the_readmes_commands_for_rewards_run_when_shortened(tmp_path: Path) -> None:
     """The same words on less data, one command's output being the next one's input."""
     rows = tmp_path / "responses.jsonl"
     rows.write_text('{"problem": "Tom has 7 apples. Day 1: finds 5. How many?", "responses": ["The answer is: 12"]}\n')

@@ -47,18 +47,18 @@ def upward(graph: dict[str, set[str]]) -> list[str]:
     return [f"{name} -> {other}" for name in graph for other in graph[name] if floor[other] > floor[name]]
 
 
-def test_no_imports_run_in_a_circle():
+def test_there_are_no_import_circles():
     assert circle(imports(ROOT)) == []
 
 
-def test_no_import_runs_up_a_floor():
+def test_no_module_imports_from_a_higher_floor():
     assert upward(imports(ROOT)) == []
 
 
 @pytest.mark.parametrize(
     "line", ["import rewards.b", "from rewards.b import x", "from rewards import b", "def f():\n    import rewards.b"]
 )
-def test_a_circle_is_found_however_it_is_written(tmp_path, line):
+def test_an_import_circle_is_found_however_it_is_written(tmp_path, line):
     write(tmp_path, {"rewards/a.py": line, "rewards/b.py": "if TYPE_CHECKING:\n    from rewards.a import y"})
     assert set(circle(imports(tmp_path))) == {"rewards.a", "rewards.b"}
 

@@ -29,7 +29,7 @@ def test_ppo_learns_from_step_rewards_with_a_critic_and_several_minibatches(tmp_
     assert first["learner/value_loss"] > 0
 
 
-def test_iterative_dpo_learns_from_pairs_against_a_reference_that_follows(tmp_path: Path) -> None:
+def test_iterative_dpo_learns_from_pairs_with_a_reference_that_is_refreshed(tmp_path: Path) -> None:
     words = ("algorithm=dpo", "reward=verifier", "learner.epochs=3", "rollout.responses=8")
     first, second = updates_of(tmp_path / "run", *words)
     for row in (first, second):

@@ -20,7 +20,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_model_that_is_not_built_yet_is_answered_with_its_command(name: str) -> None:
+def test_the_hint_for_a_missing_built_model_is_its_command(name: str) -> None:
     assert hint(folder_of(name)) == f"{folder_of(name)} does not exist yet: run {COMMANDS[name]}"
     assert hint(f"build/{name}/deeper").endswith(COMMANDS[name])
     Path("build", name).mkdir(parents=True)
@@ -28,11 +28,11 @@ def test_a_model_that_is_not_built_yet_is_answered_with_its_command(name: str) -
 
 
 @pytest.mark.parametrize("path", ["build", "build/other", "smollm2", "owner/smollm2", "/models/smollm2", ""])
-def test_no_other_path_gets_a_command(path: str) -> None:
+def test_other_paths_get_no_hint(path: str) -> None:
     assert hint(path) == ""
 
 
-def test_only_models_are_looked_for_wherever_they_are_in_a_configuration() -> None:
+def test_models_and_nothing_else_are_found_anywhere_in_a_configuration() -> None:
     path = "build/smollm2_rewards/orm/model"
     node = {"reward": {"terms": [{"model": path}, {"model": None}]}, "run_dir": path, "data": path, "updates": 3}
     assert [line.split(":")[0] for line in not_built(node)] == ["reward.terms[0].model"]
@@ -52,7 +52,7 @@ def test_a_run_is_refused_with_the_command_that_makes_its_models(words: list[str
         configuration.check(configuration.plain(run.config), run.choices)
 
 
-def test_the_other_commands_say_it_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_other_commands_give_the_same_hint(capsys: pytest.CaptureFixture[str]) -> None:
     from launch.annotate.__main__ import main as annotate
     from launch.train_reward.__main__ import main as train_reward
 
@@ -73,7 +73,7 @@ def test_a_plan_of_every_experiment_works_before_anything_is_built(
     assert ("bash launch/smollm2_rewards.sh" in said) == (name != "smollm2_verifier")
 
 
-def test_the_experiments_differ_in_their_reward_alone() -> None:
+def test_the_experiments_differ_only_in_their_reward() -> None:
     def config(name: str) -> dict:
         (run,) = compose([f"experiment={name}"])
         return configuration.plain(run.config)

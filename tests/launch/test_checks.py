@@ -101,7 +101,7 @@ class Stepped(Reward):
         (["algorithm.scale=none", "algorithm.credit=steps"], ["algorithm.credit=steps", "scale=group"]),
     ],
 )
-def test_a_contradiction_is_refused_with_the_keys_to_change(settings_of, overrides, expected):
+def test_contradictory_settings_are_refused_with_the_keys_to_change(settings_of, overrides, expected):
     with pytest.raises(ConfigurationError) as caught:
         settings_of(*overrides)
     assert "\n" not in str(caught.value)
@@ -119,11 +119,11 @@ def test_a_contradiction_is_refused_with_the_keys_to_change(settings_of, overrid
         ["algorithm=ppo", "rollout.responses=1", "learner.minibatches=2", "learner.ranks=2"],
     ],
 )
-def test_what_is_well_defined_without_dividing_is_not_refused(settings_of, words):
+def test_sizes_that_need_not_divide_are_accepted(settings_of, words):
     assert settings_of(*words)
 
 
-def test_a_python_caller_is_refused_as_the_command_line_is_before_anything_starts(settings_of, tmp_path):
+def test_a_python_caller_gets_the_same_refusal_before_anything_starts(settings_of, tmp_path):
     settings = settings_of()
     settings = replace(settings, learner=replace(settings.learner, micro_batch_tokens=100))
     with pytest.raises(ValueError, match="micro_batch_tokens=100 is less than"):
@@ -131,7 +131,7 @@ def test_a_python_caller_is_refused_as_the_command_line_is_before_anything_start
     assert not ray.is_initialized()
 
 
-def test_all_contradictions_are_said_at_once(settings_of):
+def test_all_contradictions_are_reported_together(settings_of):
     with pytest.raises(ConfigurationError) as caught:
         settings_of("rollout.responses=1", "learner.micro_batch_tokens=100", "learner.warmup_updates=99")
     for word in ("rollout.responses=1", "learner.micro_batch_tokens=100", "learner.warmup_updates=99"):
@@ -149,7 +149,7 @@ def test_a_ratio_of_sequences_in_a_single_step_is_a_warning(settings_of):
     assert configuration.warnings(settings_of("algorithm=gspo", "learner.minibatches=4")) == []
 
 
-def test_a_shaped_or_mixed_reward_has_steps_where_what_it_is_made_of_has():
+def test_a_shaped_or_mixed_reward_has_steps_if_its_parts_do():
     assert ShapedReward(Stepped()).has_steps and not ShapedReward(VerifierReward()).has_steps
     terms = {"prm": Term(Stepped()), "verifier": Term(VerifierReward())}
     assert MixtureReward(terms, steps_from="prm").has_steps and not MixtureReward(terms).has_steps

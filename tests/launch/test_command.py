@@ -33,7 +33,7 @@ def command(tmp_path):
     return Nothing
 
 
-def test_a_command_runs_with_the_noise_of_libraries_in_its_log(command, tmp_path, capfd):
+def test_library_output_goes_to_the_commands_log(command, tmp_path, capfd):
     assert command.main(WORDS) == 0
     assert capfd.readouterr().out == "done\n"
     assert (tmp_path / "logs" / "nothing.log").read_text() == "a library's noise\n"
@@ -47,7 +47,7 @@ def test_a_command_runs_with_the_noise_of_libraries_in_its_log(command, tmp_path
         (KeyboardInterrupt(), 130, "before anything was done\n"),
     ],
 )
-def test_a_set_up_that_cannot_work_is_said_in_one_line_and_nothing_runs(command, capfd, tmp_path, error, code, said):
+def test_an_invalid_setup_is_a_one_line_error_and_nothing_runs(command, capfd, tmp_path, error, code, said):
     command.checking = error
     assert command.main(WORDS) == code
     assert capfd.readouterr().err.endswith(said)
@@ -55,7 +55,7 @@ def test_a_set_up_that_cannot_work_is_said_in_one_line_and_nothing_runs(command,
 
 
 @pytest.mark.parametrize(("error", "code"), [(RuntimeError("out of [red]memory"), 1), (KeyboardInterrupt(), 130)])
-def test_work_that_stops_says_why_and_how_to_resume(command, capfd, tmp_path, error, code):
+def test_a_stopped_command_says_why_and_how_to_resume(command, capfd, tmp_path, error, code):
     command.running = error
     assert command.main(WORDS) == code
     first, second = capfd.readouterr().out.splitlines()
@@ -64,7 +64,7 @@ def test_work_that_stops_says_why_and_how_to_resume(command, capfd, tmp_path, er
 
 
 @pytest.mark.parametrize(("word", "shown"), [("--help", "What nothing does."), ("--cfg=job", "output: scores.jsonl")])
-def test_what_only_shows_something_checks_and_starts_nothing(command, capfd, word, shown):
+def test_flags_that_only_show_something_check_and_start_nothing(command, capfd, word, shown):
     command.checking = ValueError("checked")
     assert command.main([*WORDS, word]) == 0
     assert shown in capfd.readouterr().out

@@ -29,23 +29,23 @@ def test_an_override_reaches_its_key():
     assert run.config.algorithm.kl == 0.01 and run.choices["reward"] == "orm"
 
 
-def test_shipped_names_the_folder_of_a_model_that_comes_along():
+def test_shipped_resolves_to_a_shipped_models_folder():
     (run,) = compose(["policy=tiny"])
     assert plain(run.config)["policy"]["path"] == str(SHIPPED_MODELS / "policy")
 
 
-def test_a_sweep_composes_every_point_wherever_the_flag_stands():
+def test_a_sweep_composes_every_point_wherever_the_flag_is():
     expected = [("orm", 1), ("orm", 2), ("prm", 1), ("prm", 2)]
     for words in (["-m", "reward=orm,prm", "seed=1,2"], ["reward=orm,prm", "seed=1,2", "--multirun"]):
         assert [(run.choices["reward"], run.config.seed) for run in compose(words)] == expected
 
 
-def test_an_experiment_may_be_a_sweep_of_its_own():
+def test_an_experiment_may_define_a_sweep():
     runs = compose(["experiment=reward_comparison"])
     assert len(runs) > 2 and len({run.choices["reward"] for run in runs}) > 1
 
 
-def test_a_key_of_the_row_that_a_sweep_of_experiments_chooses_is_known():
+def test_keys_chosen_by_a_sweep_over_experiments_are_accepted():
     words = ["-m", "experiment=reward_matrix", "algorithm=dpo", "seed=1"]
     runs = compose([*words, "experiment/row=orm", "reward.model=mine"])
     assert [run.config.reward.model for run in runs] == ["mine"]
@@ -88,7 +88,7 @@ def test_a_value_that_needs_quotes_is_refused_with_the_quoting_that_works(comman
     assert OmegaConf.select(run.config, key) == value
 
 
-def test_debug_goes_over_everything_and_a_typed_key_over_debug():
+def test_debug_overrides_everything_except_keys_on_the_command_line():
     (run,) = compose(["debug=tiny", "rollout.problems=7"])
     assert (run.config.updates, run.config.rollout.problems, run.config.rollout.responses) == (2, 7, 4)
 
@@ -102,14 +102,14 @@ def test_a_sweep_may_be_a_range_or_all_options_of_a_pattern(tmp_path):
     assert [run.choices["reward"] for run in runs] == ["my_one", "my_two"]
 
 
-def test_a_folder_of_ones_own_is_searched_for_its_own_command_only(tmp_path):
+def test_config_dir_applies_only_to_its_own_command(tmp_path):
     (tmp_path / "reward").mkdir()
     (tmp_path / "reward" / "mine.yaml").write_text("defaults: [verifier]\n")
     compose(["--config-dir", str(tmp_path), "reward=mine"])
     assert "no reward 'mine'" in complaint("reward=mine")
 
 
-def test_options_from_a_folder_of_ones_own(tmp_path):
+def test_config_dir_adds_options(tmp_path):
     (tmp_path / "algorithm").mkdir()
     (tmp_path / "algorithm" / "mine.yaml").write_text("defaults: [grpo]\nkl: 0.5\n")
     (run,) = compose(["--config-dir", str(tmp_path), "algorithm=mine"])
@@ -140,7 +140,7 @@ def test_options_from_a_folder_of_ones_own(tmp_path):
         (["--config-path", "x"], ["--config-path"]),
     ],
 )
-def test_a_misspelt_word_is_answered_in_one_line(words, expected):
+def test_a_misspelt_word_gives_a_one_line_suggestion(words, expected):
     text = complaint(*words)
     for part in expected:
         assert part in text
@@ -153,7 +153,7 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
     assert "broken.yaml, line 2" in text and "YAML" in text
 
 
-def test_a_key_without_default_must_be_given():
+def test_a_mandatory_key_must_be_given():
     (run,) = compose(["policy=hf"])
     with pytest.raises(ConfigurationError, match=r"policy\.path=\.\.\."):
         plain(run.config)

@@ -67,7 +67,7 @@ def test_every_experiment_composes_to_nodes_that_fit_their_classes(option):
             verify(config[group], group)
 
 
-def test_every_row_of_the_reward_matrix_is_swept_and_only_one_gives_credit_to_steps():
+def test_the_reward_matrix_sweeps_every_row_and_only_one_has_step_credit():
     swept = yaml.safe_load((FOLDER / "experiment" / "reward_matrix.yaml").read_text())["hydra"]["sweeper"]["params"]
     rows = {path.stem for path in (FOLDER / "experiment" / "row").glob("*.yaml")}
     assert set(swept["experiment/row"].split(",")) == rows and swept["algorithm"] == "ppo,grpo,dpo"
@@ -77,12 +77,12 @@ def test_every_row_of_the_reward_matrix_is_swept_and_only_one_gives_credit_to_st
 
 
 @pytest.mark.parametrize("group", ["rollout", "learner", "cluster", "logger", "evaluate"])
-def test_every_field_of_the_settings_stands_in_its_default_file(group):
+def test_every_settings_field_is_in_its_default_file(group):
     (run,) = compose([])
     assert set(run.config[group]) - {"_target_"} == {field.name for field in fields(SETTINGS[group])}
 
 
-def test_every_field_of_the_loop_stands_at_the_root_with_its_default():
+def test_every_loop_field_is_at_the_root_with_its_default():
     (run,) = compose([])
     config = configuration.plain(run.config)
     assert {field.name: config[field.name] for field in fields(LoopSettings)} == {
@@ -91,6 +91,6 @@ def test_every_field_of_the_loop_stands_at_the_root_with_its_default():
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_file_opens_by_saying_what_it_is_for(option):
+def test_every_config_starts_with_a_comment_about_its_purpose(option):
     lines = (FOLDER / f"{option}.yaml").read_text().splitlines()
     assert any(line.startswith("# ") and not line.startswith("# @package") for line in lines[:3])

@@ -11,7 +11,7 @@ from rl import checks
 from rl.settings import LearnerSettings, LoopSettings, RolloutSettings
 
 
-def test_a_sound_configuration_becomes_settings(settings_of):
+def test_a_valid_configuration_becomes_settings(settings_of):
     settings = settings_of("algorithm.kl=0.01", "updates=3", "seed=4")
     assert settings.algorithm.kl == 0.01
     assert settings.loop == LoopSettings(updates=3, seed=4, evaluate_problems=8)
@@ -43,7 +43,7 @@ def test_a_sound_configuration_becomes_settings(settings_of):
         ("~algorithm", ["algorithm is missing"]),
     ],
 )
-def test_a_fault_is_one_line_that_names_the_key(settings_of, override, expected):
+def test_an_error_is_one_line_that_names_the_key(settings_of, override, expected):
     with pytest.raises(ConfigurationError) as caught:
         settings_of(override)
     assert "\n" not in str(caught.value)
@@ -58,13 +58,13 @@ def test_a_class_of_the_wrong_group_is_refused(settings_of):
         )
 
 
-def test_an_interpolation_that_leads_nowhere_is_one_line():
+def test_an_unresolvable_interpolation_is_a_one_line_error():
     config = OmegaConf.create({"a": "${nowhere.b}"})
     with pytest.raises(ConfigurationError, match="nowhere"):
         configuration.plain(config)
 
 
-def test_long_prompts_are_counted_and_the_way_out_is_named():
+def test_long_prompts_are_counted_and_the_message_says_what_to_change():
     rollout = RolloutSettings(max_new_tokens=100, max_model_len=160)
     (line,) = checks.prompt_lengths([("a", 60), ("b", 61), ("c", 90)], rollout)
     assert line.startswith("2 of 3 prompts") and "problem c" in line and "rollout.max_model_len=190" in line
@@ -77,7 +77,7 @@ def test_a_warm_up_longer_than_the_run_is_refused():
     assert "6 optimizer steps" in checks.warm_up(loop, LearnerSettings(warmup_updates=7, minibatches=2))[0]
 
 
-def test_a_gpu_that_is_not_there_is_said_before_the_run(settings_of):
+def test_a_missing_gpu_is_an_error_before_the_run(settings_of):
     settings = settings_of()
     on_gpu = type(settings.cluster)(device="cuda")
     settings = type(settings)(**{**settings.__dict__, "cluster": on_gpu})
@@ -85,7 +85,7 @@ def test_a_gpu_that_is_not_there_is_said_before_the_run(settings_of):
     assert checks.devices(1, settings) == []
 
 
-def test_truncated_sampling_is_a_warning_and_no_error(settings_of):
+def test_truncated_sampling_is_only_a_warning(settings_of):
     assert configuration.warnings(settings_of()) == []
     (line,) = configuration.warnings(settings_of("rollout.top_p=0.9", "rollout.min_p=0.1"))
     assert line.startswith("rollout.top_p=0.9 rollout.min_p=0.1: the KL")

@@ -48,7 +48,7 @@ def shown(settings, missing=()) -> str:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_is_planned_where_none_of_its_models_and_files_are(preset, monkeypatch):
+def test_a_preset_can_be_planned_without_its_models_and_files(preset, monkeypatch):
     def refuse(*_: object) -> None:
         raise AssertionError("a plan must not ask the network")
 
@@ -62,7 +62,7 @@ def test_a_preset_is_planned_where_none_of_its_models_and_files_are(preset, monk
     assert "need about" not in text, "a preset fits its GPUs"
 
 
-def test_a_contradiction_is_refused_in_a_plan_too():
+def test_contradictory_settings_are_refused_in_a_plan_too():
     with pytest.raises(configuration.ConfigurationError, match="compares a group's responses"):
         planned("experiment=qwen_math_grpo_prm", "rollout.responses=1")
     with pytest.raises(configuration.ConfigurationError, match="scores no steps"):
@@ -85,7 +85,7 @@ MIXED = {
         ({**MIXED, "steps_from": "a"}, True),
     ],
 )
-def test_a_plan_knows_what_a_reward_gives_without_its_model(reward, steps):
+def test_a_plan_knows_a_rewards_outputs_without_its_model(reward, steps):
     (run,) = compose(["algorithm.credit=steps", "dry_run=true"])
     config = {**configuration.plain(run.config), "reward": reward}
     if steps:
@@ -105,7 +105,7 @@ def test_an_absent_judge_makes_its_reward_absent():
     assert absent[0].startswith("reward.judge.model: not on this machine")
 
 
-def test_without_dry_run_what_is_absent_is_an_error():
+def test_without_dry_run_missing_models_and_files_are_errors():
     (run,) = compose(["experiment=math_shepherd_ppo", "reward=prm"])
     with pytest.raises(configuration.ConfigurationError, match=r"task\.train data/gsm8k.*: there is no such file"):
         configuration.check(configuration.plain(run.config), run.choices)
@@ -117,7 +117,7 @@ def test_the_defaults_need_nothing(settings_of):
     assert "in this folder" in text and "checkpoints every 10 updates" in text
 
 
-def test_training_takes_eighteen_bytes_a_parameter_and_zero_divides_them():
+def test_training_takes_eighteen_bytes_per_parameter_and_zero_divides_them():
     whole = trained(LLAMA, LearnerSettings(zero_stage=0), "bf16")
     assert (whole.weights + whole.gradients + whole.optimizer) / LLAMA.parameters == pytest.approx(18)
     shared = trained(LLAMA, LearnerSettings(zero_stage=2, ranks=8), "bf16")
@@ -132,12 +132,12 @@ def test_adapters_need_no_reference_and_almost_no_optimizer():
     assert trained(LLAMA, lora, "bf16").optimizer < 0.01 * trained(LLAMA, LearnerSettings(), "bf16").optimizer
 
 
-def test_checkpointing_gradients_saves_most_activations():
+def test_gradient_checkpointing_saves_most_activations():
     full = activations(LLAMA, LearnerSettings(), "bf16")
     assert activations(LLAMA, LearnerSettings(gradient_checkpointing=True), "bf16").gib < full.gib / 3
 
 
-def test_a_cache_holds_what_its_bytes_hold():
+def test_the_number_of_sequences_in_a_cache_follows_from_its_bytes():
     assert sequences_that_fit(LLAMA, 10.0, 4096, "bf16") == 10 * GIB // (131_072 * 4096)
     assert sequences_that_fit(LLAMA, -3.0, 4096, "bf16") == 0
 
@@ -165,7 +165,7 @@ def test_actors_share_gpus_by_their_shares():
     assert len(gpus([one("a", 3, 1.0)])) == 3
 
 
-def test_too_little_memory_is_said_with_the_keys_to_change():
+def test_too_little_memory_is_reported_with_the_keys_to_change():
     settings, missing = planned("experiment=qwen_math_grpo_prm", "learner.ranks=1", "learner.zero_stage=2")
     text = shown(settings, missing)
     assert "learner on one GPU need about" in text and "learner.zero_stage=3" in text
@@ -192,7 +192,7 @@ def test_pairs_are_what_dpo_learns_from():
     assert learned_rows(settings) == 19968 * 8, "a response is read once, however many pairs it is in"
 
 
-def test_an_unknown_model_leaves_gaps_and_no_guesses():
+def test_an_unknown_model_leaves_gaps_in_the_plan():
     settings, missing = planned("experiment=qwen_math_grpo_prm", "policy.path=nobody/nothing")
     text = shown(settings, missing)
     assert "size not known" in text and "not known here" in text
@@ -200,7 +200,7 @@ def test_an_unknown_model_leaves_gaps_and_no_guesses():
     assert actors(settings)[0].memory is None
 
 
-def test_a_critic_of_its_own_is_named():
+def test_a_separate_critic_is_listed():
     settings, _ = planned("experiment=math_shepherd_ppo", "algorithm.critic.path=RLHFlow/Llama3.1-8B-ORM-Mistral-Data")
     assert "algorithm.critic.path" in model_names(settings)
     (learner,) = (one for one in actors(settings) if one.name == "learner")
@@ -210,7 +210,7 @@ def test_a_critic_of_its_own_is_named():
 @pytest.mark.parametrize(
     ("seconds", "text"), [(5, "under a minute"), (600, "10 min"), (9000, "2.5 h"), (200_000, "2.3 days")]
 )
-def test_durations_are_words(seconds, text):
+def test_durations_are_written_in_words(seconds, text):
     assert duration(seconds) == text
 
 
@@ -218,7 +218,7 @@ def test_durations_are_words(seconds, text):
     ("ahead", "learn", "expected"),
     [(0, 40.0, 100.0), (1, 40.0, 70.0), (1, 60.0, 90.0), (1, None, None)],
 )
-def test_with_rollouts_ahead_sampling_and_scoring_hide_behind_learning(ahead, learn, expected) -> None:
+def test_with_ahead_the_plan_overlaps_sampling_and_scoring_with_learning(ahead, learn, expected) -> None:
     settings = SimpleNamespace(rollout=SimpleNamespace(ahead=ahead), loop=SimpleNamespace(updates=4))
     found = [
         Stage("sample", "", 30.0),

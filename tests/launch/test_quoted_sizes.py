@@ -49,7 +49,7 @@ def agrees(quote: re.Match[str], size: int) -> bool:
     return f"{size / unit:.{digits}f}" == number
 
 
-def test_a_quoted_number_of_parameters_is_that_of_a_shipped_model():
+def test_quoted_numbers_of_parameters_match_the_shipped_models():
     sizes = shipped().values()
     wrong = [
         f"{name}: {quote[0]}"
@@ -60,7 +60,7 @@ def test_a_quoted_number_of_parameters_is_that_of_a_shipped_model():
     assert not wrong
 
 
-def test_the_shipped_policy_is_quoted_as_large_as_it_is():
+def test_the_quoted_size_of_the_shipped_policy_is_right():
     [quote] = quotes((ROOT / "configs/policy/tiny.yaml").read_text())
     assert agrees(quote, shipped()["policy"])
     assert not any(agrees(one, shipped()["policy"]) for one in quotes("two million parameters, 2M parameters"))

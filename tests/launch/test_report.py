@@ -23,7 +23,7 @@ def write_run(folder: Path, accuracies: list[float], choices: dict | None = None
     return folder
 
 
-def test_the_table_shows_truth_before_and_after_with_the_reward_beside_it(tmp_path: Path) -> None:
+def test_the_table_shows_accuracy_and_reward_before_and_after(tmp_path: Path) -> None:
     write_run(tmp_path / "2026-01-01_00-00-00_grpo_prm_arithmetic_seed2", [0.4, 0.5, 0.75])
     runs, left_out = report.read_all(list(tmp_path.iterdir()))
     assert not left_out
@@ -81,7 +81,7 @@ SPOILT = {
     ("name", "content", "reason"),
     [(name, content, reason) for name, contents in SPOILT.items() for content, reason in contents.items()],
 )
-def test_a_foreign_or_spoilt_folder_is_left_out_in_one_line(
+def test_a_foreign_or_damaged_folder_is_left_out_with_a_one_line_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str | bytes | None, reason: str
 ) -> None:
     good, bad = (write_run(tmp_path / one, [0.1, 0.2], {"reward": "prm"}) for one in ("good", "bad"))
@@ -96,7 +96,7 @@ def test_a_foreign_or_spoilt_folder_is_left_out_in_one_line(
         assert line.startswith(f"left out: {bad}: ") and reason in line
 
 
-def test_folders_that_are_no_runs_are_left_out_in_one_line_each(
+def test_folders_that_are_not_runs_are_left_out_with_one_line_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, empty = tmp_path / "file", tmp_path / "empty"
@@ -126,7 +126,7 @@ def test_a_run_whose_kl_cannot_be_measured_is_left_out(tmp_path: Path, capsys: p
     assert last.startswith("error: ")
 
 
-def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plot_that_cannot_be_written_is_a_one_line_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run", [0.1, 0.2])
     assert report.main([str(run), "--plot", str(tmp_path / "no" / "curves.png")]) == 2
     [line] = capsys.readouterr().err.splitlines()
@@ -137,7 +137,7 @@ def test_no_run_at_all_is_an_error(tmp_path: Path) -> None:
     assert report.main([str(tmp_path)]) == 2
 
 
-def test_the_plot_is_a_picture(tmp_path: Path) -> None:
+def test_the_plot_is_an_image_file(tmp_path: Path) -> None:
     run = write_run(tmp_path / "grpo_orm_seed1", [0.4, 0.6])
     assert report.main([str(run), "--plot", str(tmp_path / "curves.png")]) == 0
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -156,7 +156,7 @@ def config(seed: int, learning_rate: float = 5e-4, **more: object) -> dict:
     return {"seed": seed, "updates": 20, "learner": {"learning_rate": learning_rate}, **more}
 
 
-def test_the_matrix_puts_rewards_against_algorithms_and_keeps_the_seeds_apart(
+def test_the_matrix_has_rewards_and_algorithms_and_separate_seeds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "a", [0.4, 0.8], grpo("verifier"), config(1))
@@ -183,7 +183,7 @@ def test_the_row_of_a_sweep_names_its_reward(tmp_path: Path, capsys: pytest.Capt
         ({"reward": {"aggregation": "min"}}, "reward.aggregation=min"),
     ],
 )
-def test_runs_of_unlike_settings_are_never_averaged(
+def test_runs_with_different_settings_are_never_averaged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], more: dict, said: str
 ) -> None:
     write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
@@ -194,20 +194,20 @@ def test_runs_of_unlike_settings_are_never_averaged(
     assert any(said in line for line in shown(tmp_path, capsys)), "the plain table tells them apart too"
 
 
-def test_runs_of_unlike_lengths_are_never_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_different_lengths_are_never_averaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
     write_run(tmp_path / "b", [0.4, 0.5, 0.9], grpo(), config(2))
     assert sum("prm updates=" in line for line in shown(tmp_path, capsys, "--matrix")) == 4
 
 
-def test_tasks_are_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_of_different_tasks_are_separate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1))
     write_run(tmp_path / "b", [0.4, 0.9], grpo(task="gsm8k"), config(2))
     lines = shown(tmp_path, capsys, "--matrix")
     assert lines[2].startswith("| prm arithmetic | 0.400 -> 0.500") and lines[3].startswith("| prm gsm8k |")
 
 
-def test_seeds_and_what_does_not_change_results_are_one_setting(
+def test_seeds_and_irrelevant_keys_do_not_make_another_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "a", [0.4, 0.5], grpo(), config(1, logger={"progress": "live"}, cluster={"num_cpus": 2}))
@@ -234,6 +234,6 @@ def test_a_run_that_does_not_say_what_was_chosen_is_named_and_left_out_of_the_ma
     assert "seed1: its files do not say which options were chosen" in capsys.readouterr().err
 
 
-def test_kl_belongs_to_the_matrix() -> None:
+def test_the_matrix_includes_the_kl() -> None:
     with pytest.raises(SystemExit):
         report.main(["folder", "--kl"])

@@ -60,7 +60,7 @@ def test_the_divergence_is_the_sum_over_the_vocabulary_at_every_written_token(ru
     assert max(expected) > 1e-4
 
 
-def test_what_stands_behind_the_end_of_a_response_does_not_count() -> None:
+def test_tokens_after_the_end_of_a_response_do_not_count() -> None:
     assert written_tokens(torch.tensor([[5, 1, 1, 0], [5, 5, 5, 5]]), end=1).tolist() == [
         [True, True, False, False],
         [True, True, True, True],

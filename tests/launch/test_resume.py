@@ -50,7 +50,7 @@ def stop(loop, words, tmp_path) -> Path:
     return tmp_path / "mine"
 
 
-def test_a_run_that_broke_names_its_last_checkpoint_and_the_command_to_go_on(capfd, stopped):
+def test_a_failed_run_names_its_last_checkpoint_and_the_command_to_resume(capfd, stopped):
     out = capfd.readouterr().out
     assert f"last good checkpoint: {stopped}/checkpoints/update-000010 (after update 10)" in out
     assert f"python -m launch.train resume={stopped}" in out
@@ -58,13 +58,13 @@ def test_a_run_that_broke_names_its_last_checkpoint_and_the_command_to_go_on(cap
     assert status["checkpoint"].endswith("update-000010")
 
 
-def test_a_run_without_a_checkpoint_promises_none(loop, words, capfd):
+def test_a_run_without_a_checkpoint_does_not_offer_to_resume(loop, words, capfd):
     loop.error = RuntimeError("broken")
     assert launch.train.main([*words, "run_dir=mine"]) == 1
     assert "checkpoint" not in capfd.readouterr().out
 
 
-def test_a_resumed_run_has_its_own_settings_and_goes_on_in_its_folder(stopped, loop, capfd):
+def test_a_resumed_run_keeps_its_settings_and_its_folder(stopped, loop, capfd):
     assert launch.train.main([f"resume={stopped}"]) == 0
     (settings,) = loop.seen
     assert settings.learner.learning_rate == 0.25 and settings.rollout.problems == 4
@@ -76,7 +76,7 @@ def test_a_resumed_run_has_its_own_settings_and_goes_on_in_its_folder(stopped, l
     assert entry["after_update"] == 10 and entry["command"][-1] == f"resume={stopped}"
 
 
-def test_where_it_runs_may_be_changed_and_reaches_the_run(stopped, loop):
+def test_settings_of_the_machine_may_change_on_resume(stopped, loop):
     assert launch.train.main([f"resume={stopped}", "cluster.timeout_s=60", "logger=quiet"]) == 0
     (settings,) = loop.seen
     assert settings.cluster.timeout_s == 60 and settings.logger.samples != "all"
@@ -93,7 +93,7 @@ def test_where_it_runs_may_be_changed_and_reaches_the_run(stopped, loop):
         (["-m", "seed=1,2"], ["one run at a time"]),
     ],
 )
-def test_what_would_make_another_run_of_it_is_refused_in_one_line(stopped, loop, capfd, changes, expected):
+def test_changes_that_would_make_another_run_are_refused_in_one_line(stopped, loop, capfd, changes, expected):
     capfd.readouterr()
     assert launch.train.main([f"resume={stopped}", *changes]) == 2
     error = capfd.readouterr().err
@@ -103,7 +103,7 @@ def test_what_would_make_another_run_of_it_is_refused_in_one_line(stopped, loop,
     assert loop.seen == []
 
 
-def test_a_folder_without_a_run_and_a_run_without_a_checkpoint_are_told_apart(loop, words, tmp_path, capfd):
+def test_messages_distinguish_no_run_from_no_checkpoint(loop, words, tmp_path, capfd):
     assert launch.train.main([f"resume={tmp_path}"]) == 2
     assert "there is no run in this folder" in capfd.readouterr().err
     assert launch.train.main([*words, "run_dir=mine"]) == 0
@@ -112,7 +112,7 @@ def test_a_folder_without_a_run_and_a_run_without_a_checkpoint_are_told_apart(lo
     assert "has no checkpoint to resume from" in capfd.readouterr().err
 
 
-def test_a_finished_run_is_refused_unless_it_becomes_longer(stopped, loop, capfd):
+def test_a_finished_run_is_refused_unless_it_is_extended(stopped, loop, capfd):
     status = stopped / "status.json"
     status.write_text(json.dumps({"state": "finished", "updates": 20}))
     capfd.readouterr()
@@ -121,7 +121,7 @@ def test_a_finished_run_is_refused_unless_it_becomes_longer(stopped, loop, capfd
     assert launch.train.main([f"resume={stopped}", "updates=30"]) == 0
 
 
-def test_a_configuration_that_is_damaged_is_named(tmp_path):
+def test_a_damaged_configuration_is_reported_by_name(tmp_path):
     (tmp_path / "config.yaml").write_text("a: [")
     with pytest.raises(ConfigurationError, match=r"config\.yaml is not valid YAML"):
         configuration_of({"resume": str(tmp_path)}, [])

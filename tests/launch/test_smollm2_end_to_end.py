@@ -61,7 +61,7 @@ def update_of(folder: Path, *words: str) -> dict:
     return update
 
 
-def test_the_model_is_the_published_one_but_for_rounding(model: Path) -> None:
+def test_the_model_equals_the_published_one_up_to_rounding(model: Path) -> None:
     from rewards.types import Problem
     from rl.policy import load_tokenizer, prompt_ids
 

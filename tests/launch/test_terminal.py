@@ -57,7 +57,7 @@ def watch(display) -> None:
     display.close()
 
 
-def test_plain_lines_hold_every_figure_and_the_verdict():
+def test_plain_output_has_all_figures_and_the_verdict():
     console = screen()
     watch(PlainDisplay("grpo prm", 20, console))
     text = shown(console)
@@ -88,7 +88,7 @@ def test_the_live_panel_shows_the_same():
     assert "0.38 -> 0.71" in shown(console)
 
 
-def test_the_terminal_is_given_back_when_a_run_breaks():
+def test_the_terminal_is_restored_after_an_error():
     console = screen(terminal=True)
     display = LiveDisplay("grpo prm", 20, console)
     display.close()
@@ -138,7 +138,7 @@ def test_an_evaluation_says_why_there_is_no_mean_reward(reward, failed, words):
     assert words in line and ("failed" in line) == (failed > 0)
 
 
-def test_text_of_a_response_is_not_taken_for_markup():
+def test_response_text_is_not_interpreted_as_markup():
     console = screen()
     display = PlainDisplay("[bold]x", 1, console)
     display.event("[red]no step[/nothing]")
@@ -152,11 +152,11 @@ def test_durations_are_in_words(seconds, words):
     assert duration(seconds) == words
 
 
-def test_shares_of_nothing_are_said_to_be_none():
+def test_no_shares_yet_are_reported_as_none_yet():
     assert shares({}) == "none yet"
 
 
-def test_what_libraries_print_goes_to_the_log(tmp_path, capfd):
+def test_library_output_goes_to_the_log(tmp_path, capfd):
     with quiet(tmp_path / "log") as out:
         print("noise from python")
         os.write(2, b"noise from below\n")
@@ -167,7 +167,7 @@ def test_what_libraries_print_goes_to_the_log(tmp_path, capfd):
     assert capfd.readouterr().out == "for the person\nafterwards\n"
 
 
-def test_a_library_that_keeps_the_stream_it_found_can_still_write_at_exit(tmp_path):
+def test_a_library_that_kept_the_old_stream_can_still_write_at_exit(tmp_path):
     program = (
         "import atexit, sys\nfrom pathlib import Path\nfrom launch.output import quiet\n"
         f"with quiet(Path({str(tmp_path / 'log')!r})):\n"

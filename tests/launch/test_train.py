@@ -19,7 +19,7 @@ def runs(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "runs").iterdir() if path.name != "sweeps")
 
 
-def test_a_run_fills_its_folder_and_ends_with_a_sentence(loop, words, tmp_path, capfd):
+def test_a_run_writes_its_folder_and_ends_with_a_summary_sentence(loop, words, tmp_path, capfd):
     assert launch.train.main([*words, "seed=7", "algorithm.kl=0.01"]) == 0
     (folder,) = runs(tmp_path)
     assert folder.name.endswith("grpo_verifier_arithmetic_seed7")
@@ -32,7 +32,7 @@ def test_a_run_fills_its_folder_and_ends_with_a_sentence(loop, words, tmp_path, 
     assert "noise" not in out and "noise of a library" in (folder / "logs" / "driver.log").read_text()
 
 
-def test_a_run_that_breaks_says_so_in_one_line_and_keeps_its_files(loop, words, tmp_path, capfd):
+def test_a_failed_run_gives_a_one_line_error_and_keeps_its_files(loop, words, tmp_path, capfd):
     loop.error = RuntimeError("the engine died: out of memory\nlong story")
     assert launch.train.main(words) == 1
     (folder,) = runs(tmp_path)
@@ -43,13 +43,13 @@ def test_a_run_that_breaks_says_so_in_one_line_and_keeps_its_files(loop, words, 
     assert (folder / "metrics.jsonl").read_text().count("\n") == 1
 
 
-def test_ctrl_c_ends_a_run_tidily(loop, words, tmp_path, capfd):
+def test_ctrl_c_stops_a_run_cleanly(loop, words, tmp_path, capfd):
     loop.error = KeyboardInterrupt()
     assert launch.train.main(words) == 130
     assert "stopped by Ctrl-C" in capfd.readouterr().out
 
 
-def test_sigterm_ends_a_run_as_ctrl_c_does(loop, words, tmp_path, capfd):
+def test_sigterm_stops_a_run_like_ctrl_c(loop, words, tmp_path, capfd):
     loop.error = Terminated()
     assert launch.train.main(words) == 143
     assert "stopped by SIGTERM" in capfd.readouterr().out
@@ -58,7 +58,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does(loop, words, tmp_path, capfd):
     assert (status["state"], status["reason"]) == ("failed", "stopped by SIGTERM")
 
 
-def test_a_sweep_that_is_stopped_starts_no_further_run_and_says_so(loop, words, tmp_path, capfd):
+def test_a_stopped_sweep_starts_no_more_runs_and_says_so(loop, words, tmp_path, capfd):
     loop.error = KeyboardInterrupt()
     assert launch.train.main([*words, "-m", "seed=1,2,3"]) == 130
     assert len(loop.seen) == 1 and len(runs(tmp_path)) == 1
@@ -66,7 +66,7 @@ def test_a_sweep_that_is_stopped_starts_no_further_run_and_says_so(loop, words, 
     assert out.count("skipped, because the previous run was interrupted") == 2 and "seed=3" in out
 
 
-def test_a_sweep_gives_each_run_its_own_folder_and_goes_on_after_a_broken_one(loop, words, tmp_path):
+def test_each_run_of_a_sweep_has_its_own_folder_and_a_failed_one_does_not_stop_it(loop, words, tmp_path):
     loop.error = RuntimeError("broken")
     assert launch.train.main([*words, "-m", "seed=1,2", "algorithm.kl=0.0,0.1"]) == 1
     assert [(settings.loop.seed, settings.algorithm.kl) for settings in loop.seen] == [
@@ -98,7 +98,7 @@ def test_the_driver_composes_checks_and_builds_every_run_once(loop, words, monke
     assert "run 2 of 2: " in capfd.readouterr().out
 
 
-def test_no_run_of_a_sweep_starts_when_one_cannot_work(loop, words, tmp_path, capfd):
+def test_no_run_of_a_sweep_starts_if_one_is_invalid(loop, words, tmp_path, capfd):
     assert launch.train.main([*words, "-m", "rollout.responses=4,1"]) == 2
     assert "run 2 of 2" in capfd.readouterr().err
     assert loop.seen == [] and not (tmp_path / "runs").exists()
@@ -147,7 +147,7 @@ def task_words(words, problem_files, tmp_path):
     return [*words, "task=jsonl", f"task.train={train}", f"task.held_out={problem_files[1]}", f"run_dir={tmp_path}/run"]
 
 
-def test_rows_left_out_are_told_before_the_start_and_kept_in_the_run_folder(loop, task_words, tmp_path, capfd):
+def test_rows_left_out_are_reported_before_the_start_and_written_to_the_run_folder(loop, task_words, tmp_path, capfd):
     assert launch.train.main([*task_words, "task.overlong=drop"]) == 0
     said = capfd.readouterr().out.replace("\n", "")
     assert "with_bad_rows.jsonl, line 2: not valid JSON" in said
@@ -168,7 +168,7 @@ def test_a_prompt_beyond_the_first_rollout_that_is_too_long_is_refused_before_th
     assert loop.seen == []
 
 
-def test_a_training_file_is_asked_for_where_it_is_missing(loop, words, problem_files, capfd):
+def test_a_missing_training_file_is_an_error_that_names_the_key(loop, words, problem_files, capfd):
     assert launch.train.main([*words, "task=jsonl", f"task.held_out={problem_files[1]}"]) == 2
     assert capfd.readouterr().err.startswith("error: task.train has no default: give it as task.train=...")
     assert launch.train.main([*words, "task=jsonl", f"task.train={problem_files[0]}"]) == 2

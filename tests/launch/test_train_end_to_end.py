@@ -24,7 +24,7 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_run_with_a_process_reward_learns_reports_and_leaves_everything_behind(tmp_path: Path) -> None:
+def test_a_run_with_a_process_reward_learns_reports_and_writes_all_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = train(folder, "reward=prm", "evaluate_every=2")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,7 +66,7 @@ def test_two_ranks_with_sharded_weights_train_the_same_policy_as_one(tmp_path: P
         assert torch.allclose(one[name].float(), two[name].float(), atol=1e-5), name
 
 
-def test_a_reward_that_always_fails_stops_the_run_with_its_reason_and_keeps_what_was_written(tmp_path: Path) -> None:
+def test_a_reward_that_always_fails_stops_the_run_with_the_reason_and_keeps_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     done = train(folder, "reward=prm", "reward.max_tokens=5")
     assert done.returncode == 1

@@ -19,7 +19,7 @@ def say(lines: list[str]):
     return lambda line: lines.append(line)
 
 
-def test_every_recipe_is_made_once_after_what_it_starts_from(tmp_path: Path) -> None:
+def test_every_model_is_trained_once_and_after_the_one_it_starts_from(tmp_path: Path) -> None:
     order: list[str] = []
 
     def command(name: str) -> list[str]:
@@ -31,7 +31,7 @@ def test_every_recipe_is_made_once_after_what_it_starts_from(tmp_path: Path) -> 
     assert sorted(order) == sorted(STAGES)
 
 
-def test_what_is_made_is_not_made_again(tmp_path: Path) -> None:
+def test_existing_models_are_not_trained_again(tmp_path: Path) -> None:
     for name in STAGES:
         mark(tmp_path, name).parent.mkdir()
         mark(tmp_path, name).write_text("{}")
@@ -40,14 +40,14 @@ def test_what_is_made_is_not_made_again(tmp_path: Path) -> None:
     assert len(lines) == len(STAGES)
 
 
-def test_a_recipe_that_fails_ends_the_build_and_is_named(tmp_path: Path) -> None:
+def test_a_failed_training_stops_the_build_and_is_named(tmp_path: Path) -> None:
     def command(name: str) -> list[str]:
         return ["sleep", "60"] if name == "school" else ["false"]
 
     assert build_all(tmp_path, 2, command, say([])) == "policy"
 
 
-def test_what_runs_ends_with_the_build_when_that_is_told_to_end(tmp_path: Path) -> None:
+def test_stopping_the_build_stops_its_processes(tmp_path: Path) -> None:
     child = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
     build = (
         "import sys, pathlib; from launch.world import build_all; from rl.run.stopping import install_sigterm_handler; "
@@ -64,7 +64,7 @@ def test_what_runs_ends_with_the_build_when_that_is_told_to_end(tmp_path: Path) 
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-def test_one_recipe_in_miniature_from_the_command_line(tmp_path: Path) -> None:
+def test_a_miniature_training_from_the_command_line(tmp_path: Path) -> None:
     assert main(["--folder", str(tmp_path), "--only", "policy", "--scale", "0.001"]) == 0
     assert mark(tmp_path, "policy").is_file()
     assert main(["--folder", str(tmp_path), "--measure"]) == 2

@@ -31,7 +31,7 @@ def group() -> Group:
     return Group(problem, (Response("\n".join(problem.metadata["lines"])),))
 
 
-def test_the_armorm_recipe_ends_in_the_worlds_own_objectives_and_a_decoder_in_half_precision(workshop: Workshop):
+def test_the_trained_armorm_has_the_worlds_objectives_and_a_half_precision_decoder(workshop: Workshop):
     assert make("armorm", workshop) > 0
     folder = workshop.folder / "armorm"
     [[score]] = ArmoRMReward(str(folder)).score([group()])
@@ -42,13 +42,13 @@ def test_the_armorm_recipe_ends_in_the_worlds_own_objectives_and_a_decoder_in_ha
 
 
 @pytest.mark.e2e
-def test_the_outcome_models_recipe_trains_on_deepspeed_and_scores_through_its_adapter(workshop: Workshop):
+def test_the_outcome_model_is_trained_on_deepspeed_and_scores(workshop: Workshop):
     assert make("orm", workshop) > 0
     [[score]] = OutcomeReward(str(workshop.folder / "orm")).score([group()])
     assert 0 <= score.value <= 1
 
 
-def test_a_recipe_that_cannot_start_is_named_with_its_command(workshop: Workshop):
+def test_a_training_that_cannot_start_is_reported_with_its_command(workshop: Workshop):
     (workshop.folder / "outcome_base" / "config.json").unlink()
     with pytest.raises(RuntimeError, match=r"recipe=orm_tiny .* exit code 2"):
         make("orm", workshop)

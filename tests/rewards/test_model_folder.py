@@ -30,7 +30,7 @@ def test_a_path_that_is_not_there_is_refused_by_the_policy_and_by_the_rewards_al
     ("missing", "message"),
     [("config.json", "no config.json"), ("model.safetensors", "no weights"), ("tokenizer.json", "no tokenizer")],
 )
-def test_what_a_folder_lacks_is_named(tmp_path: Path, missing: str, message: str):
+def test_missing_files_are_reported_by_name(tmp_path: Path, missing: str, message: str):
     for name in {"config.json", "model.safetensors", "tokenizer.json"} - {missing}:
         (tmp_path / name).touch()
     with pytest.raises(FileNotFoundError, match=message):

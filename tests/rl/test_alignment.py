@@ -23,7 +23,7 @@ def ids_of(text: str) -> list[int]:
 
 
 @given(st.text(max_size=40))
-def test_each_token_ends_where_the_decoded_text_has_got_to(text: str) -> None:
+def test_a_tokens_end_is_the_length_of_the_text_decoded_so_far(text: str) -> None:
     ids = ids_of(text)
     ends = token_ends(TOKENIZER, ids)
     assert len(ends) == len(ids)
@@ -33,13 +33,13 @@ def test_each_token_ends_where_the_decoded_text_has_got_to(text: str) -> None:
         assert decode(TOKENIZER, ids[:count]).startswith(whole[:end])
 
 
-def test_a_character_of_several_tokens_is_finished_by_its_last_token() -> None:
+def test_a_character_of_several_tokens_ends_at_the_last_of_them() -> None:
     ids = ids_of("🦊a")
     assert len(ids) == 5  # four bytes and the letter
     assert token_ends(TOKENIZER, ids) == [0, 0, 0, 1, 2]
 
 
-def test_special_tokens_finish_no_character() -> None:
+def test_special_tokens_do_not_end_a_character() -> None:
     ids = [*ids_of("a"), TOKENIZER.eos_token_id]
     assert token_ends(TOKENIZER, ids) == [1, 1]
 
@@ -54,14 +54,14 @@ def test_no_tokens_have_no_ends() -> None:
 
 
 @given(st.text(max_size=30))
-def test_the_slow_way_agrees_with_the_stream_decoder(text: str) -> None:
+def test_the_slow_method_agrees_with_the_stream_decoder(text: str) -> None:
     ids = ids_of(text)
     whole = decode(TOKENIZER, ids)
     assert alignment._cumulative_ends(TOKENIZER, ids, whole) == alignment._streamed_ends(TOKENIZER, ids, whole)
 
 
 @pytest.mark.parametrize("kind", ["simple", "llama31"])
-def test_a_step_is_put_on_the_policy_token_that_completes_it(kind: str) -> None:
+def test_a_step_is_placed_on_the_policys_token_that_completes_it(kind: str) -> None:
     tokenizer = make_tokenizer(kind)  # type: ignore[arg-type]
     text = "Step 1: 3 * 4 = 12 apples\nStep 2: 12 + 5 = 17"
     ids = tokenizer.encode(text, add_special_tokens=False)
@@ -85,7 +85,7 @@ def test_a_span_beyond_the_text_is_refused() -> None:
         last_token_of_spans([2, 5], [(0, 6)])
 
 
-def test_a_response_without_tokens_takes_no_reward() -> None:
+def test_a_response_without_tokens_gets_no_reward() -> None:
     with pytest.raises(ValueError, match="without tokens"):
         last_token_of_spans([], [(0, 0)])
 
@@ -105,7 +105,7 @@ def test_a_rollout_becomes_right_padded_token_aligned_rows() -> None:
     assert batch.advantages is None
 
 
-def test_what_the_policy_did_not_draw_itself_is_masked_and_has_no_log_probability() -> None:
+def test_tokens_the_policy_did_not_draw_are_masked_and_have_no_log_probability() -> None:
     mask = (True, False, False, True)
     drawn = Sample((1, 2), (3, 4, 5, 6), (-1.0, -2.0, -3.0, -4.0), "abcd", "stop", 0, loss_mask=mask)
     batch = pad_rollout([AnswerGroup.drawn(Problem("p", "p"), [drawn])], pad_id=0)
@@ -114,7 +114,7 @@ def test_what_the_policy_did_not_draw_itself_is_masked_and_has_no_log_probabilit
     assert batch.attention_mask.all()
 
 
-def test_a_step_that_ends_outside_what_the_policy_drew_lands_on_its_last_own_token_before() -> None:
+def test_a_step_that_ends_on_a_masked_token_is_placed_on_the_last_drawn_one_before_it() -> None:
     tokenizer = byte_tokenizer()
     ids = tuple(tokenizer.encode("abcd", add_special_tokens=False))
     score = Score.of(0.0, steps=[1.0, 2.0, 3.0], spans=[(0, 1), (1, 3), (3, 4)])

@@ -18,7 +18,7 @@ def test_by_default_the_actors_of_a_kind_share_all_processors(cpus: int, actors:
     assert environment(ClusterSettings(num_cpus=cpus), actors=actors)["OMP_NUM_THREADS"] == threads
 
 
-def test_cpu_actors_keep_to_their_threads_and_never_compile() -> None:
+def test_cpu_actors_stay_within_their_threads_and_never_compile() -> None:
     variables = environment(ClusterSettings(threads=2), actors=2, kv_cache_gib=3)
     assert variables["OMP_NUM_THREADS"] == "2"
     assert variables["TORCHDYNAMO_DISABLE"] == "1"
@@ -30,7 +30,7 @@ def test_gpu_actors_get_none_of_the_cpu_settings() -> None:
     assert not {"OMP_NUM_THREADS", "TORCHDYNAMO_DISABLE", "DS_ACCELERATOR", "CUDA_VISIBLE_DEVICES"} & variables.keys()
 
 
-def test_a_local_model_keeps_its_actors_off_the_network(tmp_path: Path) -> None:
+def test_actors_with_a_local_model_do_not_use_the_network(tmp_path: Path) -> None:
     assert environment(ClusterSettings(), model_path=str(tmp_path))["HF_HUB_OFFLINE"] == "1"
     assert "HF_HUB_OFFLINE" not in environment(ClusterSettings(), model_path="owner/model")
 
@@ -67,7 +67,9 @@ class Worker:
 
 
 @pytest.mark.e2e
-def test_a_failed_call_is_one_line_that_names_the_actor_and_its_log(cluster: ClusterSettings, tmp_path: Path) -> None:
+def test_a_failed_call_is_a_one_line_error_that_names_the_actor_and_its_log(
+    cluster: ClusterSettings, tmp_path: Path
+) -> None:
     actors = [ray.remote(Worker).options(num_cpus=0).remote() for _ in range(3)]  # type: ignore[attr-defined]
 
     def work(what: str, *hows: str, timeout: float = 60) -> list[str]:

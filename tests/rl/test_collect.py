@@ -86,7 +86,7 @@ def test_without_dynamic_sampling_every_group_is_learnt_from() -> None:
     assert len(sampler.seeds) == 1 and not collected.metrics
 
 
-def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
+def test_groups_with_equal_scores_are_replaced_by_new_problems() -> None:
     sampler = Draws()
     collected = collected_by(settings(10), sampler)
     assert [group.problem.id for group in collected.kept] == ["2", "5", "8"]
@@ -97,14 +97,14 @@ def test_equal_groups_are_replaced_by_as_many_problems_as_are_missing() -> None:
     assert len(collected.groups) == 9, "what was drawn is reported whole"
 
 
-def test_the_draws_are_bounded_and_what_is_missing_stays_missing() -> None:
+def test_the_number_of_draws_is_bounded_and_the_rollout_may_stay_short() -> None:
     sampler = Draws()
     collected = collected_by(settings(1), sampler)
     assert sampler.sizes == [3, 2]
     assert [group.problem.id for group in collected.kept] == ["2"]
 
 
-def test_where_no_group_teaches_anything_that_is_said() -> None:
+def test_a_rollout_without_a_learning_signal_is_reported() -> None:
     display = Listening()
     collected = collected_by(settings(1, problems=1), Draws(), display)
     assert len(collected.kept) == 1

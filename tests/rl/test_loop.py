@@ -118,7 +118,7 @@ def test_every_algorithm_gives_the_learner_something_to_train_on(algorithm) -> N
     assert any(name.startswith("credit/") for name in metrics)
 
 
-def test_without_a_single_pair_the_update_is_skipped_and_that_is_said() -> None:
+def test_an_update_without_a_pair_is_skipped_and_reported() -> None:
     metrics, learner = learnt(DPO(), [[1.0, 1.0]])
     assert learner.calls == []
     assert metrics["learner/rows"] == 0 and "learner/loss" not in metrics
@@ -126,7 +126,7 @@ def test_without_a_single_pair_the_update_is_skipped_and_that_is_said() -> None:
 
 
 @pytest.mark.parametrize("algorithm", [GRPO(), PPO(), DPO()])
-def test_without_a_usable_score_the_update_is_skipped_and_that_is_said(algorithm) -> None:
+def test_an_update_without_a_usable_score_is_skipped_and_reported(algorithm) -> None:
     display = Listening()
     metrics, learner = learnt(algorithm, [[None, None]], display=display)
     assert learner.calls == []
@@ -135,7 +135,7 @@ def test_without_a_usable_score_the_update_is_skipped_and_that_is_said(algorithm
 
 
 @pytest.mark.parametrize(("values", "left_out"), [([[1.0, None], [None, 0.0]], 1), ([[1.0, 0.0], [0.0, 1.0]], 0)])
-def test_fewer_rows_than_minibatches_are_learnt_from_counted_and_said(values, left_out) -> None:
+def test_fewer_rows_than_minibatches_are_used_counted_and_reported(values, left_out) -> None:
     display = Listening()
     metrics, learner = learnt(GRPO(), values, minibatches=3, display=display)
     assert learner.calls == ["update"]
@@ -255,7 +255,7 @@ def run_parts(
     return Parts(settings, Sampler(), Learner(), Broken(broken), run, display, Stopwatch(display))  # type: ignore
 
 
-def test_a_rollout_whose_scores_all_fail_costs_one_update_and_the_run_goes_on(tmp_path: Path) -> None:
+def test_a_rollout_whose_scores_all_fail_skips_one_update_and_the_run_continues(tmp_path: Path) -> None:
     display = Listening()
     summary, learner = run_through(tmp_path, broken=[2, 3, 5, 6], updates=6, display=display)
     assert (summary.skipped, learner.calls.count("update")) == (4, 2)
@@ -269,7 +269,7 @@ def test_three_updates_in_a_row_without_a_score_stop_the_run_with_the_reason(tmp
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 5, "all that was drawn is kept"
 
 
-def test_a_run_in_which_nothing_was_ever_learnt_ends_with_an_error(tmp_path: Path) -> None:
+def test_a_run_that_never_learned_anything_ends_with_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"nothing was learned: 2 of 2 updates were skipped; 8 scores failed"):
         run_through(tmp_path, broken=range(20), updates=2, display=Listening())
 
@@ -330,7 +330,9 @@ def reward_is_interrupted(parts: Parts) -> None:
         (reward_is_interrupted, 2),
     ],
 )
-def test_whatever_stops_a_run_its_last_responses_are_in_samples(tmp_path: Path, change, last, dynamic_sampling) -> None:
+def test_the_last_responses_are_in_samples_whatever_stops_the_run(
+    tmp_path: Path, change, last, dynamic_sampling
+) -> None:
     with pytest.raises(BaseException) as stop:
         run_through(
             tmp_path,
@@ -348,7 +350,7 @@ def test_whatever_stops_a_run_its_last_responses_are_in_samples(tmp_path: Path, 
     assert all("value" in row["score"] or row["score"]["failure"] for row in drawn)
 
 
-def test_a_grader_that_breaks_leaves_the_responses_it_broke_on(tmp_path: Path) -> None:
+def test_responses_are_saved_if_grading_fails(tmp_path: Path) -> None:
     calls = count()
 
     def grade(problem: Problem, text: str) -> bool:
@@ -360,7 +362,7 @@ def test_a_grader_that_breaks_leaves_the_responses_it_broke_on(tmp_path: Path) -
     assert [row["correct"] for row in rows if row["update"] == 2] == [None] * 4
 
 
-def test_an_evaluation_that_cannot_be_scored_leaves_its_responses(tmp_path: Path) -> None:
+def test_responses_are_saved_if_scoring_an_evaluation_fails(tmp_path: Path) -> None:
     def change(parts: Parts) -> None:
         parts.reward.raises = {0: TimeoutError("too slow")}  # type: ignore[attr-defined]
 
@@ -370,7 +372,7 @@ def test_an_evaluation_that_cannot_be_scored_leaves_its_responses(tmp_path: Path
     assert [(row["update"], row["stage"], row["response"]) for row in rows] == [(0, "evaluate", "ab")] * 2
 
 
-def test_a_replica_that_was_replaced_is_counted_in_the_update_in_which_it_was(tmp_path: Path) -> None:
+def test_a_replaced_replica_is_counted_in_its_update(tmp_path: Path) -> None:
     def change(parts: Parts) -> None:
         score = parts.reward.score
 

@@ -36,7 +36,7 @@ GOOD, BAD = Score.of(1.0), Score.of(0.0)
 ROLLOUT = [group((GOOD, True), (BAD, False))]
 
 
-def test_a_failed_score_is_counted_and_enters_no_mean():
+def test_a_failed_score_is_counted_but_not_averaged():
     metrics = reward_metrics([scored(GOOD, Score.failed("no steps")), scored(Score.of(0.5), Score.of(0.5))])
     assert metrics["reward/mean"] == pytest.approx(2 / 3)
     assert metrics["reward/failed"] == 1
@@ -76,7 +76,7 @@ def test_rollout_metrics_hold_reward_accuracy_and_responses():
     assert {"reward/mean", "accuracy/rollout", "response/tokens"} <= metrics.keys()
 
 
-def test_without_grades_there_is_the_reward_alone():
+def test_without_grades_only_the_reward_is_reported():
     metrics = rollout_metrics([scored(Score.of(0.5))])
     assert metrics["reward/mean"] == 0.5 and "accuracy/rollout" not in metrics
 
@@ -86,7 +86,7 @@ def test_throughput_counts_response_tokens():
     assert throughput(ROLLOUT, 0.0) == {}
 
 
-def test_the_stopwatch_adds_up_laps_and_starts_anew():
+def test_the_stopwatch_adds_up_laps_and_restarts():
     watch = Stopwatch()
     for _ in range(2):
         with watch.stage("sample"):
@@ -98,7 +98,7 @@ def test_the_stopwatch_adds_up_laps_and_starts_anew():
     assert watch.seconds >= watch.totals["sample"]
 
 
-def test_the_display_is_told_of_each_stage_as_it_starts():
+def test_the_display_is_notified_when_a_stage_starts():
     told: list[str] = []
     watch = Stopwatch(SimpleNamespace(stage=told.append))  # type: ignore[arg-type]
     with watch.stage("sample"):
@@ -108,7 +108,7 @@ def test_the_display_is_told_of_each_stage_as_it_starts():
     assert told == ["sample", "score"]
 
 
-def test_a_stage_that_breaks_is_still_counted():
+def test_a_failed_stage_is_still_counted():
     watch = Stopwatch()
     with pytest.raises(KeyError), watch.stage("learn"):
         raise KeyError

@@ -47,16 +47,16 @@ def test_a_good_reward_gets_one_line():
     assert "its best of 8 is right in" in line
 
 
-def test_a_reward_that_is_chance_is_warned_of_in_one_more():
+def test_a_reward_no_better_than_chance_gets_a_second_line_with_a_warning():
     _, warning = said(lambda right, rng: Score.of(rng.random()))
     assert warning.startswith("this reward is unlikely to help: within a problem it does not tell right from wrong")
 
 
-def test_nothing_is_said_where_the_task_gives_no_grades():
+def test_nothing_is_reported_if_the_task_has_no_grades():
     assert said(lambda correct, rng: Score.of(correct), task_grades=False) == []
 
 
-def test_scores_that_all_failed_are_no_reason_to_break():
+def test_a_report_works_even_if_all_scores_failed():
     line, warning = said(lambda right, rng: Score.failed("broken"))
     assert "AUC unknown" in line
     assert "100% of the responses could not be scored" in warning
@@ -69,7 +69,7 @@ def test_a_reward_is_not_blamed_for_responses_that_were_cut() -> None:
 @pytest.mark.parametrize(
     ("cut", "of", "told"), [(10, 10, True), (9, 10, True), (8, 10, False), (0, 10, False), (0, 0, False)]
 )
-def test_nearly_all_responses_cut_is_said_with_the_likely_causes(cut: int, of: int, told: bool) -> None:
+def test_nearly_all_responses_cut_is_reported_with_the_likely_causes(cut: int, of: int, told: bool) -> None:
     samples = [Sample((1,), (2,), (0.0,), "x", "length" if place < cut else "stop", 0) for place in range(of)]
     display, rollout = Said(), RolloutSettings(max_new_tokens=77, stop=("stop here",))
     parts = SimpleNamespace(

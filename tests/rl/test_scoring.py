@@ -37,11 +37,11 @@ def test_stop_says_why() -> None:
 
 
 @pytest.mark.parametrize("rule", ["drop_sample", "drop_group"])
-def test_a_rollout_may_be_left_without_any_score(rule) -> None:
+def test_a_rollout_may_have_no_usable_score(rule) -> None:
     assert not any(score.ok for score in usable([group(BAD, BAD)], rule)[0].scores)
 
 
-def test_scores_belong_to_their_responses_and_the_reward_sees_text_and_reason_to_end() -> None:
+def test_scores_match_their_responses_and_the_reward_sees_text_and_finish_reason() -> None:
     class Length:
         def score(self, groups: Sequence[Group]) -> list[list[Score]]:
             assert all(response.finish_reason == "length" for one in groups for response in one.responses)
@@ -63,13 +63,13 @@ def test_a_reward_that_returns_too_few_scores_is_refused() -> None:
         scored([drawn("a"), drawn("b")], SimpleNamespace(score=lambda groups: [[GOOD]]))
 
 
-def test_an_answer_that_was_never_scored_is_not_taken_for_one_that_failed() -> None:
+def test_an_answer_without_a_score_does_not_count_as_failed() -> None:
     assert failed_scores([drawn("a"), group(GOOD, BAD)]) == {"too long": 1}
     with pytest.raises(ValueError, match="problem p: an answer was not scored"):
         _ = drawn("a").scores
 
 
-def test_grades_come_from_the_task_and_are_unknown_where_it_has_none() -> None:
+def test_grades_come_from_the_task_and_are_unknown_without_them() -> None:
     task = SimpleNamespace(graded=True, grade=lambda problem, text: text == problem.answer)
     (found,) = graded([drawn("yes", "no")], task)
     assert [answer.correct for answer in found.answers] == [True, False]

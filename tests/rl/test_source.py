@@ -35,14 +35,14 @@ def state(update: int = 0, problems: int = 0) -> LoopState:
 
 
 @pytest.mark.parametrize("dynamic_sampling", [0, 2])
-def test_each_rollout_says_how_many_problems_the_run_has_taken_by_then(tmp_path: Path, dynamic_sampling: int) -> None:
+def test_each_rollout_has_the_number_of_problems_taken_so_far(tmp_path: Path, dynamic_sampling: int) -> None:
     parts = run_parts(tmp_path, updates=3, algorithm=GRPO(dynamic_sampling=dynamic_sampling))
     rollouts = list(Source(parts, state()))
     assert [rollout.update for rollout in rollouts] == [1, 2, 3]
     assert [rollout.problems for rollout in rollouts] == [2, 4, 6]
 
 
-def test_a_source_continues_with_the_problems_that_come_next(tmp_path: Path) -> None:
+def test_a_source_continues_with_the_next_problems(tmp_path: Path) -> None:
     parts = run_parts(tmp_path, updates=4)
     (rollout,) = Source(parts, state(update=3, problems=5))
     assert [group.problem.id for group in rollout.groups] == ["1", "2"]  # of 0, 1, 2, 3, 0, 1, ...
@@ -90,7 +90,7 @@ class TwoTurns(Source):
         rollout.kept, rollout.problems = rollout.groups, self._taken
 
 
-def test_another_source_takes_the_place_of_the_usual_one_and_the_loop_stays_as_it_is(tmp_path: Path) -> None:
+def test_another_source_can_be_used_without_changing_the_loop(tmp_path: Path) -> None:
     summary, learner = run_through(tmp_path, [], 2, Listening(), make_source=TwoTurns)
     assert summary.skipped == 0 and learner.calls.count("update") == 2
     assert learner.data.response_mask.tolist() == [[False, True, False, False, True]] * 4
@@ -111,7 +111,7 @@ def test_the_setting_chooses_the_source(tmp_path: Path, ahead: int, kind: type[S
     assert type(source_for(parts, state())) is kind
 
 
-def test_ahead_every_rollout_but_the_first_is_one_sync_older(tmp_path: Path) -> None:
+def test_ahead_every_rollout_except_the_first_is_one_sync_older(tmp_path: Path) -> None:
     summary, learner = run_through(tmp_path, [], 4, Listening(), make_source=Ahead)
     assert summary.skipped == 0 and learner.calls.count("update") == 4
     drawn = {
@@ -124,7 +124,7 @@ def test_ahead_every_rollout_but_the_first_is_one_sync_older(tmp_path: Path) -> 
     assert all({"time/wait", "ahead/sample", "ahead/score"} <= row.keys() for row in updates)
 
 
-def test_ahead_the_next_rollout_is_scored_while_the_learner_trains_and_no_weights_change_meanwhile(
+def test_ahead_the_next_rollout_is_scored_during_learning_and_before_the_weights_change(
     tmp_path: Path,
 ) -> None:
     """The learner's first update waits for the second rollout's scores: it would wait for ever if they came later."""
@@ -156,7 +156,7 @@ def test_ahead_the_next_rollout_is_scored_while_the_learner_trains_and_no_weight
     assert syncs == [(1, 3), (2, 4), (3, 4)], "at each sync the next rollout is complete and the one after not begun"
 
 
-def test_ahead_a_rollout_that_breaks_stops_the_run_after_the_update_before_it(tmp_path: Path) -> None:
+def test_ahead_a_failed_rollout_stops_the_run_after_the_previous_update(tmp_path: Path) -> None:
     def change(parts: Parts) -> None:
         parts.reward.raises = {2: TimeoutError("too slow")}
 
@@ -167,7 +167,7 @@ def test_ahead_a_rollout_that_breaks_stops_the_run_after_the_update_before_it(tm
     assert len(broken) == 4 and all("TimeoutError" in row["score"]["failure"] for row in broken)
 
 
-def test_ahead_the_problems_of_a_rollout_that_is_not_learnt_from_yet_do_not_count(tmp_path: Path) -> None:
+def test_ahead_only_problems_that_were_learned_from_count(tmp_path: Path) -> None:
     parts = run_parts(tmp_path, updates=3)
     taken = []
     source = Ahead(parts, state())
@@ -177,7 +177,7 @@ def test_ahead_the_problems_of_a_rollout_that_is_not_learnt_from_yet_do_not_coun
     assert taken == [(2, 4), (4, 6), (6, 6)]
 
 
-def test_ahead_the_threads_end_with_the_parts(tmp_path: Path) -> None:
+def test_ahead_the_thread_ends_with_the_run(tmp_path: Path) -> None:
     parts = run_parts(tmp_path, updates=3)
     source = Ahead(parts, state())
     next(iter(source))

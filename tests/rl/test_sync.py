@@ -39,12 +39,12 @@ def test_a_large_gap_says_that_the_weights_did_not_arrive() -> None:
         check_gap({"mean": 0.2, "max": 3.0}, "bf16", LIMITS.logprob_gap_bf16)
 
 
-def test_a_gap_that_is_no_number_is_a_large_one() -> None:
+def test_a_nan_gap_counts_as_large() -> None:
     with pytest.raises(WeightsDidNotArrive):
         check_gap(gap(batch_with([0.0, float("nan"), 0.0], [0.0, 0.0, 0.0])), "fp32", LIMITS.logprob_gap_fp32)
 
 
-def test_rounding_is_let_through() -> None:
+def test_rounding_differences_are_accepted() -> None:
     check_gap({"mean": 1e-5, "max": 1e-4}, "fp32", LIMITS.logprob_gap_fp32)
     check_gap({"mean": 1e-2, "max": 0.3}, "bf16", LIMITS.logprob_gap_bf16)
     check_gap({"mean": 0.2, "max": 0.3}, "bf16", 0.5)
@@ -91,14 +91,14 @@ def parts(sampler: Sampler) -> Any:
 PROBLEMS = [Problem("a", "?"), Problem("b", "?")]
 
 
-def test_a_sync_is_proved_and_leaves_no_trace_in_the_prefix_cache() -> None:
+def test_a_sync_is_proved_and_the_prefix_cache_is_dropped_afterwards() -> None:
     sampler = Sampler(engines=1)
     assert sync(parts(sampler), 3, PROBLEMS) == {"sync/proof_mean": 0.0, "sync/proof_max": 0.0}
     assert sampler.calls == ["load", "sample", "forget"]
 
 
 @pytest.mark.parametrize(("engines", "rows"), [(1, 4), (3, 6), (4, 4), (7, 7)])
-def test_every_engine_has_a_row_in_the_proof_however_few_problems_there_are(engines: int, rows: int) -> None:
+def test_every_engine_takes_part_in_the_proof_even_with_few_problems(engines: int, rows: int) -> None:
     sampler = Sampler(engines)
     sync(parts(sampler), 1, PROBLEMS)
     assert len(sampler.asked) == rows and rows % engines == 0

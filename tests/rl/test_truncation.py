@@ -32,7 +32,7 @@ def kept_by_transformers(logits: torch.Tensor, truncation: Truncation) -> torch.
 @pytest.mark.parametrize("top_k", [0, 1, 3, 50, 1000])
 @pytest.mark.parametrize("top_p", [1.0, 0.95, 0.4, 1e-6])
 @pytest.mark.parametrize("min_p", [0.0, 0.02, 0.3, 1.0])
-def test_the_kept_probability_is_that_of_transformers_warpers(top_k: int, top_p: float, min_p: float) -> None:
+def test_the_kept_probability_equals_transformers_warpers(top_k: int, top_p: float, min_p: float) -> None:
     logits = torch.randn(64, 200, generator=torch.Generator().manual_seed(1)) * 3
     truncation = Truncation(top_k, top_p, min_p)
     torch.testing.assert_close(
@@ -42,14 +42,14 @@ def test_the_kept_probability_is_that_of_transformers_warpers(top_k: int, top_p:
 
 
 @given(row=ROWS, top_p=st.floats(0.05, 0.999), top_k=st.integers(0, 14))
-def test_what_is_kept_is_at_least_the_promised_bound_and_never_more_than_everything(row, top_p, top_k) -> None:
+def test_the_kept_probability_is_between_its_lower_bound_and_one(row, top_p, top_k) -> None:
     truncation = Truncation(top_k, top_p)
     kept = float(truncation.log_kept(torch.tensor([row])))
     assert math.log(max(truncation.kept_at_least, 1e-30)) - 1e-5 <= kept <= 0
 
 
 @given(row=ROWS, top_p=st.floats(0.05, 0.95))
-def test_top_p_keeps_the_fewest_likeliest_tokens_that_reach_it(row: list[float], top_p: float) -> None:
+def test_top_p_keeps_the_fewest_most_likely_tokens_that_reach_it(row: list[float], top_p: float) -> None:
     total, kept = math.fsum(map(math.exp, row)), 0.0
     sums = []
     for logit in sorted(row, reverse=True):
@@ -61,7 +61,7 @@ def test_top_p_keeps_the_fewest_likeliest_tokens_that_reach_it(row: list[float],
     assert math.exp(float(Truncation(top_p=top_p).log_kept(torch.tensor([row])))) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_default_keeps_everything_and_no_rows_are_no_problem() -> None:
+def test_by_default_all_tokens_are_kept_and_no_rows_are_accepted() -> None:
     assert not Truncation().active
     assert Truncation().log_kept(torch.randn(3, 5)).abs().max() < 1e-6
     assert Truncation(2, 0.5, 0.1).log_kept(torch.zeros(0, 5)).shape == (0,)

@@ -11,7 +11,7 @@ from rl.weights import pack, split, unpack
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_tensors_come_out_of_a_bucket_as_they_went_in(dtype: torch.dtype) -> None:
+def test_tensors_survive_packing_into_a_bucket(dtype: torch.dtype) -> None:
     tensors = {
         "a": torch.randn(3, 5).to(dtype),
         "b": torch.randn(7).to(dtype).t(),

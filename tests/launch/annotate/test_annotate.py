@@ -127,13 +127,13 @@ def test_one_command_labels_every_step_and_writes_all_forms(world, tmp_path, pol
     assert json.loads((folder / "report.json").read_text())["steps"] == 120
 
 
-def test_equal_beginnings_of_a_problem_are_continued_once(world, tmp_path, policy):
+def test_identical_beginnings_of_a_problem_are_continued_only_once(world, tmp_path, policy):
     main(words(tmp_path / "found", many(tmp_path), policy, "keep_duplicates=true", "rollout.responses=40"))
     continued = [size for what, size in world.calls if what == "continue"]
     assert max(continued) <= 3 * 3 * 2  # problems, kinds of solution, steps but the last
 
 
-def test_labels_are_those_of_a_loop_over_every_step_and_continuation(world, tmp_path, policy):
+def test_labels_equal_those_of_a_loop_over_every_step_and_continuation(world, tmp_path, policy):
     main(words(tmp_path / "found", many(tmp_path), policy))
     sampler, checked = World(), 0
     for place, record in enumerate(rows_of(tmp_path / "found" / "annotated.jsonl")):
@@ -150,7 +150,7 @@ def test_labels_are_those_of_a_loop_over_every_step_and_continuation(world, tmp_
     assert checked > 3
 
 
-def test_equal_solutions_are_kept_only_where_asked(world, tmp_path, policy):
+def test_duplicate_solutions_are_kept_only_on_request(world, tmp_path, policy):
     main(words(tmp_path / "found", many(tmp_path), policy, "rollout.responses=9"))
     for record in rows_of(tmp_path / "found" / "annotated.jsonl"):
         assert len(set(record["answers"])) == len(record["answers"])
@@ -158,7 +158,9 @@ def test_equal_solutions_are_kept_only_where_asked(world, tmp_path, policy):
 
 
 @pytest.mark.parametrize("fails", [2, 4, 5])
-def test_a_stop_costs_one_batch_and_changes_nothing(world, tmp_path, policy, monkeypatch, fails):
+def test_an_interruption_loses_only_one_batch_and_does_not_change_the_result(
+    world, tmp_path, policy, monkeypatch, fails
+):
     source = many(tmp_path)
     assert main(words(tmp_path / "whole", source, policy, "judge=verified")) == 0
     monkeypatch.setattr(world, "fails", 1_000_003 + fails)
@@ -184,14 +186,14 @@ def test_labels_and_judge_can_change_without_sampling_again(world, tmp_path, pol
     assert all(len(row["values"]) == 3 for row in rows_of(folder / "prm.jsonl"))
 
 
-def test_a_folder_of_another_annotation_is_refused(world, tmp_path, policy, capsys):
+def test_a_folder_with_another_annotation_is_refused(world, tmp_path, policy, capsys):
     source, folder = many(tmp_path), tmp_path / "found"
     main(words(folder, source, policy))
     assert main(words(folder, source, policy, "seed=2", "rollout.top_p=0.5")) == 2
     assert "contains an annotation that differs in seed, rollout" in capsys.readouterr().err
 
 
-def test_solutions_of_a_file_are_labelled_and_none_are_drawn(world, tmp_path, policy):
+def test_solutions_in_a_file_are_labelled_and_no_others_are_drawn(world, tmp_path, policy):
     row = {"prompt": "4 + 1?", "answers": ["so sure\n\nA: 5", "so lost\n\nA: 6"], "answer": "#### 5", "label": [1, 0]}
     folder = tmp_path / "found"
     assert main(words(folder, problems(tmp_path, row), policy, "splitter=blank_line")) == 0
@@ -200,7 +202,7 @@ def test_solutions_of_a_file_are_labelled_and_none_are_drawn(world, tmp_path, po
     assert world.calls == [("continue", 2)]
 
 
-def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(world, tmp_path, policy, capfd):
+def test_bad_rows_are_reported_and_rejected_and_the_others_are_annotated(world, tmp_path, policy, capfd):
     good = {"problem": "4 + 1?", "answers": ["so sure\n\nA: 5"], "answer": "5"}
     source = problems(
         tmp_path,
@@ -248,7 +250,7 @@ def test_bad_rows_are_named_counted_and_set_aside_and_the_rest_is_annotated(worl
         assert f"{name} (1 rows) first in line {line}" in out
 
 
-def test_rows_of_a_list_on_one_line_keep_their_own_solutions_apart(world, tmp_path, policy):
+def test_rows_of_a_list_on_one_line_keep_their_own_solutions(world, tmp_path, policy):
     row = {"problem": "4 + 1?", "answers": ["so sure\n\nA: 5", ""], "answer": "5"}
     source = tmp_path / "list.json"
     source.write_text(json.dumps([row, {**row, "answers": ["A: 5"]}, {**row, "answers": ["A: 6", " "]}]))
@@ -257,7 +259,7 @@ def test_rows_of_a_list_on_one_line_keep_their_own_solutions_apart(world, tmp_pa
     assert [(one["line"], one["row"]) for one in rows_of(folder / "rejects.jsonl")] == [(1, ""), (1, " ")]
 
 
-def test_a_file_is_annotated_whole_and_what_problems_leaves_out_is_said(world, tmp_path, policy, capfd):
+def test_all_rows_of_a_file_are_annotated_by_default_and_rows_left_out_are_reported(world, tmp_path, policy, capfd):
     assert main(words(tmp_path / "few", many(tmp_path), policy, "problems=4")) == 0
     out = capfd.readouterr().out
     assert "annotated: 4/4 problems" in out
@@ -268,7 +270,7 @@ def test_a_file_is_annotated_whole_and_what_problems_leaves_out_is_said(world, t
     assert "annotated: 10/10 problems" in out and "problems=" not in out
 
 
-def test_a_number_that_takes_the_same_problems_goes_on_in_the_folder_and_another_one_is_refused(
+def test_problems_may_change_if_that_selects_the_same_problems_and_otherwise_is_refused(
     world, tmp_path, policy, capsys
 ):
     source, folder = many(tmp_path), tmp_path / "found"
@@ -299,14 +301,14 @@ def test_an_input_without_a_usable_row_is_refused(world, tmp_path, policy, capsy
         ("policy.path=nowhere", "policy.path: there is no model folder nowhere"),
     ],
 )
-def test_a_wrong_key_is_one_line_before_anything_starts(tmp_path, policy, word, message, capsys):
+def test_a_wrong_key_is_a_one_line_error_before_anything_starts(tmp_path, policy, word, message, capsys):
     assert main([f"folder={tmp_path / 'found'}", f"policy.path={policy}", word]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "found").exists()
 
 
-def test_every_key_stands_in_the_root_with_its_default_and_what_it_is_for():
+def test_every_key_is_in_the_root_file_with_its_default_and_a_comment():
     text = (Path(configs.__file__).parent / "annotate.yaml").read_text()
     [run] = compose(["folder=x"], "annotate")
     config = plain(run.config)
@@ -330,7 +332,7 @@ def test_the_shipped_policy_labels_steps_as_the_worlds_own_verifier_does(tmp_pat
     assert annotate.figures(rows_of(tmp_path / "a" / "annotated.jsonl"))["agreement"] == found["agreement"]
 
 
-def test_a_reward_that_compares_nothing_is_no_judge():
+def test_a_reward_that_does_not_compare_responses_cannot_be_the_judge():
     with pytest.raises(ConfigurationError, match="judge=verifier does not compare responses"):
         make_reward(AnnotateSettings(folder="unused", judge="verifier"), [])
     with pytest.raises(ConfigurationError, match="there is no reward 'pairjuge'"):

@@ -8,7 +8,7 @@ from launch.evaluate.__main__ import main
 from tests.launch.evaluate.commands import evaluate, figures
 
 
-def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
+def test_bad_rows_are_noted_and_written_to_the_rejects(solutions, capfd):
     solutions.write_text('{"prompt": "cut sho\n' + solutions.read_text() + '{"prompt": "?", "answers": ["x"]}\n')
     assert evaluate(solutions) == 0
     assert figures(solutions)["problems"] == 9
@@ -45,7 +45,7 @@ def test_bad_rows_cost_a_note_and_a_line_among_the_rejects(solutions, capfd):
         (["-m", "seed=1,2"], "does not run sweeps"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solutions, capfd, words, message):
+def test_bad_input_is_refused_in_one_line_before_anything_starts(solutions, capfd, words, message):
     assert evaluate(solutions, *words) == 2
     errors = capfd.readouterr().err.strip()
     assert errors.startswith("error: ")
@@ -65,7 +65,7 @@ def test_what_cannot_work_is_refused_in_one_line_before_anything_starts(solution
         ),
     ],
 )
-def test_a_task_that_cannot_be_measured_on_is_refused_before_drawing(tmp_path, capfd, words, message):
+def test_a_task_without_answers_is_refused_before_sampling(tmp_path, capfd, words, message):
     for name in ("train", "held_out"):
         rows = [{"problem": f"{name} {n}?", "answer": str(n)} for n in range(2)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -75,7 +75,7 @@ def test_a_task_that_cannot_be_measured_on_is_refused_before_drawing(tmp_path, c
     assert not (tmp_path / "found").exists()
 
 
-def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
+def test_a_folder_with_another_evaluation_is_not_touched(solutions, capfd):
     assert evaluate(solutions) == 0
     solutions.write_text(solutions.read_text() * 2)
     assert evaluate(solutions) == 2
@@ -89,7 +89,7 @@ def test_a_folder_of_another_evaluation_is_left_alone(solutions, capfd):
         ({"alpacaeval-easy": 0.97}, ("rewards=[verifier]",), "contains accuracies, not pairs to score"),
     ],
 )
-def test_an_input_that_was_refused_can_be_mended_in_the_same_folder(tmp_path, capfd, content, words, message):
+def test_a_refused_input_can_be_fixed_and_used_with_the_same_folder(tmp_path, capfd, content, words, message):
     file = tmp_path / "accuracies.json"
     file.write_text(json.dumps(content))
     assert evaluate(file, "kind=reward_bench", *words) == 2
@@ -98,14 +98,14 @@ def test_an_input_that_was_refused_can_be_mended_in_the_same_folder(tmp_path, ca
     assert evaluate(file, "kind=reward_bench") == 0
 
 
-def test_labels_of_one_class_are_warned_of_without_a_reward(tmp_path, capfd):
+def test_labels_of_a_single_class_give_a_warning_without_a_reward(tmp_path, capfd):
     file = tmp_path / "solutions.jsonl"
     file.write_text(json.dumps({"prompt": "?", "answers": ["A: 1", "A: 2"], "label": [0, 0]}) + "\n")
     assert evaluate(file) == 0
     assert "WARNING: there is no correct response among these" in capfd.readouterr().out
 
 
-def test_rows_that_would_break_the_libraries_cost_only_themselves(solutions, capfd):
+def test_rows_that_would_break_the_libraries_are_the_only_ones_lost(solutions, capfd):
     """Half an emoji reaches tokenizers and files, a huge integer and a deep nest stop the parser."""
     row = json.loads(solutions.read_text().splitlines()[0])
     cut = json.dumps(row | {"answers": ["cut \ud83d", "b", "c", "d"]})

@@ -20,7 +20,7 @@ def stepped(tmp_path) -> Path:
     return file
 
 
-def test_a_constant_scorer_gets_from_process_bench_what_arithmetic_says(stepped):
+def test_a_constant_scorer_gets_the_expected_figures_on_process_bench(stepped):
     words = [f'rewards=["{reward("Steps")}"]', "kind=process_bench"]
     assert evaluate(stepped, *words) == 0
     one = figures(stepped)["process_bench"]["steps"]
@@ -28,7 +28,7 @@ def test_a_constant_scorer_gets_from_process_bench_what_arithmetic_says(stepped)
     assert figures(stepped)["calibration"]["steps: step right"]["count"] == 1 + 2 + 2 + 3 + 16
 
 
-def test_a_random_scorer_gets_from_process_bench_what_arithmetic_says(stepped):
+def test_a_random_scorer_gets_the_expected_figures_on_process_bench(stepped):
     rows = json.loads(stepped.read_text())
     stepped.write_text(
         json.dumps([row | {"steps": [f"{i} {s}" for s in row["steps"]]} for row in rows for i in range(250)])
@@ -48,7 +48,7 @@ def test_a_process_model_scores_exactly_the_given_steps(stepped):
     assert figures(stepped)["process_bench"]["prm"]["unscored"] == 0
 
 
-def test_a_reward_without_steps_is_told_that_it_needs_them(stepped, capfd):
+def test_a_reward_without_step_scores_is_refused(stepped, capfd):
     assert evaluate(stepped, "rewards=[verifier]", "kind=process_bench") == 0
     said = capfd.readouterr().out
     assert "WARNING, verifier: no step scores: a process reward is needed here" in said
@@ -77,7 +77,7 @@ def test_pairs_are_won_by_the_higher_score_and_never_by_a_tie(tmp_path, capfd):
     assert "WARNING: subsets that belong to no section: made-up" in said
 
 
-def test_accuracies_by_subset_become_sections_in_both_countings(tmp_path):
+def test_accuracies_by_subset_become_sections_under_both_conventions(tmp_path):
     from tests.rewards.evaluation.test_reward_bench import ARMORM
 
     file = tmp_path / "armorm.json"

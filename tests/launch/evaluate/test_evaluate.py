@@ -24,7 +24,7 @@ def test_without_a_reward_there_are_chance_voting_and_the_oracle(solutions, capf
     assert "the verifier agrees with 36 of 36 labels (100.00%)" in said
 
 
-def test_a_reward_is_a_row_of_its_own_with_its_trust(solutions, capfd):
+def test_each_reward_gets_a_row_and_a_verdict_on_its_trust(solutions, capfd):
     assert evaluate(solutions, f'rewards=["truth: verifier","{reward("Longest")}"]') == 0
     assert accuracy(solutions, "truth") == {"1": 0.25, "2": 0.5, "4": 1.0}
     assert accuracy(solutions, "longest") == {"1": 0.25, "2": 0.167, "4": 0.0}
@@ -70,7 +70,7 @@ def test_a_judge_plays_a_tournament_of_every_size(tmp_path, capfd):
     assert figures(file)["trust"]["judge"]["report"]["best"] == 1.0
 
 
-def test_labels_that_the_verifier_doubts_are_listed(solutions, capfd):
+def test_labels_that_contradict_the_verifier_are_listed(solutions, capfd):
     rows = solutions.read_text().splitlines()
     doubtful = json.loads(rows[2]) | {"label": [1, 1, 0, 0]}
     solutions.write_text("\n".join([*rows[:2], json.dumps(doubtful), *rows[3:]]) + "\n")
@@ -96,7 +96,7 @@ def test_problems_with_fewer_responses_are_left_out_and_counted(solutions, capfd
     assert figures(solutions)["problems"] == 10
 
 
-def test_an_evaluation_that_broke_goes_on_to_the_same_figures(solutions, monkeypatch, capfd):
+def test_an_interrupted_evaluation_resumes_and_gives_the_same_figures(solutions, monkeypatch, capfd):
     words = [f'rewards=["{reward("Fussy")}"]', "batch=8"]
     assert evaluate(solutions, *words, folder="whole") == 0
     monkeypatch.setattr(Fussy, "broken", True)
@@ -117,7 +117,7 @@ def test_another_reward_can_be_added_without_scoring_the_first_again(solutions, 
     assert {"fussy", "longest"} <= set(figures(solutions)["accuracy"])
 
 
-def test_sizes_may_stand_in_any_order(solutions, capfd):
+def test_sizes_may_be_in_any_order(solutions, capfd):
     assert evaluate(solutions, "n=[4,1,4]") == 0
     assert figures(solutions)["sizes"] == [1, 4]
     said = capfd.readouterr().out
@@ -125,7 +125,7 @@ def test_sizes_may_stand_in_any_order(solutions, capfd):
     assert "Gain in percentage points at n = 4" in said
 
 
-def test_every_file_that_was_written_is_named(solutions, capfd):
+def test_all_written_files_are_listed(solutions, capfd):
     assert evaluate(solutions) == 0
     last = capfd.readouterr().out.splitlines()[-1]
     assert "accuracy.png" in last
@@ -138,7 +138,7 @@ def test_every_file_that_was_written_is_named(solutions, capfd):
     assert all(name in last for name in ("report.md", "accuracy.png", "rejects.jsonl", "disagreements.jsonl"))
 
 
-def test_a_reward_that_chooses_worse_among_more_responses_is_warned_of(tmp_path, capfd):
+def test_a_reward_that_gets_worse_with_more_responses_gives_a_warning(tmp_path, capfd):
     """Right responses are longer than most wrong ones; one wrong response in eight is the longest of all."""
     file = tmp_path / "solutions.jsonl"
     answers = ["The answer is: 1"] * 4 + ["is: 2", "is: 3", "is: 4", "By far the longest story: the answer is: 5"]
@@ -151,7 +151,7 @@ def test_a_reward_that_chooses_worse_among_more_responses_is_warned_of(tmp_path,
     assert "WARNING, Pass@n" not in said
 
 
-def test_scores_of_other_responses_are_never_taken_for_these(solutions, capfd):
+def test_scores_of_other_responses_are_never_reused(solutions, capfd):
     """A problem with one response, in the middle, is part of the evaluation at n=1 only."""
     rows = solutions.read_text().splitlines()
     short = json.dumps({"prompt": "?", "answers": ["The answer is: 4"], "label": [1]})
@@ -162,7 +162,7 @@ def test_scores_of_other_responses_are_never_taken_for_these(solutions, capfd):
 
 
 @pytest.mark.e2e
-def test_one_command_draws_scores_and_tells_what_to_trust(tmp_path, capfd):
+def test_one_command_samples_scores_and_reports_trust(tmp_path, capfd):
     folder = tmp_path / "found"
     words = [f"folder={folder}", "problems=8", "rollout.responses=4", "rollout.problems=8", "rewards=[prm]"]
     assert main(words) == 0

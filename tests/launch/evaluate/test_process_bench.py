@@ -58,7 +58,7 @@ def scored(entry: Entry, protocol: Protocol) -> list[tuple[float, ...]]:
     return [row[0].steps for row in reward.score(groups)]
 
 
-def test_the_published_protocol_is_the_loop_of_the_benchmarks_script(model, entry):
+def test_the_published_protocol_equals_the_benchmarks_script(model, entry):
     naive = [published(PublishedModel(model), row) for row in ROWS]
     found = scored(entry, "published")
     for steps, expected in zip(found, naive, strict=True):
@@ -66,7 +66,7 @@ def test_the_published_protocol_is_the_loop_of_the_benchmarks_script(model, entr
     assert [first_error(steps) for steps in found] == [first_error(steps) for steps in naive]
 
 
-def test_the_stripped_protocol_is_rlhflows_own_evaluation(model, entry):
+def test_the_stripped_protocol_equals_rlhflows_evaluation(model, entry):
     own = PublishedModel(model)
     for steps, row in zip(scored(entry, "stripped"), ROWS, strict=True):
         assert steps == pytest.approx(own.process(row["problem"], [step.strip() for step in row["steps"]]), abs=1e-5)

@@ -34,7 +34,7 @@ def armorm_words(tmp_path) -> list[str]:
     return ["recipe=armorm_tiny", f"data={data}", f"pairs={pairs}", *heads, *lengths]
 
 
-def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, capfd):
+def test_an_armorm_is_trained_and_loaded_by_its_reward(tmp_path, armorm_words, capfd):
     out = tmp_path / "out"
     assert train_reward.main([*armorm_words, f"folder={out}"]) == 0
     reward = ArmoRMReward(str(out / "model"), device="cpu")
@@ -50,7 +50,7 @@ def test_an_armorm_is_trained_and_read_by_its_adapter(tmp_path, armorm_words, ca
     assert "differs in seed" in capfd.readouterr().err
 
 
-def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, armorm_words, monkeypatch, capfd):
+def test_an_armorm_interrupted_while_embedding_gets_the_same_heads(tmp_path, armorm_words, monkeypatch, capfd):
     monkeypatch.setattr(armorm_fit, "SHARD", 16)
     assert train_reward.main([*armorm_words, f"folder={tmp_path / 'whole'}"]) == 0
     embed, seen = armorm_fit.Embedder._embed, []
@@ -70,7 +70,7 @@ def test_an_armorm_whose_embedding_stopped_comes_to_the_same_heads(tmp_path, arm
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words, monkeypatch, capfd):
+def test_other_heads_can_be_fitted_to_existing_states(tmp_path, armorm_words, monkeypatch, capfd):
     first, other = [*armorm_words, f"folder={tmp_path / 'out'}"], "recipe.heads.verbosity=verbosity"
     with monkeypatch.context() as patch:
         patch.setattr(armorm_train, "fit", lambda *_: 1 / 0)
@@ -89,7 +89,7 @@ def test_other_heads_are_fitted_to_states_that_are_there(tmp_path, armorm_words,
     assert train_reward.main(again) == 0
 
 
-def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
+def test_a_penalty_beyond_the_published_grid_gives_a_warning_that_names_it():
     heads = armorm_fit.Heads(("merit", "order", "verbosity"), "verbosity", grid="fine")
     metrics = {"penalty/merit": 4.5, "left/merit": 0.02, "penalty/order": 0.9, "left/order": 0.03}
     [line] = armorm_train.warnings_of(heads, metrics)
@@ -100,7 +100,7 @@ def test_a_penalty_beyond_the_published_grid_is_warned_of_by_name():
     assert "set recipe.heads.grid=fine or recipe.heads.verbosity=null" in line
 
 
-def test_an_objective_that_hardly_any_row_has_is_named(tmp_path, armorm_words):
+def test_an_objective_that_hardly_any_row_has_is_refused_by_name(tmp_path, armorm_words):
     rows = draw_rows("objectives", 20)
     for row in rows[5:]:
         row["complete"] = None

@@ -18,7 +18,7 @@ def conversation(row: dict, prompt: str, system: str | None) -> dict:
     return {"conversations": [{"role": role, "content": content} for role, content in turns]}
 
 
-def test_a_prompt_that_is_taught_is_written_and_another_is_not(tmp_path):
+def test_the_prompt_is_written_only_if_the_rows_were_made_with_it(tmp_path):
     recipe, rows, said = recipe_of("pairjudge_tiny"), draw_rows("judgements", 20), []
     prompt = load_template(recipe.template_file)
     same = [*rows[:10], *(conversation(row, prompt, None) for row in rows[10:])]
@@ -33,7 +33,7 @@ def test_a_prompt_that_is_taught_is_written_and_another_is_not(tmp_path):
     assert said[0].startswith("warning: in 10 of 20 rows (the first is in line 11) the system turn differs")
 
 
-def test_rows_made_with_the_project_s_prompt_teach_a_recipe_that_names_none(tmp_path):
+def test_a_recipe_without_a_prompt_accepts_rows_made_with_the_projects_prompt(tmp_path):
     recipe = recipe_of("pairjudge_tiny", "recipe.template_file=null", f"recipe.system={SYSTEM}")
     rows = [conversation(row, load_template(None), SYSTEM) for row in draw_rows("judgements", 20)]
     found = read(recipe, Path(written(tmp_path / "rows.jsonl", rows)))

@@ -39,7 +39,7 @@ def test_every_recipe_composes_and_its_keys_fit_its_class(name):
 
 
 @pytest.mark.parametrize(("name", "kind"), TINY.items())
-def test_the_world_s_rows_are_read_without_a_reject(tmp_path, name, kind):
+def test_no_row_of_the_arithmetic_world_is_rejected(tmp_path, name, kind):
     found = read(recipe_of(name), Path(written(tmp_path / "rows.jsonl", draw_rows(kind, 40))))
     assert found.used == 40 and not list(found.notes())
 
@@ -49,7 +49,7 @@ def test_the_world_s_rows_are_the_same_for_the_same_seed():
         assert draw_rows(kind, 3) == draw_rows(kind, 3) != draw_rows(kind, 3, seed=2)
 
 
-def test_bad_rows_are_set_aside_with_line_and_reason(tmp_path):
+def test_bad_rows_are_rejected_with_line_and_reason(tmp_path):
     good = draw_rows("prm", 6)
     empty = {"conversations": [{"role": "user", "content": " "}, {"role": "assistant", "content": "+"}]}
     long = {"conversations": [{"role": "user", "content": "1 " * 2000}, {"role": "assistant", "content": "+"}]}
@@ -64,7 +64,7 @@ def test_bad_rows_are_set_aside_with_line_and_reason(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "kind", "said"), [("prm", "prm", '"-"'), ("pairjudge", "judgements", ">Incorrect<")])
-def test_a_class_whose_rows_are_all_too_long_is_missing(tmp_path, name, kind, said):
+def test_a_class_counts_as_missing_if_all_its_rows_are_too_long(tmp_path, name, kind, said):
     rows = [json.dumps(row) + "\n" for row in draw_rows(kind, 60)]
     wrong = next(row for row in rows if said in row)
     long = wrong.replace("How many", "1 " * 1024 + "How many", 1)
@@ -88,7 +88,7 @@ def test_soft_targets_need_values_that_differ(tmp_path):
     assert read(soft, path).used == 4 and not list(read(soft, path).notes())
 
 
-def test_a_file_that_teaches_nothing_is_refused_before_anything_starts(tmp_path, capsys):
+def test_a_file_with_nothing_to_learn_from_is_refused_before_anything_starts(tmp_path, capsys):
     turns = [{"role": "user", "content": "1 + 1 = 2"}, {"role": "assistant", "content": "+"}]
     data = written(tmp_path / "one.jsonl", [{"conversations": turns}] * 5)
     assert train_reward.main(["recipe=prm_tiny", f"data={data}", f"folder={tmp_path / 'out'}"]) == 2

@@ -17,21 +17,21 @@ def pairs_of(algorithm: DPO, scores: list[list[Score]]) -> list[tuple[int, int]]
     return list(zip(data.chosen.tolist(), data.rejected.tolist(), strict=True))
 
 
-def test_the_best_stands_against_the_worst_of_its_own_group() -> None:
+def test_the_best_response_is_paired_with_the_worst_of_its_own_group() -> None:
     assert pairs_of(DPO(pairs="best_worst"), [of(0.1, 0.9, 0.5), of(0.7, None, 0.2)]) == [(1, 0), (3, 5)]
 
 
-def test_all_pairs_above_the_margin_are_taken() -> None:
+def test_all_pairs_above_the_margin_are_used() -> None:
     assert sorted(pairs_of(DPO(margin=0.45), [of(0.1, 0.9, 0.5)])) == [(1, 0)]
     assert sorted(pairs_of(DPO(margin=0.0), [of(0.1, 0.9, 0.5)])) == [(1, 0), (1, 2), (2, 0)]
 
 
-def test_a_judges_own_verdicts_make_pairs() -> None:
+def test_a_judges_verdicts_become_pairs() -> None:
     scores = [[Score.of(1.0, matches={1: 1.0}), Score.of(0.0, matches={0: 0.0})]]
     assert pairs_of(DPO(pairs="judge"), scores) == [(0, 1)]
 
 
-def test_step_scores_rank_by_their_mean_whatever_the_value() -> None:
+def test_responses_with_step_scores_rank_by_their_mean_whatever_the_value() -> None:
     spans = [(0, 1), (1, 2)]
     scores = [[Score.of(0.0, steps=(0.0, 1.0), spans=spans), Score.of(0.3, steps=(0.3, 0.4), spans=spans)]]
     assert pairs_of(DPO(), scores) == [(1, 0)]
@@ -59,7 +59,7 @@ def test_with_mask_cut_no_pair_has_a_response_that_was_cut_whoever_judges() -> N
     assert "cut_left_out" not in DPO().prepare(scored_batch(scores, cut=[1])).metrics
 
 
-def test_lengths_of_both_sides_are_told_apart() -> None:
+def test_the_metrics_have_the_lengths_of_chosen_and_rejected_separately() -> None:
     metrics = DPO().prepare(scored_batch([of(1.0, 0.0)], [["ab\ncd\nef", "ab"]])).metrics
     assert metrics["chosen_tokens"] > metrics["rejected_tokens"]
 
@@ -74,6 +74,6 @@ def test_lengths_of_both_sides_are_told_apart() -> None:
         ({"ipo": True, "label_smoothing": 0.1}, "label_smoothing"),
     ],
 )
-def test_options_that_contradict_are_refused_with_their_names(options, named) -> None:
+def test_contradictory_options_are_refused_by_name(options, named) -> None:
     with pytest.raises(ValueError, match=named):
         DPO(**options)

@@ -33,7 +33,7 @@ def test_grpo_compares_with_mean_and_deviation_of_the_group() -> None:
     assert per_response(GRPO()) == pytest.approx(expected, abs=1e-6)
 
 
-def test_dr_grpo_compares_with_the_mean_alone() -> None:
+def test_dr_grpo_compares_only_with_the_mean() -> None:
     expected = [v - statistics.fmean(group) for group in VALUES for v in group]
     assert per_response(GRPO(scale="none")) == pytest.approx(expected, abs=1e-6)
 
@@ -43,7 +43,7 @@ def test_rloo_compares_with_the_mean_of_the_others() -> None:
     assert per_response(GRPO(baseline="leave_one_out", scale="none")) == pytest.approx(expected, abs=1e-6)
 
 
-def test_reinforce_pp_pays_for_the_kl_to_come_and_whitens_over_all_tokens() -> None:
+def test_reinforce_pp_subtracts_future_kl_and_whitens_over_all_tokens() -> None:
     scored = scored_batch(SCORES)
     generator = torch.Generator().manual_seed(1)
     scored.batch.old_logprobs = torch.randn(6, 5, generator=generator) * scored.batch.response_mask
@@ -62,27 +62,27 @@ def test_reinforce_pp_pays_for_the_kl_to_come_and_whitens_over_all_tokens() -> N
     assert torch.allclose(given[:, 2:], (torch.tensor(raw) - mean) / std, atol=1e-5)
 
 
-def test_a_failed_score_leaves_its_row_out_and_changes_no_other() -> None:
+def test_a_failed_score_leaves_out_its_row_and_changes_no_other() -> None:
     scores = [[Score.of(1.0), Score.failed("too long"), Score.of(0.0)]]
     data = GRPO().prepare(scored_batch(scores)).data
     assert data.input_ids[:, 1].tolist() == [0, 2]
     assert data.advantages[:, 2].tolist() == pytest.approx([0.5**0.5, -(0.5**0.5)])
 
 
-def test_groups_that_teach_nothing_are_counted() -> None:
+def test_groups_without_a_learning_signal_are_counted() -> None:
     scores = [[Score.of(1.0), Score.of(1.0)], [Score.of(1.0), Score.failed("x")], [Score.failed("x")] * 2]
     metrics = GRPO().prepare(scored_batch(scores)).metrics
     assert (metrics["groups_equal"], metrics["groups_single"], metrics["groups_failed"]) == (1, 1, 1)
 
 
-def test_with_process_supervision_a_group_teaches_nothing_where_all_its_steps_are_equal() -> None:
+def test_with_process_supervision_a_group_with_equal_steps_has_no_signal() -> None:
     scores = [[stepped(0.9, 0.5, 0.2), stepped(0.2, 0.5, 0.9)], [stepped(0.5, 0.5, 0.5)] * 2]
     prepared = GRPO(credit="steps").prepare(scored_batch(scores, [[LINES, LINES]] * 2))
     assert prepared.metrics["groups_equal"] == 1
     assert prepared.data.advantages[:2].any() and not prepared.data.advantages[2:].any()
 
 
-def test_process_supervision_moves_only_the_tokens_up_to_the_step() -> None:
+def test_with_process_supervision_a_step_affects_only_tokens_up_to_its_end() -> None:
     texts = [[LINES, LINES]]
     before = GRPO(credit="steps").prepare(scored_batch([[stepped(0.9, 0.5, 0.2), stepped(0.4, 0.6, 0.8)]], texts)).data
     mask = before.response_mask[0]
@@ -103,14 +103,14 @@ def test_min_form_blames_the_worst_step_and_what_leads_to_it() -> None:
     assert advantages[0, first] < advantages[0, last]
 
 
-def test_objectives_are_compared_each_by_itself() -> None:
+def test_each_objective_is_compared_separately() -> None:
     parts = [[(1.0, 100.0), (0.0, 100.0)], [(1.0, 0.0), (1.0, 300.0)]]
     scores = [[Score.of(0.0, parts={"right": r, "long": n}) for r, n in group] for group in parts]
     given = per_response(GRPO(objectives={"right": 1.0, "long": 1.0}), scores)
     assert given == pytest.approx([1.0, -1.0, -1.0, 1.0], abs=1e-5), "a scale of 100 counts no more than one of 1"
 
 
-def test_a_long_response_loses_up_to_one_before_it_is_compared() -> None:
+def test_the_length_penalty_of_up_to_one_is_applied_before_the_comparison() -> None:
     scores = [[Score.of(1.0), Score.of(1.0)]]
     prepared = GRPO(scale="none", overlong_limit=8, overlong_buffer=4).prepare(scored_batch(scores, [["ab", LINES]]))
     lengths = prepared.data.response_mask.sum(dim=1).tolist()
@@ -120,7 +120,7 @@ def test_a_long_response_loses_up_to_one_before_it_is_compared() -> None:
     assert prepared.metrics["overlong_penalty"] == pytest.approx(statistics.fmean(penalties))
 
 
-def test_a_reference_is_needed_for_a_kl_only_and_a_group_for_a_baseline_only() -> None:
+def test_only_a_kl_needs_a_reference_and_only_a_baseline_needs_a_group() -> None:
     assert GRPO(kl=0.1).needs_reference and not GRPO(kl=0.0).needs_reference
     assert GRPO().group_relative and not GRPO(baseline="none", scale="batch").group_relative
     assert GRPO(credit="steps").needs_steps and not GRPO().needs_steps
@@ -145,6 +145,6 @@ def test_a_reference_is_needed_for_a_kl_only_and_a_group_for_a_baseline_only() -
         ({"dual_clip": 0.5}, "dual_clip"),
     ],
 )
-def test_options_that_contradict_are_refused_with_their_names(options, named) -> None:
+def test_contradictory_options_are_refused_by_name(options, named) -> None:
     with pytest.raises(ValueError, match=named):
         GRPO(**options)

@@ -28,7 +28,7 @@ def rows(batch: TrainBatch) -> list[int]:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_cut_rows_are_left_out_and_the_others_learn_what_they_would_have_learnt(algorithm) -> None:
+def test_cut_rows_are_left_out_and_the_others_are_unchanged(algorithm) -> None:
     whole = algorithm().prepare(scored_batch(SCORES, cut=CUT))
     masked = algorithm(mask_cut=True).prepare(scored_batch(SCORES, cut=CUT))
     assert rows(whole.data) == [0, 1, 2, 3, 5] and rows(masked.data) == [0, 2, 3]
@@ -40,7 +40,7 @@ def test_cut_rows_are_left_out_and_the_others_learn_what_they_would_have_learnt(
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_no_row_is_left_where_all_were_cut_and_nothing_changes_where_none_was(algorithm) -> None:
+def test_mask_cut_with_all_rows_cut_and_with_none(algorithm) -> None:
     made: PolicyGradient = algorithm(mask_cut=True)
     assert len(made.prepare(scored_batch(SCORES, cut=range(6))).data) == 0
     untouched = made.prepare(scored_batch(SCORES))

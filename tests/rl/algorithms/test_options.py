@@ -195,7 +195,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
-def test_another_value_of_an_option_is_another_loss_or_plan_or_refused(
+def test_changing_an_option_changes_the_loss_or_the_plan_or_is_refused(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     algorithm = algorithm_of(name)
@@ -204,7 +204,7 @@ def test_another_value_of_an_option_is_another_loss_or_plan_or_refused(
 
 
 @pytest.mark.parametrize(("name", "option"), [pair for pair in OPTIONS if pair[0] in ("grpo", "gspo", "ppo", "dpo")])
-def test_where_an_option_is_read_it_changes_the_loss_or_the_plan(
+def test_an_option_changes_the_loss_or_the_plan_when_it_applies(
     name: str, option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = CONTEXT.get(option, {})

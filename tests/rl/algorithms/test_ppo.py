@@ -29,7 +29,7 @@ def naive(rewards: list[float], values: list[float], gamma: float, lam: float) -
     ]
 
 
-def test_an_outcome_stands_on_the_last_token_and_every_token_pays_for_its_kl() -> None:
+def test_the_outcome_is_on_the_last_token_and_every_token_has_its_kl_penalty() -> None:
     scored = with_numbers(scored_batch(SCORES))
     batch = scored.batch
     data = PPO(kl=0.3, gamma=0.9, lam=0.8, whiten=False).prepare(scored).data
@@ -44,7 +44,7 @@ def test_an_outcome_stands_on_the_last_token_and_every_token_pays_for_its_kl() -
     assert data.advantages[:, :2].abs().sum() == 0
 
 
-def test_whitening_does_not_see_rows_without_a_score() -> None:
+def test_whitening_ignores_rows_without_a_score() -> None:
     scored = with_numbers(scored_batch(SCORES))
     expected = PPO(kl=0.0).prepare(scored).data.advantages
     scored.batch.values[2] += 100
@@ -55,7 +55,7 @@ def test_whitening_does_not_see_rows_without_a_score() -> None:
     assert float(inside.std(correction=0)) == pytest.approx(1, abs=1e-5)
 
 
-def test_each_step_pays_on_its_own_last_token() -> None:
+def test_each_steps_reward_is_on_its_last_token() -> None:
     text, spans = "ab\ncd\nef", [(0, 2), (3, 5), (6, 8)]
 
     def advantages(*steps: float, **options) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_a_state_of_another_algorithm_is_refused() -> None:
         PPO().load_state({"coefficient": 0.1})
 
 
-def test_the_critic_is_asked_for_and_the_kl_stays_out_of_the_loss() -> None:
+def test_ppo_needs_a_critic_and_keeps_the_kl_out_of_the_loss() -> None:
     assert PPO().critic is not None and not PPO().group_relative
     assert PPO(kl=0.1).loss().kl == 0 and PPO(kl=0.1, kl_in="loss", kl_estimator="k3").loss().kl == 0.1
 
@@ -108,6 +108,6 @@ def test_the_critic_is_asked_for_and_the_kl_stays_out_of_the_loss() -> None:
         ({"kl_in": "loss"}, "kl_estimator"),
     ],
 )
-def test_options_that_contradict_are_refused_with_their_names(options, named) -> None:
+def test_contradictory_options_are_refused_by_name(options, named) -> None:
     with pytest.raises(ValueError, match=named):
         PPO(**options)

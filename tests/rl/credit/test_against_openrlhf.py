@@ -81,7 +81,7 @@ def response(tokens: Tensor) -> Tensor:
         ("rloo", leave_one_out),
     ],
 )
-def test_group_baselines_are_openrlhfs(estimator: str, ours: Any) -> None:
+def test_group_baselines_equal_openrlhfs(estimator: str, ours: Any) -> None:
     batch = Batch()
     expected, _ = openrlhf(batch, estimator)
     found = on_every_token(ours(batch.scores, batch.present).flatten(), batch.mask)
@@ -89,7 +89,7 @@ def test_group_baselines_are_openrlhfs(estimator: str, ours: Any) -> None:
 
 
 @pytest.mark.parametrize("estimator, centre", [("reinforce", False), ("reinforce_baseline", True)])
-def test_reinforce_plus_plus_is_openrlhfs(estimator: str, centre: bool) -> None:
+def test_reinforce_plus_plus_equals_openrlhfs(estimator: str, centre: bool) -> None:
     """Returns of the score less the token KLs, whitened over all tokens of the batch."""
     batch = Batch()
     expected, _ = openrlhf(batch, estimator, kl=KL)
@@ -100,7 +100,7 @@ def test_reinforce_plus_plus_is_openrlhfs(estimator: str, centre: bool) -> None:
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0)])
-def test_gae_with_whitening_is_openrlhfs(gamma: float, lam: float) -> None:
+def test_gae_with_whitening_equals_openrlhfs(gamma: float, lam: float) -> None:
     batch = Batch()
     expected, expected_returns = openrlhf(batch, "gae", KL, gamma, lam)
     rewards = on_last_token(batch.scores.flatten(), batch.mask) - KL * batch.kl
@@ -110,7 +110,7 @@ def test_gae_with_whitening_is_openrlhfs(gamma: float, lam: float) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["k1", "k2", "k3"])
-def test_kl_estimates_are_openrlhfs_beyond_their_bounds_too(estimator: Any) -> None:
+def test_kl_estimates_equal_openrlhfs_even_beyond_their_bounds(estimator: Any) -> None:
     import rl.learner.openrlhf_cpu  # noqa: F401, I001
     from openrlhf.models.utils import compute_approx_kl
 
@@ -121,7 +121,7 @@ def test_kl_estimates_are_openrlhfs_beyond_their_bounds_too(estimator: Any) -> N
     assert torch.allclose(kl_estimate(policy, reference, estimator), expected, atol=1e-5)
 
 
-def test_the_adaptive_coefficient_is_openrlhfs() -> None:
+def test_the_adaptive_coefficient_equals_openrlhfs() -> None:
     import rl.learner.openrlhf_cpu  # noqa: F401, I001
     from openrlhf.trainer.ppo_utils.kl_controller import AdaptiveKLController
 

@@ -82,7 +82,7 @@ def test_whitening_equals_a_loop_over_the_batch(rows: list[list[float | None]]) 
     assert torch.allclose(batch_whitened(*tensors(rows)), expected, atol=1e-9)
 
 
-def test_the_formulas_are_trls_but_for_what_it_adds_to_the_deviation() -> None:
+def test_the_formulas_equal_trls_except_for_its_epsilon() -> None:
     """As in `trl/trainer/rloo_trainer.py` (commit 00313f2) and its GRPO trainer, which adds 1e-4 to the deviation."""
     rewards = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     everything = torch.ones(5, 8, dtype=torch.bool)
@@ -106,7 +106,7 @@ def test_objectives_are_normalised_before_they_are_summed() -> None:
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=2, max_size=6))
-def test_a_normalised_mixture_is_the_same_formula(pairs) -> None:
+def test_a_normalised_mixture_gives_the_same_advantages(pairs) -> None:
     columns = dict(zip(("right", "short"), map(list, zip(*pairs, strict=True)), strict=True))
     weights = {"right": 1.0, "short": 0.5}
     terms = {name: Term(Fixed(column), weight=weights[name]) for name, column in columns.items()}
@@ -128,7 +128,7 @@ def test_parts_of_scores_are_objectives() -> None:
         parts_of(scores, ["c"])
 
 
-def test_groups_that_teach_nothing_are_counted_by_their_reason() -> None:
+def test_groups_without_a_signal_are_counted_by_reason() -> None:
     failed, one, two = Score.failed("x"), Score.of(1.0), Score.of(2.0)
     values, mask = values_of([[one, one], [failed, failed], [one, failed], [one, two]])
     assert counts(values, mask) == {"groups_failed": 1.0, "groups_single": 1.0, "groups_equal": 1.0}
@@ -136,7 +136,7 @@ def test_groups_that_teach_nothing_are_counted_by_their_reason() -> None:
 
 
 @pytest.mark.parametrize("estimate", [group_advantages, leave_one_out, batch_whitened])
-def test_large_rewards_that_differ_by_rounding_alone_give_zeros(estimate) -> None:
+def test_large_rewards_that_differ_only_by_rounding_give_zeros(estimate) -> None:
     values = torch.full((1, 8), 31.7)
     values[0, 3] = torch.nextafter(values[0, 3], torch.tensor(40.0))
     assert torch.equal(estimate(values, torch.ones(1, 8, dtype=torch.bool)), torch.zeros(1, 8))
@@ -152,7 +152,7 @@ def test_large_rewards_that_differ_by_rounding_alone_give_zeros(estimate) -> Non
     ],
     ids=["all equal", "all failed", "one survivor", "equal but for rounding"],
 )
-def test_a_group_that_teaches_nothing_gets_zeros(group: list[Score]) -> None:
+def test_a_group_without_a_signal_gets_zeros(group: list[Score]) -> None:
     assert torch.equal(group_advantages(*values_of([group])), torch.zeros(1, 4))
 
 
@@ -161,7 +161,7 @@ def test_groups_of_different_sizes_are_refused() -> None:
         values_of([[Score.of(1.0)], [Score.of(1.0), Score.of(2.0)]])
 
 
-def test_an_outcome_advantage_stands_on_every_response_token_and_nowhere_else() -> None:
+def test_an_outcome_advantage_is_on_every_response_token_and_nowhere_else() -> None:
     mask = torch.tensor([[False, True, True, False], [False, False, True, True]])
     tokens = on_every_token(torch.tensor([2.0, -1.0]), mask)
     assert tokens.tolist() == [[0, 2, 2, 0], [0, 0, -1, -1]]

@@ -16,7 +16,7 @@ from rl.credit.kl import AdaptiveKL, kl_estimate
         ("k3", lambda p, q: math.exp(q - p) - 1 - (q - p)),
     ],
 )
-def test_an_estimate_is_its_formula_within_the_bound(estimator, formula) -> None:
+def test_an_estimate_equals_its_formula_within_the_bound(estimator, formula) -> None:
     generator = torch.Generator().manual_seed(0)
     policy, reference = -4 * torch.rand(2, 3, 5, generator=generator, dtype=torch.float64)
     found = kl_estimate(policy, reference, estimator).flatten().tolist()
@@ -56,7 +56,7 @@ def test_the_coefficient_stays_positive_even_for_a_batch_of_many_horizons() -> N
     assert adaptive.coefficient > 0
 
 
-def test_a_coefficient_goes_on_from_its_state() -> None:
+def test_a_coefficient_continues_from_its_state() -> None:
     first, second = AdaptiveKL(0.2, 6.0, 1000), AdaptiveKL(0.2, 6.0, 1000)
     first.update(9.0, 50)
     second.load(first.state())
@@ -65,12 +65,12 @@ def test_a_coefficient_goes_on_from_its_state() -> None:
     assert first.coefficient == second.coefficient != 0.2
 
 
-def test_a_kl_that_is_not_finite_is_not_followed() -> None:
+def test_a_kl_that_is_not_finite_does_not_change_the_coefficient() -> None:
     with pytest.raises(ValueError, match="measured KL is nan"):
         AdaptiveKL(0.2, 6.0, 1000).update(float("nan"), 10)
 
 
 @pytest.mark.parametrize("named", ["initial", "target", "horizon"])
-def test_numbers_that_cannot_steer_are_refused(named: str) -> None:
+def test_targets_and_horizons_that_make_no_sense_are_refused(named: str) -> None:
     with pytest.raises(ValueError, match=f"{named} must be above 0, not 0"):
         AdaptiveKL(**{"initial": 0.2, "target": 6.0, "horizon": 100.0, named: 0.0})

@@ -27,7 +27,7 @@ def scores_of(rows: list[list[float | None]]) -> list[list[Score]]:
 
 @few
 @given(rows=groups)
-def test_best_against_worst_takes_one_pair_of_every_group_that_has_a_difference(rows) -> None:
+def test_best_against_worst_takes_one_pair_from_every_group_with_a_difference(rows) -> None:
     pairs = best_against_worst(*values_of(scores_of(rows)))
     expected, ties = [], 0
     for group, row in enumerate(rows):
@@ -51,7 +51,7 @@ def test_best_against_worst_takes_one_pair_of_every_group_that_has_a_difference(
 
 @few
 @given(rows=groups, margin=st.sampled_from([0.0, 0.3, 0.5]))
-def test_all_above_a_margin_are_all_and_no_other(rows, margin: float) -> None:
+def test_exactly_the_pairs_above_the_margin_are_taken(rows, margin: float) -> None:
     pairs = all_above_margin(*values_of(scores_of(rows)), margin)
     found = set(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True))
     ties = close = 0
@@ -67,7 +67,7 @@ def test_all_above_a_margin_are_all_and_no_other(rows, margin: float) -> None:
     assert (pairs.counts["ties_dropped"], pairs.counts["below_margin"]) == (ties, close)
 
 
-def test_scores_equal_but_for_rounding_are_a_tie() -> None:
+def test_scores_that_differ_only_by_rounding_are_a_tie() -> None:
     pairs = best_against_worst(torch.tensor([[30.0, 30.000002]]), torch.ones(1, 2, dtype=torch.bool))
     assert len(pairs) == 0 and pairs.counts["ties_dropped"] == 1 and pairs.counts["groups_without_pair"] == 1
 
@@ -115,7 +115,7 @@ def test_equal_texts_give_each_pair_once() -> None:
     assert list(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)) == [(1, 0)]
 
 
-def test_match_results_outlive_shaping() -> None:
+def test_match_results_survive_shaping() -> None:
     shaped = judged("round_robin", 1, 9, wrap=lambda reward: ShapedReward(reward, length_penalty=0.001))
     assert len(by_judge([shaped])) == 1
 
@@ -126,6 +126,6 @@ def test_a_response_whose_score_failed_is_in_no_pair() -> None:
     assert by_judge([scores]).chosen.tolist() == [2]
 
 
-def test_a_reward_that_compares_nothing_is_refused() -> None:
+def test_a_reward_that_does_not_compare_responses_is_refused() -> None:
     with pytest.raises(ValueError, match="reward=pairjudge"):
         by_judge([[Score.of(1.0), Score.of(0.0)]])

@@ -42,7 +42,7 @@ def test_gae_equals_the_sum_of_its_definition(rows: list[list[tuple[float, float
 
 @few
 @given(rows=st.lists(tokens, min_size=1, max_size=4), gamma=fractions)
-def test_a_return_is_the_discounted_sum_of_what_is_to_come(rows: list[list[tuple[float, float]]], gamma: float) -> None:
+def test_a_return_is_the_discounted_sum_of_future_rewards(rows: list[list[tuple[float, float]]], gamma: float) -> None:
     rewards, _, mask = place(rows)
     expected = torch.zeros_like(rewards)
     for index, row in enumerate(rows):

@@ -108,19 +108,19 @@ def test_with_delta_the_sum_from_a_step_on_is_the_step_itself(row: Row) -> None:
 
 @few
 @given(row=rows)
-def test_with_clip_no_step_earns_anything(row: Row) -> None:
+def test_with_clip_no_step_has_a_positive_reward(row: Row) -> None:
     found = clip(steps_of([row, [(0.4, 3)] * 5]), eta=0.5).values[0, : len(row)].tolist()
     assert found == pytest.approx([min(value - 0.5, 0.0) for value, _ in row], abs=1e-9)
 
 
 @pytest.mark.parametrize("change", [centred, delta, min_form, lambda steps: clip(steps, 0.9)])
-def test_where_there_is_no_step_there_is_no_value(change) -> None:
+def test_without_a_step_there_is_no_value(change) -> None:
     changed = change(steps_of([[(0.5, 3), (0.7, 6)], [(0.2, 5)], []]))
     assert not changed.values[~changed.mask].any()
     assert changed.values.isfinite().all()
 
 
-def test_centred_is_p_right_minus_p_wrong() -> None:
+def test_centred_values_are_p_right_minus_p_wrong() -> None:
     assert centred(steps_of([[(0.75, 3), (0.0, 6)]])).values.tolist() == [[0.5, -1.0]]
 
 
@@ -139,7 +139,7 @@ def test_equal_steps_in_the_whole_group_get_zeros() -> None:
     assert not process_normalised(steps_of(found, torch.float32), 3, response_mask(found)).any()
 
 
-def test_values_that_meet_on_a_token_add_up() -> None:
+def test_values_on_the_same_token_add_up() -> None:
     steps = steps_of([[(0.5, 4), (0.25, 4), (1.0, 6)]])
     assert on_step_tokens(steps, (1, 8)).tolist() == [[0, 0, 0, 0, 0.75, 0, 1.0, 0]]
     mask = response_mask([[(0.5, 4), (0.25, 4), (1.0, 6)]])

@@ -43,7 +43,7 @@ def test_a_value_lands_on_the_policys_token_that_completes_the_step(policy: str)
     assert torch.equal(steps.values[:, :4][steps.mask], torch.tensor([*VALUES[0], *VALUES[1]]))
 
 
-def test_two_policies_put_the_same_steps_at_the_same_text_on_other_tokens() -> None:
+def test_two_tokenizers_place_the_same_steps_at_the_same_text() -> None:
     merged, bytes_ = group_of("merges"), group_of("bytes")
     columns = merged.placed_steps().columns, bytes_.placed_steps().columns
     assert not torch.equal(*columns)
@@ -67,7 +67,7 @@ def moved(policy: str, advantages_of) -> tuple[Scored, torch.Tensor]:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_a_moved_step_changes_the_returns_of_the_tokens_up_to_its_end(policy: str) -> None:
+def test_changing_a_step_changes_the_returns_up_to_its_end(policy: str) -> None:
     def returns(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
         return discounted_returns(on_step_tokens(rollout.placed_steps(), mask.shape), mask, gamma=1.0)
@@ -77,7 +77,7 @@ def test_a_moved_step_changes_the_returns_of_the_tokens_up_to_its_end(policy: st
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_with_delta_a_moved_step_changes_its_own_tokens_only(policy: str) -> None:
+def test_with_delta_changing_a_step_changes_only_its_own_tokens(policy: str) -> None:
     def returns(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
         return discounted_returns(on_step_tokens(delta(rollout.placed_steps()), mask.shape), mask, gamma=1.0).round(
@@ -89,7 +89,7 @@ def test_with_delta_a_moved_step_changes_its_own_tokens_only(policy: str) -> Non
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_with_gae_and_lambda_zero_a_moved_step_changes_one_token(policy: str) -> None:
+def test_with_gae_and_lambda_zero_changing_a_step_changes_one_token(policy: str) -> None:
     def advantages(rollout: Scored) -> torch.Tensor:
         mask = rollout.batch.response_mask
         rewards = on_step_tokens(rollout.placed_steps(), mask.shape)
@@ -100,7 +100,7 @@ def test_with_gae_and_lambda_zero_a_moved_step_changes_one_token(policy: str) ->
 
 
 @pytest.mark.parametrize("credit", [process_normalised, min_form_advantages])
-def test_a_moved_step_changes_no_other_group(credit) -> None:
+def test_changing_a_step_changes_no_other_group(credit) -> None:
     tokenizer = POLICIES["merges"]
     samples = [[sample(tokenizer, text) for text in TEXTS]] * 2
 
@@ -153,7 +153,7 @@ def test_the_end_of_turn_token_comes_after_the_last_step() -> None:
     assert [int(steps.columns[0, 1]), int(steps.columns[1, 3])] == [end - 1 for end in ends]
 
 
-def test_a_failed_score_and_an_empty_list_of_steps_have_none() -> None:
+def test_failed_scores_and_empty_lists_have_no_steps() -> None:
     tokenizer = POLICIES["merges"]
     samples = [[sample(tokenizer, "a\nb"), sample(tokenizer, "c"), sample(tokenizer, "d")]]
     scores = [[stepped("a\nb", [0.1, 0.2]), Score.failed("x"), Score.of(0.0, steps=[], spans=[])]]

@@ -56,13 +56,13 @@ def test_adapters_are_counted_as_peft_counts_them(tmp_path):
     assert facts is not None and facts.adapter_parameters(4) == model.get_nb_trainable_parameters()[0]
 
 
-def test_an_unknown_size_is_no_guess(tmp_path):
+def test_an_unknown_size_stays_unknown(tmp_path):
     assert facts_of("nobody/nothing") is None
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["Mamba"], "d_model": 5}))
     assert facts_of(str(tmp_path)) is None
 
 
-def test_models_are_found_wherever_they_stand_in_a_reward():
+def test_models_are_found_anywhere_in_a_reward():
     node = {
         "_target_": "mixture",
         "terms": [{"reward": {"_target_": "a", "model": "x/a"}}, {"reward": {"judge": {"model": "x/b"}}}],

@@ -48,7 +48,7 @@ def test_the_loss_of_soft_targets_is_the_cross_entropy_of_both_signs_with_the_sh
 
 @pytest.mark.parametrize("pads_with_end", [False, True])
 @pytest.mark.parametrize("kind", ["simple", "llama31", "plain"])
-def test_a_scalar_models_folder_gives_the_scores_it_was_trained_to_give(tmp_path, kind, pads_with_end):
+def test_a_saved_scalar_model_gives_the_scores_it_was_trained_for(tmp_path, kind, pads_with_end):
     tokenizer = make_tokenizer(kind)
     if pads_with_end:
         tokenizer.pad_token = tokenizer.eos_token

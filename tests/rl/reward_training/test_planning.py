@@ -19,7 +19,7 @@ LENGTHS = [5, 40, 12, 33, 8, 21, 17, 3, 28, 9]
 
 
 @pytest.mark.parametrize("layout", ["balanced", "packed"])
-def test_an_epoch_takes_every_row_once_and_ranks_keep_step(layout):
+def test_an_epoch_takes_every_row_once_and_ranks_stay_in_lockstep(layout):
     plan = plan_training(LENGTHS, [1] * 10, SETTINGS, 7, layout)
     assert [step.sequences for step in plan] == [4, 4, 2] * 2
     for epoch in (plan[:3], plan[3:]):

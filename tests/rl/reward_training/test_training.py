@@ -83,7 +83,7 @@ def trained(recipe, items: list, folder: Path):
     return trainer, (before, trainer.evaluate(items, micros)["loss"]), reports
 
 
-def test_every_kind_learns_and_is_loaded_by_its_adapter(alone, llama, tmp_path):
+def test_every_kind_of_model_is_trained_and_loaded_by_its_reward(alone, llama, tmp_path):
     signs = SignModel(llama, replace(SETTINGS, epochs=3), history="positive", softmax="labels")
     items = items_of(signs, "prm")
     trainer, (before, after), reports = trained(signs, items, tmp_path / "prm")
@@ -136,7 +136,7 @@ def scored_by_vllm(folder: str) -> list[float]:
     return list(score.steps)
 
 
-def test_a_training_that_stopped_comes_to_the_same_model_and_vllm_reads_it(alone, llama, tmp_path, cluster):
+def test_an_interrupted_training_gives_the_same_model_and_vllm_loads_it(alone, llama, tmp_path, cluster):
     from rl.reward_training import run
 
     recipe = SignModel(llama, SETTINGS)

@@ -85,7 +85,7 @@ def saved(run: Path, updates: int, made: RunSettings | None = None, **learner: A
     return state
 
 
-def test_a_restored_run_knows_all_that_the_saved_one_knew(tmp_path: Path) -> None:
+def test_a_restored_run_has_the_complete_saved_state(tmp_path: Path) -> None:
     made = settings()
     made.algorithm.now = 0.30000000000000004
     state = saved(tmp_path, 4, made)
@@ -96,7 +96,7 @@ def test_a_restored_run_knows_all_that_the_saved_one_knew(tmp_path: Path) -> Non
     assert restored.problems == 12
 
 
-def test_time_that_was_taken_before_the_stop_counts(tmp_path: Path) -> None:
+def test_time_spent_before_an_interruption_counts(tmp_path: Path) -> None:
     watch = Stopwatch()
     watch.add({"sample": 5.0}, 60.0)
     state = LoopState.at_start(FIRST)
@@ -108,7 +108,7 @@ def test_time_that_was_taken_before_the_stop_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("every", "expected"), [(0, []), (1, [1, 2, 3, 4]), (3, [3])])
-def test_checkpoints_are_due_every_so_many_updates(tmp_path: Path, every: int, expected: list[int]) -> None:
+def test_checkpoints_are_due_at_the_configured_interval(tmp_path: Path, every: int, expected: list[int]) -> None:
     checkpoints = Checkpoints(tmp_path, settings(loop=LoopSettings(checkpoint_every=every)))
     assert [update for update in (1, 2, 3, 4) if checkpoints.due(update)] == expected
 
@@ -120,7 +120,7 @@ def test_the_latest_checkpoints_are_kept_and_older_ones_removed(tmp_path: Path) 
     assert update_of(require_latest(tmp_path)) == 6
 
 
-def test_a_checkpoint_that_was_not_finished_is_none(tmp_path: Path) -> None:
+def test_an_incomplete_checkpoint_is_ignored(tmp_path: Path) -> None:
     saved(tmp_path, 2)
     with pytest.raises(RuntimeError, match="disk is full"):
         saved(tmp_path, 4, breaks=True)
@@ -152,7 +152,7 @@ def test_every_setting_that_differs_is_listed(tmp_path: Path) -> None:
     assert "reward.timeout_s was 5.0, now 6.0" in text
 
 
-def test_where_it_runs_may_change_and_what_rounds_differently_is_said(tmp_path: Path) -> None:
+def test_machine_settings_may_change_and_rounding_differences_are_reported(tmp_path: Path) -> None:
     saved(tmp_path, 2)
     assert check(tmp_path, settings(cluster=ClusterSettings(timeout_s=60.0))) == []
     (note,) = check(tmp_path, settings(learner=LearnerSettings(micro_batch_tokens=2048)))
@@ -198,7 +198,7 @@ def test_lines_written_after_the_checkpoint_are_cut_off(tmp_path: Path) -> None:
     assert (tmp_path / "samples.jsonl").read_text() == ""
 
 
-def test_lost_lines_are_no_run_to_go_on_with(tmp_path: Path) -> None:
+def test_a_run_with_missing_lines_cannot_be_resumed(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"update": 1}\n')
     saved(tmp_path, 2)
     (tmp_path / "metrics.jsonl").write_text("")
@@ -206,7 +206,7 @@ def test_lost_lines_are_no_run_to_go_on_with(tmp_path: Path) -> None:
         cut_back(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported_by_name(tmp_path: Path) -> None:
     saved(tmp_path, 2)
     (require_latest(tmp_path) / "state.json").write_text("{")
     with pytest.raises(ValueError, match=r"state\.json is not valid JSON"):

@@ -32,7 +32,7 @@ GROUPS = [
 ]
 
 
-def test_what_was_asked_and_where_it_comes_from_is_written_down(tmp_path):
+def test_the_configuration_and_origin_are_written(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
     run.describe(
         {"algorithm": {"kl": 0.01}, "betas": (0.9, 0.95)},
@@ -52,7 +52,7 @@ def test_the_origin_names_the_commit_of_a_checkout_or_none():
     assert commit is None or len(commit) == 40
 
 
-def test_metrics_can_be_read_while_the_run_goes_on(tmp_path):
+def test_metrics_can_be_read_during_the_run(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
     run.log_metrics(1, {"reward/mean": 0.5}, {"no step": 3})
     run.log_metrics(2, {"reward/mean": 0.6})
@@ -91,7 +91,7 @@ def test_tensorboard_events_are_written(tmp_path):
     assert any((run.path / "tensorboard").iterdir())
 
 
-def test_a_run_that_breaks_keeps_what_it_wrote_and_says_why(tmp_path):
+def test_a_failed_run_keeps_its_files_and_says_why(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
     assert json.loads((run.path / "status.json").read_text())["state"] == "running"
     run.log_metrics(1, {"reward/mean": 0.5})
@@ -121,13 +121,13 @@ def test_runs_are_never_mixed_in_one_folder(tmp_path):
         RunFolder(tmp_path, QUIET)
 
 
-def test_an_error_without_words_is_named_by_its_kind():
+def test_an_error_without_a_message_is_reported_by_its_type():
     assert reason_of(KeyError()) == "KeyError"
     assert reason_of(KeyboardInterrupt()) == "stopped by Ctrl-C"
     assert reason_of(Terminated()) == "stopped by SIGTERM"
 
 
-def test_what_is_not_known_of_a_sample_is_null(tmp_path):
+def test_unknown_values_of_a_sample_are_null(tmp_path):
     run = RunFolder(tmp_path / "run", QUIET)
     run.log_samples(1, [AnswerGroup.drawn(Problem("a", "1 + 1?"), [sample("2")])])
     (row,) = rows(run.path / "samples.jsonl")

@@ -19,14 +19,14 @@ def handler(monkeypatch):
     signal.signal(signal.SIGTERM, before)
 
 
-def test_sigterm_unwinds_the_program_and_a_second_one_does_not_disturb_it():
+def test_sigterm_unwinds_the_program_and_a_second_one_is_ignored():
     install_sigterm_handler()
     with pytest.raises(Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_sigterm_is_remembered_where_a_library_makes_a_ctrl_c_of_it():
+def test_sigterm_is_remembered_if_a_library_turns_it_into_ctrl_c():
     install_sigterm_handler()
     with pytest.raises(Terminated):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -34,7 +34,7 @@ def test_sigterm_is_remembered_where_a_library_makes_a_ctrl_c_of_it():
     assert exit_code(KeyboardInterrupt()) == 143
 
 
-def test_the_two_ways_to_be_stopped_have_their_words_and_exit_codes():
+def test_both_signals_have_their_messages_and_exit_codes():
     assert (stop_reason(Terminated()), exit_code(Terminated())) == ("stopped by SIGTERM", 143)
     assert (stop_reason(KeyboardInterrupt()), exit_code(KeyboardInterrupt())) == ("stopped by Ctrl-C", 130)
     assert {130, 143} == STOPPED

@@ -22,13 +22,13 @@ def files(tmp_path):
     return write(tmp_path / "train.jsonl", *problems(1, 2, 3)), write(tmp_path / "test.jsonl", *problems(7, 8))
 
 
-def test_training_problems_come_without_end_each_once_an_epoch(files):
+def test_training_problems_are_endless_and_each_comes_once_per_epoch(files):
     stream = JsonlTask(*files).train_problems(seed=1)
     epochs = [sorted(problem.answer for problem in islice(stream, 3)) for _ in range(4)]
     assert epochs == [["2", "4", "6"]] * 4
 
 
-def test_the_seed_alone_decides_the_order(files):
+def test_only_the_seed_determines_the_order(files):
     def order(seed):
         return [problem.id for problem in islice(JsonlTask(*files).train_problems(seed), 12)]
 
@@ -36,7 +36,7 @@ def test_the_seed_alone_decides_the_order(files):
     assert order(1) != order(2)
 
 
-def test_held_out_problems_are_always_the_same_and_not_invented(files):
+def test_held_out_problems_are_always_the_same_and_come_from_the_file(files):
     task = JsonlTask(*files)
     assert [problem.answer for problem in task.held_out_problems(2)] == ["14", "16"]
     with pytest.raises(ValueError, match="held_out has only 2"):
@@ -66,7 +66,7 @@ def test_a_system_message_goes_before_every_question(files):
     assert problem.text == "What is 7 + 7?"
 
 
-def test_a_question_with_a_system_message_of_its_own_keeps_it_and_gets_no_second_one(tmp_path, files):
+def test_a_question_keeps_its_own_system_message_and_gets_no_second_one(tmp_path, files):
     turns = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "2+2?"}]},
@@ -94,7 +94,7 @@ def test_a_question_with_a_system_message_of_its_own_keeps_it_and_gets_no_second
         ('{"problem": [{"role": "assistant", "content": "x"}], "answer": "1"}', "end with a user turn"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_left_out_and_named_by_file_and_line(tmp_path, files, line, complaint):
+def test_an_unusable_row_is_left_out_and_reported_by_file_and_line(tmp_path, files, line, complaint):
     broken = write(tmp_path / "broken.jsonl", problems(1)[0], "", line)
     task = JsonlTask(broken, files[1])
     assert {problem.answer for problem in islice(task.train_problems(1), 3)} == {"2"}
@@ -106,7 +106,7 @@ def test_a_row_that_cannot_be_used_is_left_out_and_named_by_file_and_line(tmp_pa
     assert (reject["file"], reject["line"]) == (broken, 3) and complaint in reject["reason"]
 
 
-def test_missing_and_empty_files_are_named(tmp_path, files):
+def test_missing_and_empty_files_are_reported_by_name(tmp_path, files):
     with pytest.raises(FileNotFoundError, match=r"train .*nowhere"):
         JsonlTask(str(tmp_path / "nowhere.jsonl"), files[1])
     with pytest.raises(ValueError, match=r"task\.held_out: .*empty\.jsonl has no problem .*: it is empty"):
@@ -125,7 +125,7 @@ def test_a_problem_in_both_files_stops_or_is_dropped_and_counted(tmp_path):
     assert {problem.answer for problem in islice(task.train_problems(0), 5)} == {"2"}
 
 
-def test_dialogues_overlap_only_where_all_their_turns_are_the_same(tmp_path):
+def test_dialogues_overlap_only_if_all_their_turns_are_the_same(tmp_path):
     def dialogue(question):
         turns = [("user", question), ("assistant", "Well."), ("user", "Please continue.")]
         return {"problem": [{"role": role, "content": content} for role, content in turns], "answer": "1"}
@@ -137,13 +137,13 @@ def test_dialogues_overlap_only_where_all_their_turns_are_the_same(tmp_path):
     assert task.dropped == 1
 
 
-def test_held_out_problems_alone_do_not_need_the_training_file(tmp_path, files):
+def test_held_out_problems_do_not_need_the_training_file(tmp_path, files):
     same = JsonlTask(files[1], files[1])  # training on these would be refused
     assert [problem.answer for problem in same.held_out_problems(2)] == ["14", "16"]
     assert JsonlTask(held_out=files[1]).held_out_problems(1)[0].answer == "14"
 
 
-def test_nothing_left_to_train_on_is_an_error(tmp_path):
+def test_no_remaining_training_problems_is_an_error(tmp_path):
     same = write(tmp_path / "a.jsonl", *problems(1))
     with pytest.raises(ValueError, match=r"no problem of .* is left; the first, line 1: also held out"):
         JsonlTask(same, same, overlap="drop").train_problems(1)
@@ -158,7 +158,7 @@ def test_nested_fields_are_read_and_the_others_become_metadata(tmp_path):
 
 
 @pytest.mark.parametrize("weights", [(2.0, 1.0), (1.0, 1.0), (5.0, 1.0)])
-def test_files_are_mixed_by_weight_in_every_stretch_of_the_stream(tmp_path, weights):
+def test_files_are_mixed_by_weight_in_every_part_of_the_stream(tmp_path, weights):
     train = [write(tmp_path / f"{name}.jsonl", *problems(*range(10 * name, 10 * name + 6))) for name in (1, 2)]
     drawn = [p.id[0] for p in islice(JsonlTask(tuple(train), weights=weights).train_problems(3), 120)]
     for end in range(1, 121):
@@ -181,7 +181,7 @@ def test_several_files_without_weights_are_one(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "message"), [((1.0,), r"one number per file of train \(2\)"), ((1.0, 0.0), "above 0")]
 )
-def test_weights_that_fit_no_files_are_refused(tmp_path, files, weights, message):
+def test_weights_that_do_not_match_the_files_are_refused(tmp_path, files, weights, message):
     with pytest.raises(ValueError, match=rf"^weights must be .*{message}"):
         JsonlTask(files, weights=weights)
 
@@ -190,7 +190,7 @@ def by_words(problems):
     return ["the template refuses this" if "9" in p.text else len(p.text.split()) for p in problems]
 
 
-def test_prompts_that_leave_no_room_stop_with_the_longest_by_line_or_are_dropped(tmp_path, files):
+def test_prompts_that_leave_no_room_are_an_error_that_names_the_longest_or_are_dropped(tmp_path, files):
     long, refused = {"problem": "word " * 30, "answer": 1}, {"problem": "What is 9?", "answer": 9}
     train = write(tmp_path / "long.jsonl", *problems(1), long | {"problem": "word " * 20}, long, refused)
     with pytest.raises(ValueError, match=r"2 of 4 prompts .*long\.jsonl, line 3, has 30: .* by 20 .*overlong=drop"):
@@ -203,7 +203,7 @@ def test_prompts_that_leave_no_room_stop_with_the_longest_by_line_or_are_dropped
     assert "line 4: the template refuses this" in said and "1 problems are used, 3 rows were left out" in said
 
 
-def test_digests_tell_when_problems_change_and_only_then(tmp_path):
+def test_digests_change_exactly_when_the_problems_do(tmp_path):
     file = write(tmp_path / "a.jsonl", *problems(1, 2))
     before, described = JsonlTask(file).digests(), tmp_path / "data.json"
     JsonlTask(file).describe(tmp_path)

@@ -53,11 +53,11 @@ def test_nothing_is_right_after_a_wrong_line(terms: list[int], data: st.DataObje
         ([], []),
     ],
 )
-def test_a_line_is_right_where_it_adds_numbers_that_are_left(lines: list[str], verdicts: list[bool]) -> None:
+def test_a_line_is_right_if_it_adds_remaining_numbers(lines: list[str], verdicts: list[bool]) -> None:
     assert right_steps([3, 4, 5], lines) == verdicts
 
 
-def test_the_grade_is_the_verifiers_and_ignores_the_steps() -> None:
+def test_the_grade_comes_from_the_verifier_and_ignores_the_steps() -> None:
     task = SumsTask()
     problem = next(task.train_problems(1))
     right, wrong = f"3 + 3 = 7\nThe answer is: {problem.answer}", "The answer is: 999"
@@ -95,7 +95,7 @@ def test_train_and_held_out_problems_never_share_their_numbers() -> None:
 
 
 @given(numbers, st.randoms(use_true_random=False))
-def test_a_sum_is_held_out_whatever_the_order_of_its_numbers(terms: list[int], order: random.Random) -> None:
+def test_the_split_does_not_depend_on_the_order_of_a_sums_numbers(terms: list[int], order: random.Random) -> None:
     assert is_held_out(terms) == is_held_out(order.sample(terms, len(terms)))
 
 

@@ -37,14 +37,14 @@ def test_the_same_seed_gives_the_same_problems_and_another_seed_others() -> None
     assert first != [problem.text for problem in islice(task.train_problems(2), 50)]
 
 
-def test_train_and_held_out_problems_never_meet() -> None:
+def test_train_and_held_out_problems_never_overlap() -> None:
     task = ArithmeticTask()
     held_out = {problem.text for problem in task.held_out_problems(2000)}
     assert len(held_out) == 2000
     assert not held_out & {problem.text for problem in islice(task.train_problems(1), 20_000)}
 
 
-def test_difficulty_is_days_and_counts() -> None:
+def test_days_and_counts_set_the_difficulty() -> None:
     problems = list(islice(ArithmeticTask(min_days=5, max_days=6, largest=50).train_problems(1), 200))
     assert {problem.metadata["days"] for problem in problems} == {5, 6}
     assert max(int(problem.answer or 0) for problem in problems) > 20
@@ -57,7 +57,7 @@ def test_impossible_difficulties_are_refused(wrong: dict[str, int]) -> None:
 
 
 @given(seeds)
-def test_the_reference_is_right_in_every_step_and_graded_right(seed: int) -> None:
+def test_the_reference_solution_is_right_in_every_step(seed: int) -> None:
     task = ArithmeticTask()
     problem = next(task.train_problems(seed))
     text = "\n".join(problem.metadata["lines"])
@@ -66,7 +66,7 @@ def test_the_reference_is_right_in_every_step_and_graded_right(seed: int) -> Non
 
 
 @given(seeds)
-def test_a_step_is_right_only_while_all_before_it_were(seed: int) -> None:
+def test_a_step_is_right_only_if_all_before_it_are(seed: int) -> None:
     generator = random.Random(seed)
     story = draw_story(generator, 3, 20)
     lines = break_form(generator, story, solve_with_slips(generator, story, 0.5))
@@ -92,7 +92,7 @@ def test_an_answer_that_is_not_stated_is_wrong(text: str) -> None:
     assert not task.grade(problem, text)
 
 
-def test_the_tokenizer_survives_saving_and_names_every_number_and_sign_by_one_token(tmp_path: Path) -> None:
+def test_the_tokenizer_can_be_saved_and_has_one_token_per_number_and_sign(tmp_path: Path) -> None:
     save_tokenizer(tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     assert all(len(tokenizer(text)["input_ids"]) == 1 for text in ["+", "-", *[f" {number}" for number in range(100)]])
@@ -102,7 +102,7 @@ def test_the_tokenizer_survives_saving_and_names_every_number_and_sign_by_one_to
 
 
 @given(st.text(max_size=60))
-def test_any_text_can_be_encoded_and_comes_back(text: str) -> None:
+def test_any_text_survives_encoding_and_decoding(text: str) -> None:
     assert TOKENIZER.decode(TOKENIZER(text, add_special_tokens=False)["input_ids"]) == text or "<|" in text
 
 

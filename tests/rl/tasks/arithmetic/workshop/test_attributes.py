@@ -17,7 +17,7 @@ def named(response: str) -> dict[str, float]:
     return dict(zip(OBJECTIVES, attributes(STORY, response), strict=True))
 
 
-def test_the_reference_has_everything_and_is_half_as_long_as_the_longest() -> None:
+def test_the_reference_has_full_ratings_and_medium_verbosity() -> None:
     found = named("\n".join(STORY.lines))
     assert found.pop("verbosity") == 0.5
     assert set(found.values()) == {1.0}
@@ -38,14 +38,14 @@ def test_the_reference_has_everything_and_is_half_as_long_as_the_longest() -> No
          {"steps-correct": 0.0, "follows-problem": 0.0, "equations-hold": 0.0, "complete": 0.0}),
     ],
 )  # fmt: skip
-def test_each_fault_lowers_its_own_objectives(lines: list[str], wrong: dict[str, float]) -> None:
+def test_each_mistake_lowers_its_own_objectives(lines: list[str], wrong: dict[str, float]) -> None:
     found = named("\n".join(lines))
     del found["verbosity"]
     assert {name: value for name, value in found.items() if value < 1} == wrong
 
 
 @given(st.integers(0, 10_000))
-def test_every_objective_lies_between_0_and_1(seed: int) -> None:
+def test_every_objective_is_between_0_and_1(seed: int) -> None:
     generator = random.Random(seed)
     story = draw_story(generator, 3, 20)
     lines = break_form(generator, story, solve_with_slips(generator, story, 0.5))
@@ -53,6 +53,6 @@ def test_every_objective_lies_between_0_and_1(seed: int) -> None:
 
 
 @pytest.mark.parametrize("response", ["", "\n", "Day 1: finds 5, so 7 / 0 = 0"])
-def test_odd_responses_have_no_merit_that_can_be_counted(response: str) -> None:
+def test_odd_responses_get_zeros(response: str) -> None:
     found = named(response)
     assert found["answer-correct"] == found["complete"] == found["equations-hold"] == 0.0

@@ -31,7 +31,7 @@ def drawn_like(seed: int, count: int) -> list[tuple]:
     return [(story, draw_solution(generator, story)) for story in stories]
 
 
-def test_a_process_example_is_the_conversation_that_is_scored_with_plus_in_every_turn_and_the_truth_as_target() -> None:
+def test_a_process_example_equals_the_scored_conversation_with_the_labels_as_targets() -> None:
     examples = next(process_batches(WRITER, WORLD, seed=5, batch=20, marked=0.5))
     template = ChatTemplate(WRITER.tokenizer)
     for (story, solution), example in zip(drawn_like(5, 20), examples, strict=True):
@@ -47,7 +47,7 @@ def test_a_process_example_is_the_conversation_that_is_scored_with_plus_in_every
         assert all(example.weights[position] == 1.0 for position in rendered.positions)
 
 
-def test_an_outcome_example_is_the_conversation_that_is_scored() -> None:
+def test_an_outcome_example_equals_the_scored_conversation() -> None:
     examples = next(outcome_batches(WRITER, WORLD, seed=6, batch=20))
     template = ChatTemplate(WRITER.tokenizer)
     for (story, lines), example in zip(drawn_like(6, 20), examples, strict=True):
@@ -59,7 +59,7 @@ def test_an_outcome_example_is_the_conversation_that_is_scored() -> None:
         assert example.weights[position] == 1.0
 
 
-def test_marks_of_an_outcome_example_turn_at_the_first_token_that_is_not_the_references() -> None:
+def test_marks_of_an_outcome_example_change_at_the_first_token_that_differs_from_the_reference() -> None:
     (marked,) = next(outcome_batches(WRITER, WORLD, seed=6, batch=1, marked=1.0))
     (plain,) = next(outcome_batches(WRITER, WORLD, seed=6, batch=1, marked=0.0))
     assert list(marked.ids) == list(plain.ids)
@@ -71,7 +71,7 @@ def test_marks_of_an_outcome_example_turn_at_the_first_token_that_is_not_the_ref
     assert sum(plain.weights) == 1.0 + 0.5 * (plain.weights.count(0.5))
 
 
-def test_a_policy_example_is_the_chat_that_is_sampled_and_ends_its_turn() -> None:
+def test_a_policy_example_equals_the_sampled_chat_and_ends_its_turn() -> None:
     (example,) = next(policy_batches(WRITER, WORLD, seed=1, batch=1, slips=0.0))
     story = WORLD.story(random.Random(1))
     chat = [{"role": "user", "content": story.problem}, {"role": "assistant", "content": "\n".join(story.lines)}]
@@ -81,14 +81,14 @@ def test_a_policy_example_is_the_chat_that_is_sampled_and_ends_its_turn() -> Non
 
 
 @pytest.mark.parametrize("exercise", [exercises.equation, exercises.line, exercises.recall])
-def test_exercises_are_right_about_half_of_the_time(exercise) -> None:
+def test_about_half_of_the_exercises_are_right(exercise) -> None:
     examples = next(exercise_batches(WRITER, WORLD, seed=1, batch=400, exercise=exercise))
     plus = WRITER.signs[0]
     right = [example.targets[example.weights.index(1.0)] == plus for example in examples]
     assert 0.35 < sum(right) / len(right) < 0.75
 
 
-def test_marks_turn_wrong_at_the_first_token_that_differs() -> None:
+def test_marks_change_at_the_first_token_that_differs() -> None:
     assert marks_of([1, 2, 3, 4], [1, 2, 9, 4], right=False) == [True, True, False, False]
     assert marks_of([1, 2, 3], [1, 2], right=False) == [True, True, False]
     assert marks_of([3, 2], [2, 3], right=True) == [True, True]

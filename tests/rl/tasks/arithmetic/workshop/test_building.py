@@ -27,7 +27,7 @@ def groups() -> list[Group]:
     return [Group(problem, (Response("\n".join(problem.metadata["lines"])), Response("Day 1: what?")))]
 
 
-def test_a_made_policy_is_an_ordinary_model_folder_in_half_precision(workshop: Workshop) -> None:
+def test_a_trained_policy_is_an_ordinary_half_precision_model_folder(workshop: Workshop) -> None:
     folder = workshop.folder / "policy"
     check_policy(str(folder))
     assert load_tokenizer(str(folder)).chat_template
@@ -36,14 +36,14 @@ def test_a_made_policy_is_an_ordinary_model_folder_in_half_precision(workshop: W
     assert (folder / "model.safetensors").stat().st_size < 2_000_000
 
 
-def test_made_base_models_score_through_the_adapters(workshop: Workshop, groups: list[Group]) -> None:
+def test_trained_base_models_can_be_loaded_as_rewards(workshop: Workshop, groups: list[Group]) -> None:
     (steps,) = ProcessReward(str(workshop.folder / "process_base")).score(groups)
     (outcomes,) = OutcomeReward(str(workshop.folder / "outcome_base")).score(groups)
     assert [len(score.steps or ()) for score in steps] == [len(groups[0].problem.metadata["lines"]), 1]
     assert all(0 <= score.value <= 1 for score in [*steps, *outcomes])
 
 
-def test_a_grown_model_says_the_same_until_it_is_trained(workshop: Workshop) -> None:
+def test_a_grown_model_is_unchanged_until_it_is_trained(workshop: Workshop) -> None:
     model = load(workshop.folder / "policy")
     grown = grow(model, 2)
     ids = torch.arange(20).view(2, 10)

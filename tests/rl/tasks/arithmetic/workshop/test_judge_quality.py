@@ -36,7 +36,7 @@ def test_accuracy_is_over_single_verdicts_and_a_missing_one_is_wrong() -> None:
     assert math.isnan(verdict_quality(TASK, [group(False, False)], [Verdict(False, False)])["accuracy on right"])
 
 
-def test_the_winner_is_what_the_tournament_chose() -> None:
+def test_the_winner_is_the_tournaments_choice() -> None:
     def scores(winner: int | None) -> list[Score]:
         return [
             Score.of(0.0, parts={"winner": float(place == winner), "judgements": 1.0})

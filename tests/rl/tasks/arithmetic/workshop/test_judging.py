@@ -28,7 +28,7 @@ WRITER = JudgeWriter(ChatTemplate(build_tokenizer()))
 
 
 @given(st.integers(0, 10_000))
-def test_the_judgement_to_be_learned_is_the_verifiers_for_responses_of_every_kind(seed: int) -> None:
+def test_training_judgements_agree_with_the_verifier_for_every_kind_of_response(seed: int) -> None:
     generator = random.Random(seed)
     story = World().story(generator)
     a, b = (draw_response(generator, story, World()) for _ in "ab")
@@ -48,11 +48,11 @@ def test_the_judgement_to_be_learned_is_the_verifiers_for_responses_of_every_kin
         ("", None),
     ],
 )
-def test_only_a_last_line_in_the_worlds_words_states_an_answer(response: str, answer: str | None) -> None:
+def test_only_an_exact_last_line_states_an_answer(response: str, answer: str | None) -> None:
     assert stated_answer(response) == answer
 
 
-def test_an_example_is_the_prompt_of_the_judge_and_only_its_own_words_count() -> None:
+def test_an_example_has_the_judges_prompt_and_only_its_own_text_is_trained() -> None:
     story = World().story(random.Random(1))
     a, b = "<resp_a_judge>Correct</resp_a_judge><|end|>", "\n".join(story.lines)
     [example] = WRITER.examples([(story, a, b)])
@@ -68,7 +68,7 @@ def test_an_example_is_the_prompt_of_the_judge_and_only_its_own_words_count() ->
     assert example.targets[size - 1 : -1] == example.ids[size:]
 
 
-def test_whole_responses_come_once_answers_alone_are_mastered() -> None:
+def test_whole_responses_follow_when_single_answers_are_mastered() -> None:
     curriculum = JudgeCurriculum(WRITER, World(), seed=1, batch=4)
     short = max(len(example.ids) for example in next(curriculum))
     for _ in range(20):

@@ -15,7 +15,7 @@ WRITER = Writer(build_tokenizer())
 STORY = Story("Tom", "apples", 7, (Event("finds", 7, "+", 5, 12), Event("halves", 12, "/", 2, 6)))
 
 
-def test_conversations_are_the_chat_templates_and_the_gate_reads_where_the_reward_does() -> None:
+def test_conversations_follow_the_chat_template_and_the_gate_reads_the_same_position_as_the_reward() -> None:
     response = "\n".join(STORY.lines)
     batch = check(WRITER, [STORY], [response])
     chat = [{"role": "user", "content": STORY.problem}, {"role": "assistant", "content": response}]
@@ -28,13 +28,13 @@ def test_conversations_are_the_chat_templates_and_the_gate_reads_where_the_rewar
 WRONG = "Day 1: finds 5, so 7 + 5 = 13\nDay 2: halves them, so 13 / 2 = 7\nThe answer is: 7"
 
 
-def test_all_is_right_up_to_the_first_token_that_is_not_the_references() -> None:
+def test_tokens_are_right_until_the_first_that_differs_from_the_reference() -> None:
     batch = check(WRITER, [STORY, STORY], [WRONG, "\n".join(STORY.lines)])
     assert WRITER.tokenizer.decode(batch.ids[0][batch.right[0] == 1]) == "Day 1: finds 5, so 7 + 5 ="
     assert set(batch.right[1].tolist()) == {0, 1}
 
 
-def test_a_slip_is_what_does_not_follow_from_the_line_before_whether_or_not_that_one_was_right() -> None:
+def test_a_slip_is_a_line_that_does_not_follow_from_the_previous_one() -> None:
     batch = check(WRITER, [STORY], [WRONG])
     assert WRITER.tokenizer.convert_ids_to_tokens(batch.ids[0][batch.slips[0] == 2]) == ["Ġ13", "Ġ7"]
     assert expected_lines(STORY, WRONG.split("\n"))[1:] == ["Day 2: halves them, so 13 / 2 = 6", "The answer is: 7"]
