@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from launch.bench import memory
 from launch.bench.judge import judgements, match_by_match
 from launch.bench.published import armorm_one_at_a_time, one_at_a_time, pass_per_prefix
 from launch.bench.rewards import measure
@@ -18,7 +19,7 @@ from rewards.verdicts import Comparison, Verdict
 
 
 def test_the_compared_methods_give_the_same_scores(tmp_path):
-    model, groups = make_model(tmp_path, Options()), make_groups(2)
+    model, groups = make_model(tmp_path, Options(size="shipped")), make_groups(2)
     process, outcome = ProcessReward(model), OutcomeReward(model)
     for [score], values in zip(process.score(groups), pass_per_prefix(process, groups), strict=True):
         assert len(values) == 8
@@ -55,11 +56,11 @@ def test_one_match_at_a_time_makes_the_same_judgements():
     assert max(counts) <= 7
 
 
-def test_the_table_shows_every_measurement(tmp_path):
+def test_the_table_shows_every_measurement(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "LARGE_VOCABULARY", 4096)
+    options = Options(size="shipped", solutions=2, groups=2, repeat=1, vllm=False, peak_tflops=1.0)
     text = io.StringIO()
-    measure(
-        Options(solutions=2, groups=2, repeat=1, vllm=False, peak_tflops=1.0), tmp_path, Console(file=text, width=200)
-    )
+    measure(options, tmp_path, Console(file=text, width=200))
     for what in (
         "one pass per prefix",
         "one forward pass, in batches",
