@@ -23,7 +23,7 @@ def write_page(path: Path, study: Study, results: Sequence[Result], most_samples
     """Write the page of a study with at most `most_samples` samples. Raises OSError if it cannot be written."""
     study = best_first(study, results)
     records = {run.folder: record_of(run.folder) for run in study.runs}
-    samples = collect(study.runs, most_samples)
+    samples = collect(study.settings, most_samples)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(context_of(study, results, records, samples)), encoding="utf-8")
 

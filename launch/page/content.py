@@ -18,7 +18,7 @@ from rl.study.results import Ranking, Result, end, of_rewards
 from rl.study.samples import KINDS
 from rl.study.settings import Setting, Study, differences
 from rl.study.statistics import Comparison
-from rl.study.words import conclusion, distrust, estimate, name_of, seeds_of, told_apart
+from rl.study.words import conclusion, distrust, estimate, name_of, seeds_of, told_apart, what_predicted
 
 
 def context_of(
@@ -50,15 +50,18 @@ def context_of(
 
 
 def labels(study: Study) -> dict[int, str]:
-    """The label of each setting by its id(), with its exam where there are several."""
-    return {id(one): f"{one.label} ({exam.label})" if exam.label else one.label
-            for exam in study.exams for one in exam.settings}  # fmt: skip
+    """The label of each setting by its id(). Settings of the second exam and later ones also name their exam."""
+    return {
+        id(one): f"{one.label} ({exam.label})" if place else one.label
+        for place, exam in enumerate(study.exams)
+        for one in exam.settings
+    }
 
 
 def _exam(result: Result, names: Mapping[int, str], samples: Samples) -> dict[str, Any]:
     by_label = {setting.label: setting for setting in result.exam.settings}
     before, after = _before(result, samples), _after(result)
-    averaged = result.rewards is not None
+    averaged, predicted = result.rewards is not None, predictions(before, after)
     return {
         "label": result.exam.label,
         "summary": [_summary(by_label[label], label, result, names) for label in result.settings.subjects],
@@ -67,7 +70,8 @@ def _exam(result: Result, names: Mapping[int, str], samples: Samples) -> dict[st
         "rewards": _chances(result.rewards),
         "algorithms": _chances(result.algorithms),
         "matrix": _matrix(result),
-        "predictions": predictions(before, after),
+        "predictions": predicted,
+        "predicted": what_predicted(predicted),
         "before": before,
         "after": after,
     }

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rl.run.past_runs import Run
+from rewards.types import Score
+from rl.study.disputes import disputes
 from rl.study.predictors import FIRST, first_rollout
-from rl.study.samples import KINDS, Drawn, choose, read_updates, spread
+from rl.study.samples import Drawn, choose, objectives, read_updates, spread
+from rl.study.settings import Setting
 
 UPDATES = 3
 """The updates of each run whose samples are shown: the first, the middle and the last."""
+
+USUAL = 5
+"""The kinds of samples that nearly every update has; the others are found in some runs only."""
 
 
 @dataclass
@@ -31,20 +37,32 @@ class Samples:
     unreadable: dict[Path, int] = field(default_factory=dict)
 
 
-def collect(runs: Sequence[Run], most: int) -> Samples:
-    """Choose at most `most` samples, evenly over runs, updates and kinds. Reads each file once."""
+def collect(settings: Sequence[Setting], most: int) -> Samples:
+    """Choose at most `most` samples, evenly over runs, updates and kinds. Reads each file once.
+
+    A sample names its run by its place among all runs of `settings`.
+    """
     found = Samples()
     seen: dict[Any, int] = {}
-    each = most // max(1, len(runs) * UPDATES * len(KINDS))
-    for number, run in enumerate(runs):
+    runs = [(setting, run) for setting in settings for run in setting.runs]
+    each = math.ceil(most / max(1, len(runs) * UPDATES * USUAL))
+    first: dict[str, dict[str, tuple[int, list[Drawn]]]] = {}
+    for number, (setting, run) in enumerate(runs):
         shown = spread(run, UPDATES)
         by_update, unreadable = read_updates(run.folder / "samples.jsonl", {FIRST, *shown})
         found.first[run.folder] = first_rollout(by_update[FIRST])
+        first.setdefault(run.seed, {}).setdefault(setting.reward, (number, by_update[FIRST]))
         if unreadable:
             found.unreadable[run.folder] = unreadable
         for update in shown:
-            for chosen in choose(by_update[update], max(1, each) if most else 0):
+            for chosen in choose(by_update[update], each):
                 found.samples.append(_plain(chosen.kind, chosen.sample, number, by_update[update], found, seen))
+    for by_reward in first.values():
+        disputed = disputes({reward: rollout for reward, (_, rollout) in by_reward.items()})
+        for one in disputed[: each * len(by_reward)]:
+            number, rollout = by_reward[next(iter(one.ranks))]
+            sample = _plain("rewards disagree", one.sample, number, rollout, found, seen)
+            found.samples.append(sample | {"ranks": {reward: _short(rank) for reward, rank in one.ranks.items()}})
     if len(found.samples) > most:
         found.samples = [found.samples[place * len(found.samples) // most] for place in range(most)]
     return found
@@ -54,7 +72,7 @@ def _plain(
     kind: str, one: Drawn, run: int, drawn: Sequence[Drawn], found: Samples, seen: dict[Any, int]
 ) -> dict[str, Any]:
     """A sample without empty fields. Its problem and its group are kept once each."""
-    score = one.score or {}
+    score = Score.failed("no reward was used") if one.score is None else one.score
     sample: dict[str, Any] = {
         "run": run,
         "update": one.update,
@@ -65,17 +83,17 @@ def _plain(
         "end": one.finish_reason,
         "correct": one.correct,
         "value": _short(one.value),
-        "failure": score.get("failure"),
+        "failure": score.failure,
     }
-    if score.get("steps") and len(score["steps"]) == len(score.get("spans") or ()):
-        sample["steps"] = [
-            [start, end, _short(value)] for (start, end), value in zip(score["spans"], score["steps"], strict=True)
-        ]
-    parts = {name: _short(value) for name, value in (score.get("parts") or {}).items() if name != "winner"}
-    if parts:
-        sample["parts"] = parts
-    if score.get("matches"):
-        group = [other for other in drawn if other.problem_id == one.problem_id]
+    if score.steps is not None and score.spans is not None:
+        sample["steps"] = [[*span, _short(value)] for span, value in zip(score.spans, score.steps, strict=True)]
+    judged = objectives(score)
+    if judged:
+        sample["parts"] = {name.removeprefix("reward/"): _short(value) for name, value in judged.items()}
+    if others := {name: _short(value) for name, value in score.parts.items() if name not in judged}:
+        sample["others"] = others
+    group = [other for other in drawn if other.problem_id == one.problem_id]
+    if any(other.score is not None and other.score.matches for other in group):
         key = (run, one.update, one.problem_id)
         if key not in seen:
             seen[key] = len(found.groups)
@@ -85,8 +103,8 @@ def _plain(
 
 
 def _member(one: Drawn) -> dict[str, Any]:
-    matches = (one.score or {}).get("matches") or {}
-    return {"text": one.response, "value": _short(one.value), "correct": one.correct, "matches": dict(matches)}
+    matches = {} if one.score is None else dict(one.score.matches or {})
+    return {"text": one.response, "value": _short(one.value), "correct": one.correct, "matches": matches}
 
 
 def _index(kept: list[Any], value: Any, seen: dict[Any, int]) -> int:
@@ -96,5 +114,5 @@ def _index(kept: list[Any], value: Any, seen: dict[Any, int]) -> int:
     return seen[value]
 
 
-def _short(value: Any) -> float | None:
-    return float(f"{value:.4g}") if isinstance(value, int | float) else None
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")

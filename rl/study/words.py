@@ -8,10 +8,11 @@ from statistics import fmean
 
 from rewards.evaluation.intervals import Estimate
 from rl.run.past_runs import Run
+from rl.study.predictors import Prediction
 from rl.study.record import Record
 from rl.study.results import TRUTH, Fall, Ranking, Result
 from rl.study.settings import Setting, Study
-from rl.study.statistics import Comparison
+from rl.study.statistics import LEVEL, Comparison
 
 FEW_SEEDS = 5
 """With fewer seeds per setting, a bootstrap interval is clearly too narrow."""
@@ -46,12 +47,13 @@ def what_was_run(result: Result) -> str:
     updates = sorted({int(run.settings["updates"]) for run in exam.runs})
     samples = sum(run.samples for run in exam.runs)
     hours = sum(run.seconds for run in exam.runs) / 3600
+    time = f"{hours:.1f} hours" if hours >= 1 else _count(round(60 * hours), "minute")
     task = exam.runs[0].choices.get("task")
     return (
         f"{_count(len(exam.runs), 'run')} of {_count(len(exam.settings), 'setting')} "
         f"({_count(len(rewards), 'reward')}, {_count(len(algorithms), 'algorithm')}; {_span(seeds)} "
         f"{'seed' if seeds == [1] * len(seeds) else 'seeds'} each){f' on {task}' if task else ''}, "
-        f"{_span(updates)} {'update' if updates == [1] else 'updates'} each: {samples:,} samples in {hours:.1f} hours."
+        f"{_span(updates)} {'update' if updates == [1] else 'updates'} each: {samples:,} samples in {time}."
     )
 
 
@@ -103,12 +105,15 @@ def over_optimisation(falls: Sequence[Fall], runs: int) -> str:
         return f"No run of {runs} ended clearly below its own peak in held-out accuracy."
     worst = max(falls, key=lambda fall: fall.peak - fall.end)
     hidden = sum(fall.hidden for fall in falls)
-    shown = "the reward fell too" if not worst.hidden else "the reward did not fall"
-    told = "its reward was not measured" if worst.rewards is None else shown
+    told = "where its reward was not measured"
+    if worst.rewards is not None:
+        told = "while its reward {} {:.3f} to {:.3f}".format(
+            "rose from" if worst.hidden else "fell from", *worst.rewards
+        )
     return (
         f"{len(falls)} of {_count(runs, 'run')} ended clearly below {'its' if len(falls) == 1 else 'their'} peak in "
-        f"held-out accuracy, {hidden} of them while the reward did not fall; the worst is {_title(worst.run)}: "
-        f"{worst.peak:.3f} at update {worst.peak_update}, {worst.end:.3f} at the end, where {told}."
+        f"held-out accuracy{f', and in {hidden} of them the reward did not show it' if hidden else ''}; the worst is "
+        f"{_title(worst.run)}: {worst.peak:.3f} at update {worst.peak_update} and {worst.end:.3f} at the end, {told}."
     )
 
 
@@ -162,6 +167,19 @@ def _versions(records: Sequence[Record]) -> list[str]:
 def told_apart(ranking: Ranking) -> list[str]:
     """Every comparison in words, those that are apart first."""
     return [verdict(one) for one in sorted(ranking.comparisons, key=lambda one: (not one.apart, one.adjusted or 1.0))]
+
+
+def what_predicted(found: Sequence[Prediction]) -> str:
+    """Which figure before training ordered the rewards as the result did, and whether chance would do."""
+    if not found or found[0].correlation is None:
+        return "No figure before training differs between these rewards."
+    best = found[0]
+    told = (
+        f"{best.figure} comes closest, with a rank correlation of {best.correlation:+.2f} over {best.rewards} rewards"
+    )
+    if best.adjusted is not None and best.adjusted < 1 - LEVEL:
+        return f"{told}: more than chance (p = {best.adjusted:.2g})."
+    return f"{told}, but {best.rewards} rewards are too few to rule out chance (p = {best.adjusted:.2g})."
 
 
 def estimate(value: Estimate, digits: int = 3) -> str:

@@ -53,6 +53,7 @@ async function draw(chart) {
     return;
   }
   const spec = { ...data.charts[moves ? `${kind}/${axis}` : kind], datasets: { rows: values } };
+  if (kind === "pair" && values.every((row) => row.proxy === null)) spec.layer = spec.layer.slice(0, 1);
   const options = { renderer: "svg", actions: false, ast: false };
   await vegaEmbed(chart, spec, options);
   chart.dataset.done = "true";
@@ -140,7 +141,10 @@ function showMore() {
   document.getElementById("more").hidden = visible >= found.length;
 }
 
-const figure = (value) => (value === undefined || value === null ? "none" : String(Number(value.toPrecision(3))));
+function figure(value) {
+  if (value === undefined || value === null) return "none";
+  return value > 0 && value < 0.001 ? "<0.001" : String(Number(value.toPrecision(3)));
+}
 
 function card(one) {
   const [problem, answer] = problems[one.problem];
@@ -155,7 +159,9 @@ function card(one) {
     make("p", { textContent: problem }),
     make("div", { className: "response" }, ...(one.steps ? steps(one) : [one.text || "(empty)"])),
     answer === null ? null : make("p", { textContent: `Reference: ${answer}` }),
-    one.parts ? bars(one.parts) : null,
+    one.ranks ? bars(one.ranks, "rank by reward, 1 is the highest of this rollout") : null,
+    one.parts ? bars(one.parts, "parts of the reward") : null,
+    one.others ? make("details", {}, make("summary", { textContent: "Other figures of the reward" }), bars(one.others, "")) : null,
     one.group === undefined ? null : tournament(one));
 }
 
@@ -180,11 +186,11 @@ function steps(one) {
   return [...pieces, text.slice(at).join("")];
 }
 
-/** Named parts of a score as bars from zero. */
-function bars(parts) {
+/** Named numbers as bars from zero. */
+function bars(parts, title) {
   const least = Math.min(0, ...Object.values(parts));
   const span = Math.max(0, ...Object.values(parts)) - least || 1;
-  const box = make("div", { className: "bars" });
+  const box = make("div", { className: "bars" }, make("em", { textContent: title }));
   for (const [name, value] of Object.entries(parts)) {
     const bar = make("i");
     bar.style.setProperty("--from", `${(100 * (Math.min(0, value) - least)) / span}%`);

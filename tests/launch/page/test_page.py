@@ -54,7 +54,10 @@ def rewritten(run: Path, reward: str, place: int) -> None:
             row["score"] = {"value": value} if number % 16 else {"failure": "the response is empty"}
             row["response"] = HOSTILE if number % 16 == 1 else row["response"]
         elif reward == "armorm_tiny":
-            row["score"] = {"value": value, "parts": {"helpful": value, "correct": -value, "short": rng.normal()}}
+            row["score"] = {
+                "value": value,
+                "parts": {"reward/helpful": value, "reward/correct": -value, "gate/correct": 1},
+            }
         elif reward.startswith("pairjudge"):
             met = {1: 0.0, 2: 0.0, 4: 0.0} if number % 8 == 0 else {}
             met |= {number % 8 - 1: 0.0} if number % 2 else {}
@@ -169,11 +172,15 @@ def test_a_sample_shows_steps_parts_and_matches(file: Path, browser: Browser) ->
     assert steps.count() == 3 and float(steps.first.locator("sub").inner_text()) <= 1
     assert "color(" in steps.first.evaluate("(one) => getComputedStyle(one).backgroundColor")
     only("armorm_tiny grpo")
-    assert page.locator(".card").first.locator(".bars i").count() == 3
+    objectives, others = page.locator(".card").first.locator(".bars").all()
+    assert objectives.locator("i").count() == 2 and objectives.is_visible() and not others.is_visible()
     only("pairjudge_tiny_knockout grpo")
-    matches = page.locator(".card details").first
+    matches = page.locator(".card details", has_text="The judge's").first
     matches.locator("summary").click()
     assert "beat response" in matches.inner_text() and matches.locator("tbody tr").count() == 8
+    page.locator("[name=setting]").select_option("")
+    page.locator("[name=kind]").select_option("rewards disagree")
+    assert page.locator(".card").first.locator(".bars i").count() >= 2
     only("orm grpo")
     page.locator("[name=kind]").select_option("failed")
     assert "not scored: the response is empty" in page.locator(".card").first.inner_text()
@@ -182,5 +189,5 @@ def test_a_sample_shows_steps_parts_and_matches(file: Path, browser: Browser) ->
 
 
 def test_a_sample_of_a_run_is_made_as_a_run_writes_it() -> None:
-    row = made_sample(1, 0, np.random.default_rng(0))
+    row = made_sample(0, np.random.default_rng(0))
     assert [row["response"][start:end] for start, end in row["score"]["spans"]][-1].startswith("The answer is")

@@ -32,7 +32,7 @@ def made_run(
     commit: str = "a" * 40,
     state: str = "finished",
 ) -> Path:
-    """Write a run: evaluations of these accuracies `every` updates, `samples` samples at each training update."""
+    """Write a run: evaluations of these accuracies `every` updates, the same `samples` samples at each update."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     updates = every * (len(accuracies) - 1)
@@ -64,13 +64,18 @@ def made_run(
             rows.append(_evaluation(update, accuracies[update // every], rewards[update // every]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if samples:
-        lines = [made_sample(update, number, rng) for update in range(1, updates + 1) for number in range(samples)]
-        (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        drawn = [json.dumps(made_sample(number, rng)) for number in range(samples)]
+        lines = (
+            line.replace('"update": 1,', f'"update": {update},', 1)
+            for update in range(1, updates + 1)
+            for line in drawn
+        )
+        (folder / "samples.jsonl").write_text("\n".join(lines) + "\n")
     return folder
 
 
-def made_sample(update: int, number: int, rng: np.random.Generator, group: int = 8) -> dict[str, Any]:
-    """One line of samples.jsonl: a solution in three steps, with a score for each."""
+def made_sample(number: int, rng: np.random.Generator, group: int = 8) -> dict[str, Any]:
+    """One line of samples.jsonl, of update 1: a solution in three steps, with a score for each."""
     start, more, result = int(rng.integers(2, 20)), int(rng.integers(1, 9)), bool(rng.random() < 0.5)
     lines = [f"Day 1: finds {more}, so {start} + {more} = {start + more}", "Day 2: checks again"]
     lines.append(f"The answer is: {start + more if result else start + more + 1}")
@@ -81,15 +86,15 @@ def made_sample(update: int, number: int, rng: np.random.Generator, group: int =
         at += len(line) + 1
     steps = [float(np.clip(rng.normal(0.8 if result else 0.4, 0.2), 0, 1)) for _ in lines]
     return {
-        "update": update,
+        "update": 1,
         "stage": "train",
-        "problem_id": f"train-{update}-{number // group}",
+        "problem_id": f"train-{number // group}",
         "problem": f"Tom has {number // group} pens. Day 1: finds {more}. Day 2: checks again. How many are there?",
         "answer": str(start + more),
         "response": text,
         "finish_reason": "stop",
         "tokens": 30,
-        "weight_version": update - 1,
+        "weight_version": 0,
         "correct": result,
         "score": {"value": min(steps), "steps": steps, "spans": spans},
     }

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
+from rewards.types import Score
 from rl.study.predictors import first_rollout, predictions
 from rl.study.samples import Drawn
+from rl.study.words import what_predicted
 
 
 def drawn(problem: str, value: float | None, correct: bool | None, text: str = "abc") -> Drawn:
-    score = {"failure": "no"} if value is None else {"value": value}
+    score = Score.failed("no") if value is None else Score.of(value)
     return Drawn(1, "train", problem, "?", "2", text, 3, "stop", correct, score, 0)
 
 
@@ -32,12 +34,22 @@ def test_the_figure_that_orders_rewards_as_the_truth_does_comes_first() -> None:
         reward: {"AUC": after[reward] / 2, "flat": other, "failed": 0.0}
         for reward, other in zip(after, noise, strict=True)
     }
-    first, second, third = predictions(before, after)
+    found = predictions(before, after)
+    first, second, third = found
+    assert what_predicted(found).startswith("AUC comes closest, with a rank correlation of +1.00 over 6 rewards: more")
     assert (first.figure, first.correlation, first.rewards) == ("AUC", pytest.approx(1.0), 6)
     assert first.p == pytest.approx(2 / 720), "exact: two of all orders are as extreme"
     assert second.correlation == pytest.approx(stats.spearmanr(noise, list(after.values())).statistic)
     assert (third.figure, third.correlation, third.p) == ("failed", None, None)
     assert first.adjusted == pytest.approx(2 * 2 / 720)
+
+
+def test_chance_is_not_ruled_out_by_four_rewards() -> None:
+    after = dict(zip("abcd", [0.3, 0.5, 0.6, 0.7], strict=True))
+    [found] = predictions({reward: {"AUC": value} for reward, value in after.items()}, after)
+    assert found.p == pytest.approx(2 / 24)
+    assert "but 4 rewards are too few to rule out chance (p = 0.083)" in what_predicted([found])
+    assert what_predicted([]).startswith("No figure")
 
 
 def test_too_few_rewards_predict_nothing() -> None:
