@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Run all checks of the project: bash launch/test.sh [fast]
 #
-# Set-up, ruff, mypy and unit tests; without `fast`, also the end-to-end tests on the real stack (marker e2e).
+# Set-up, ruff, mypy and unit tests; without `fast`, also the end-to-end tests on the real stack (marker e2e). The unit
+# tests run in two processes; the end-to-end tests share one Ray and run one after the other.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -18,7 +19,7 @@ check() {
 check ruff check .
 check ruff format --check .
 check mypy
-check python -m pytest -m "not e2e" -rs --timeout 120
+check python -m pytest -m "not e2e" -n 2 --dist worksteal -rs --timeout 120
 if [[ "${1:-}" != fast ]]; then
     check python -m pytest -m e2e -rs --timeout 900
 fi
