@@ -10,6 +10,7 @@ from rewards.files.values import check_value
 from rewards.options import require_read
 from rewards.protocol import Pair, ResponseReward
 from rewards.serving.forms import form_named
+from rewards.serving.openrlhf import READER
 from rewards.serving.texts import Texts
 from rewards.types import Group, Score
 
@@ -95,64 +96,58 @@ class RemoteReward(ResponseReward):
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score all groups; without a form for groups, equal responses to equal problems are sent once."""
-        if not self.protocol.whole_groups:
-            return super().score(groups)
-        pairs = [[(group.problem, response) for response in group.responses] for group in groups]
-        scores = iter(self._posted([pair for group in pairs for pair in group], list(self._packed(groups))))
-        return [[next(scores) for _ in group] for group in pairs]
+        return self._posted(groups) if self.protocol.whole_groups else super().score(groups)
 
     def score_responses(self, pairs: Sequence[Pair]) -> list[Score]:
         """Post all responses, `max_in_flight` requests at a time, and return one score per response."""
-        return self._posted(pairs, [[index] for index in range(len(pairs))])
+        scored = self._posted([Group(problem, (response,)) for problem, response in pairs])
+        return [score for [score] in scored]
 
-    def _posted(self, pairs: Sequence[Pair], units: Sequence[Sequence[int]]) -> list[Score]:
-        """Post units (indices of responses that stay together) in requests of `batch_size` responses.
+    def _posted(self, groups: Sequence[Group]) -> list[list[Score]]:
+        """Post groups in requests of `batch_size` responses; none is divided.
 
-        A unit with a prompt that the chat template refuses, or with half a character, fails and is not sent.
+        A group with a prompt that the chat template refuses, or with half a character, fails and is not sent.
         """
-        scores: dict[int, Score] = {}
-        sent: list[Sequence[int]] = []
-        for unit in units:
+        found: dict[int, list[Score]] = {}
+        sent: list[int] = []
+        for index, group in enumerate(groups):
             try:
-                self._check([pairs[index] for index in unit])
-                sent.append(unit)
+                self._check(group)
+                sent.append(index)
             except ValueError as error:
-                scores |= {index: Score.failed(str(error)) for index in unit}
-        batches = [[index for unit in batch for index in unit] for batch in self._batches(sent)]
+                found[index] = [Score.failed(str(error))] * len(group.responses)
+        batches = list(self._batches(groups, sent))
         bodies = [
-            self.protocol.body([pairs[index] for index in batch], self.texts, self.model, self.metadata)
+            self.protocol.body([groups[index] for index in batch], self.texts, self.model, self.metadata)
             for batch in batches
         ]
         for batch, reply in zip(batches, self.endpoint.post_all(bodies), strict=True):
-            scores |= zip(batch, self._scores(reply, len(batch)), strict=True)
-        return [scores[index] for index in range(len(pairs))]
+            scores = iter(self._scores(reply, sum(len(groups[index].responses) for index in batch)))
+            found |= {index: [next(scores) for _ in groups[index].responses] for index in batch}
+        return [found[index] for index in range(len(groups))]
 
-    def _check(self, pairs: Sequence[Pair]) -> None:
+    def _check(self, group: Group) -> None:
         """Raise ValueError for what cannot be sent."""
-        for problem, response in pairs:
-            metadata = dict(problem.metadata) if self.metadata else {}
-            check_value({"the prompt": problem.messages, "the response": response.text, "answer": problem.answer})
-            check_value(metadata)
-        if self.protocol.name not in _IN_MESSAGES:
-            self.protocol.body(pairs, self.texts, self.model, False)
+        problem = group.problem
+        texts = [response.text for response in group.responses]
+        check_value({"the prompt": problem.messages, "the response": texts, "answer": problem.answer})
+        check_value(dict(problem.metadata) if self.metadata else {})
+        if self.tokenizer is not None or self.form in ("openrlhf", "batched"):
+            self.texts.written_prompt(problem, READER)
 
-    def _batches(self, units: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-        """Units in lists of at most `batch_size` responses; a larger unit is a list of its own."""
-        batch: list[Sequence[int]] = []
-        for unit in units:
-            if batch and (not self.several or sum(map(len, batch)) + len(unit) > self.batch_size):
+    def _batches(self, groups: Sequence[Group], indices: Sequence[int]) -> Iterator[list[int]]:
+        """Indices in lists of at most `batch_size` responses; a larger group is a request of its own."""
+        batch: list[int] = []
+        held = 0
+        for index in indices:
+            more = len(groups[index].responses)
+            if batch and (not self.several or held + more > self.batch_size):
                 yield batch
-                batch = []
-            batch.append(unit)
+                batch, held = [], 0
+            batch.append(index)
+            held += more
         if batch:
             yield batch
-
-    def _packed(self, groups: Sequence[Group]) -> Iterator[list[int]]:
-        """The indices of each group's responses."""
-        start = 0
-        for group in groups:
-            yield list(range(start, start + len(group.responses)))
-            start += len(group.responses)
 
     def _scores(self, reply: Reply, count: int) -> list[Score]:
         if reply.failure is not None:

@@ -105,8 +105,10 @@ class Form(ABC):
         return {"detail": message}
 
     @abstractmethod
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
-        """The request for some responses, as a client sends it. `metadata`: with the problem's other columns.
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+        """The request for some groups of at most `most` responses, as a client sends it.
+
+        metadata: with the problems' other columns.
 
         Raises ValueError for a prompt that the policy's template refuses.
         """
@@ -114,6 +116,11 @@ class Form(ABC):
     @abstractmethod
     def scores(self, answer: Any, count: int) -> list[Score]:
         """The scores in a server's reply to a request of `count` responses."""
+
+
+def pairs_of(groups: Sequence[Group]) -> list[Pair]:
+    """The responses of all groups, each with its problem."""
+    return [(group.problem, response) for group in groups for response in group.responses]
 
 
 def gathered(items: Sequence[Pair | str]) -> Reading:

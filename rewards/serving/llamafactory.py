@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards.protocol import Pair
-from rewards.serving.form import Body, Form, Reading, failures_of, gathered, list_scores, value_or_none
+from rewards.serving.form import Body, Form, Reading, failures_of, gathered, list_scores, pairs_of, value_or_none
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Score
+from rewards.types import Group, Problem, Score
 
 
 class EvaluationBody(Body):
@@ -46,8 +46,9 @@ class LlamaFactoryForm(Form):
         found = {"id": f"scoreval-{uuid.uuid4().hex}", "object": "score.evaluation", "model": model, "scores": values}
         return found | ({"failures": failures} if failures else {})
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """Prompts and responses in one text each."""
+        pairs = pairs_of(groups)
         return {"model": model, "messages": [whole(pair, texts) for pair in pairs]}
 
     def scores(self, answer: Any, count: int) -> list[Score]:

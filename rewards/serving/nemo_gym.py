@@ -28,10 +28,11 @@ from rewards.serving.form import (
     gathered,
     list_scores,
     number_score,
+    pairs_of,
     value_or_none,
 )
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Response, Score
+from rewards.types import Group, Problem, Response, Score
 
 
 class _Open(BaseModel):
@@ -92,8 +93,9 @@ class VerifyForm(Form):
         more = {"reward_components": dict(score.parts)} if score.parts else {}
         return request.model_dump(exclude_unset=True) | {"reward": score.value} | more
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """One response; the problem's other columns are keys of the request."""
+        pairs = pairs_of(groups)
         [(problem, response)] = pairs
         more = {name: value for name, value in problem.metadata.items() if name not in VerifyBody.model_fields}
         return (more if metadata else {}) | {
@@ -144,8 +146,9 @@ class CompareForm(Form):
             "metrics": metrics,
         } | ({"failures": failures} if failures else {})
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """The whole group."""
+        pairs = pairs_of(groups)
         return {
             "conversation_history": pairs[0][0].messages,
             "response_objs": [_object(response, model) for _, response in pairs],

@@ -22,12 +22,13 @@ from rewards.serving.form import (
     gathered,
     list_scores,
     number_score,
+    pairs_of,
     row_of,
     same_length,
     value_or_none,
 )
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Response, Score
+from rewards.types import Group, Problem, Response, Score
 
 READER = "the endpoint of reward=remote"
 
@@ -104,8 +105,9 @@ class OpenRLHFForm(_Rewards):
     says = "OpenRLHF's remote reward: each text is a prompt and its response, in the policy's template."
     most = 1
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """As OpenRLHF decodes them: prompt, response, and the end-of-turn token if the response is finished."""
+        pairs = pairs_of(groups)
         prompts = [texts.written_prompt(problem, READER) for problem, _ in pairs]
         queries = [texts.written(prompt, response) for prompt, (_, response) in zip(prompts, pairs, strict=True)]
         return {"query": queries, "prompts": prompts, **_labels(pairs, metadata)}
@@ -117,8 +119,9 @@ class BatchedForm(_Rewards):
     name, path, request = "batched", "/batched", BatchedBody
     says = "Prompts and responses apart; the reply is OpenRLHF's."
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """Responses are sent as they are."""
+        pairs = pairs_of(groups)
         prompts = [texts.written_prompt(problem, READER) for problem, _ in pairs]
         return {"prompts": prompts, "responses": [response.text for _, response in pairs], **_labels(pairs, metadata)}
 

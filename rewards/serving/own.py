@@ -18,9 +18,8 @@ from typing import Any
 from pydantic import Field
 
 from rewards.files.fields import answer_of, kind_of, prompt_of
-from rewards.protocol import Pair
 from rewards.records import score_from_json, score_to_json
-from rewards.serving.form import BadRequest, Body, Form, Piece, Reading, problem_key
+from rewards.serving.form import BadRequest, Body, Form, Piece, Reading
 from rewards.serving.texts import Texts
 from rewards.types import FinishReason, Group, Problem, Response, Score
 
@@ -89,18 +88,9 @@ class OwnForm(Form):
         """`{"error": {"code": ..., "message": ...}}`."""
         return {"error": {"code": status, "message": message}}
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
-        """Responses to equal problems that follow each other become one group."""
-        groups: list[tuple[Any, dict[str, Any]]] = []
-        for problem, response in pairs:
-            if not groups or groups[-1][0] != problem_key(problem):
-                prompt = problem.prompt if isinstance(problem.prompt, str) else problem.messages
-                found = {"problem": prompt, "responses": [], "answer": problem.answer, "id": problem.id}
-                groups.append(
-                    (problem_key(problem), found | ({"metadata": dict(problem.metadata)} if metadata else {}))
-                )
-            groups[-1][1]["responses"].append({"text": response.text, "finish_reason": response.finish_reason})
-        return {"groups": [group for _, group in groups]}
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+        """The groups as they are."""
+        return {"groups": [_body_of(group, metadata) for group in groups]}
 
     def scores(self, answer: Any, count: int) -> list[Score]:
         """The scores of all groups, in order."""
@@ -111,6 +101,16 @@ class OwnForm(Form):
         if len(records) != count:
             return [Score.failed(f"the endpoint returned {len(records)} scores for {count} responses")] * count
         return [_score(record) for record in records]
+
+
+def _body_of(group: Group, metadata: bool) -> dict[str, Any]:
+    problem = group.problem
+    return {
+        "problem": problem.prompt if isinstance(problem.prompt, str) else problem.messages,
+        "responses": [{"text": one.text, "finish_reason": one.finish_reason} for one in group.responses],
+        "answer": problem.answer,
+        "id": problem.id,
+    } | ({"metadata": dict(problem.metadata)} if metadata else {})
 
 
 def _response(response: str | ResponseBody) -> Response:

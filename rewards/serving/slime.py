@@ -15,11 +15,10 @@ from typing import Any
 from pydantic import Field
 
 from rewards.files.fields import answer_of, prompt_of
-from rewards.protocol import Pair
 from rewards.records import score_to_json
-from rewards.serving.form import Body, Form, Reading, gathered, number_score
+from rewards.serving.form import Body, Form, Reading, gathered, number_score, pairs_of
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Score
+from rewards.types import Group, Problem, Score
 
 
 class SampleBody(Body):
@@ -51,8 +50,9 @@ class SlimeForm(Form):
         """The value."""
         return scores[0].value
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """One response; the prompt in the template if there is a tokenizer, else as messages."""
+        pairs = pairs_of(groups)
         [(problem, response)] = pairs
         plain = texts.tokenizer is None
         prompt = problem.messages if plain else texts.written_prompt(problem, "slime")

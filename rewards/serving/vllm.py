@@ -22,10 +22,10 @@ from pydantic import Field
 from rewards.conversation import messages_of
 from rewards.files.fields import prompt_of
 from rewards.protocol import Pair
-from rewards.serving.form import BadRequest, Body, Form, Reading, gathered, number_score
+from rewards.serving.form import BadRequest, Body, Form, Reading, gathered, number_score, pairs_of
 from rewards.serving.llamafactory import split, whole
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Response, Score
+from rewards.types import Group, Problem, Response, Score
 
 
 class ClassifyBody(Body):
@@ -102,8 +102,9 @@ class ClassifyForm(Form):
         kind = "BadRequestError" if status < 500 else "InternalServerError"
         return {"error": {"message": message, "type": kind, "param": None, "code": status}}
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """Texts in the policy's template if there is a tokenizer; else one conversation."""
+        pairs = pairs_of(groups)
         common: dict[str, Any] = {"model": model, "use_activation": False}
         if texts.tokenizer is not None:
             # The template writes the BOS itself.
@@ -137,9 +138,9 @@ class PoolingForm(ClassifyForm):
         by_step = score.steps is not None and request.task != "classify"
         return {"object": "pooling", "data": [[step] for step in score.steps or ()] if by_step else [score.value]}
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """As for `/classify`, for one value per response."""
-        return super().body(pairs, texts, model, metadata) | {"task": "classify"}
+        return super().body(groups, texts, model, metadata) | {"task": "classify"}
 
     def _score(self, entry: Any) -> Score:
         data = entry.get("data") if isinstance(entry, Mapping) else None
@@ -179,8 +180,9 @@ class SGLangForm(Form):
         """SGLang's: `{"error": {"message": ...}}`."""
         return {"error": {"message": message}}
 
-    def body(self, pairs: Sequence[Pair], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
+    def body(self, groups: Sequence[Group], texts: Texts, model: str, metadata: bool) -> dict[str, Any]:
         """Prompts and responses in one text each."""
+        pairs = pairs_of(groups)
         return {"model": model, "text": [whole(pair, texts) for pair in pairs]}
 
     def scores(self, answer: Any, count: int) -> list[Score]:

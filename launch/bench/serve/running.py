@@ -67,7 +67,8 @@ def service(*words: str, start_s: float = 300.0) -> Iterator[Running]:
             running = Running(address[1], int(address[2]), process)
             _wait(running, start_s)
             yield running
-            process.send_signal(signal.SIGTERM)
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
             if process.wait(120) != 0:
                 raise RuntimeError(f"the service ended with exit code {process.returncode}: {process.stdout.read()}")
         finally:

@@ -10,7 +10,7 @@ from rewards.remote import RemoteReward
 from rewards.serving.form import BadRequest
 from rewards.serving.forms import FORMS, by_path, form_named
 from rewards.serving.texts import Texts
-from rewards.types import Problem, Response, Score
+from rewards.types import Group, Problem, Response, Score
 from tests.rewards.serving.rewards import Longest, Marks, mark
 from tests.tiny import make_tokenizer
 
@@ -29,7 +29,7 @@ def texts(tmp_path_factory) -> Texts:
 def asked(name: str, texts: Texts, *responses: Response) -> tuple:
     """The form, a client's request for these responses as it arrives, and its reading."""
     form = form_named(name)
-    body = form.body([(PROBLEM, response) for response in responses], texts, "m", False)
+    body = form.body([Group(PROBLEM, responses)], texts, "m", False)
     request = form.parse(json.loads(json.dumps(body)))
     return form, request, form.read(request, texts)
 
@@ -87,7 +87,7 @@ def test_nemo_gyms_compare_lists_the_matches_and_verify_sends_the_request_back(t
         {"response_i": 0, "response_j": 1, "judge_idx": 0, "score_1": 0.0, "score_2": 1.0, "ranking": 6.0}
     ]
     form = form_named("nemo_gym_verify")
-    body = form.body([(PROBLEM, GOOD)], texts, "m", False) | {"verifier_metadata": {"x": [1]}}
+    body = form.body([Group(PROBLEM, (GOOD,))], texts, "m", False) | {"verifier_metadata": {"x": [1]}}
     request = form.parse(body)
     reading = form.read(request, texts)
     reply = form.reply(request, Marks().score([reading.pieces[0].group])[0], "m", 1)
