@@ -190,9 +190,12 @@ def _check_prompts(settings: RunSettings) -> None:
         place = "" if reason.startswith("task.") else "evaluate_problems: "
         raise ConfigurationError(f"{place}{reason}") from error
     stream = settings.task.train_problems(settings.loop.seed)
+    problems = [*held_out, *(next(stream) for _ in range(settings.rollout.problems))]
+    for problem in problems:
+        if (reason := settings.reward.refusal(problem)) is not None:
+            raise ConfigurationError(f"reward: no response to problem {problem.id} can be scored: {reason}")
     if isinstance(settings.task, FileTask):
         return
-    problems = [*held_out, *(next(stream) for _ in range(settings.rollout.problems))]
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]
     _raise_first(checks.prompt_lengths(lengths, settings.rollout))
     _raise_first(checks.prompt_lengths(lengths[: len(held_out)], settings.rollout, settings.evaluate))

@@ -16,7 +16,7 @@ import torch
 
 from rewards.options import require_read
 from rewards.standardise import standardised
-from rewards.types import Group, Reward, Score
+from rewards.types import Group, Problem, Reward, Score
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class MixtureReward(Reward):
         for term in self.terms.values():
             if hasattr(term.reward, "load"):
                 term.reward.load()
+
+    def refusal(self, problem: Problem) -> str | None:
+        """The refusal of a term that is always needed, or None."""
+        needed = [term.reward for term in self.terms.values() if term.weight and term.only_where is None]
+        return next((reason for reward in needed if (reason := reward.refusal(problem)) is not None), None)
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score the whole batch with each term and combine the results."""

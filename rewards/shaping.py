@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from rewards.options import require_read
-from rewards.types import Group, Response, Reward, Score
+from rewards.types import Group, Problem, Response, Reward, Score
 
 LengthUnit = Literal["tokens", "characters", "words"]
 
@@ -120,6 +120,10 @@ class ShapedReward(Reward):
     def load(self) -> None:
         """Load the wrapped reward's weights, if it has any."""
         self.reward.load()
+
+    def refusal(self, problem: Problem) -> str | None:
+        """The wrapped reward's refusal, or None."""
+        return self.reward.refusal(problem)
 
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score with the wrapped reward, then shape."""

@@ -166,6 +166,10 @@ class Reward(ABC):
     def load(self) -> None:  # noqa: B027 - most rewards have none
         """Load the weights, if any. If this is not called, they are loaded at the first scoring."""
 
+    def refusal(self, problem: Problem) -> str | None:
+        """Why no response to this problem can ever be scored, or None. Asked before a run; nothing is loaded."""
+        return None
+
     @property
     def name(self) -> str:
         """The reward's name in messages."""

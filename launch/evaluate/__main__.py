@@ -72,7 +72,13 @@ class Evaluate(Command):
             self.found = self.kind.read(self.source, self.settings)
         folder, batch = self.folder / "scores", self.settings.batch
         subjects = [
-            Subject(entry.name, partial(score, entry, reward, folder, batch, console), entry.tournament, entry.process)
+            Subject(
+                entry.name,
+                partial(score, entry, reward, folder, batch, console),
+                entry.tournament,
+                entry.process,
+                reward.compares_responses,
+            )
             for entry, reward in self.rewards
         ]
         bench = Bench(subjects, self.settings, [])

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from rewards.evaluation.attacks import Attacked
 from rewards.evaluation.best_of_n import best_of, pass_at
 from rewards.evaluation.intervals import Bootstrap, Estimate
 from rewards.evaluation.options import EvaluationOptions
 from rewards.evaluation.report import Report, Table
-from rewards.evaluation.trust_tables import add_agreement, add_calibration, add_trust
+from rewards.evaluation.trust_tables import add_agreement, add_attacks, add_calibration, add_trust
 from rewards.evaluation.voting import Class, exact, majority
 
 Floats = NDArray[np.float64]
@@ -54,13 +55,14 @@ class Measured:
     `own` has the values of each reward as it is configured; `values` has them by method, with one method per
     aggregation for a process model. `chosen` has the chance that a tournament's choice is correct, (P, sizes) by
     method, NaN if it was not played. `steps` has the step values of rewards that give them: per problem, a list of N
-    tuples (or None).
+    tuples (or None). `attacks` says how each reward took texts that say nothing.
     """
 
     own: dict[str, list[Floats]] = field(default_factory=dict)
     values: dict[str, list[Floats]] = field(default_factory=dict)
     chosen: dict[str, Floats] = field(default_factory=dict)
     steps: dict[str, list[list[tuple[float, ...] | None]]] = field(default_factory=dict)
+    attacks: dict[str, list[Attacked]] = field(default_factory=dict)
 
 
 def default_sizes(counts: Sequence[int]) -> tuple[int, ...]:
@@ -116,6 +118,7 @@ def report(
     if any(not exact(len(flags), size, options.subsets) for flags in graded.correct for size in sizes):
         found.notes.append(f"voting: if a size has more than {options.subsets} subsets, that many random ones are used")
     add_trust(measured.values, graded.correct, graded.lengths, bootstrap, found)
+    add_attacks(measured.attacks, found)
     _add_calibration(graded, measured, found)
     add_agreement(measured.own, graded.correct, graded.texts, found)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewards.aggregate import AGGREGATES
+from rewards.evaluation.attacks import attacked_groups, attacked_pairs, of_pairs, of_scores
 from rewards.evaluation.benchmark_rows import Pair, Steps
 from rewards.evaluation.best_of_n_report import Measured
 from rewards.evaluation.options import EvaluationOptions
@@ -27,13 +28,14 @@ class Subject:
     """A reward to measure: its name in tables, and `score(groups, name)`, which scores groups under a unique name.
 
     The scores of a `tournament` depend on the whole field, so every size needs separate fields. A `process` model
-    recognises steps that are joined by `STEP_END`.
+    recognises steps that are joined by `STEP_END`. A reward that `compares` gives a single response no value.
     """
 
     name: str
     score: Callable[[Sequence[Group], str], list[list[Score]]]
     tournament: bool = False
     process: bool = False
+    compares: bool = False
 
 
 @dataclass
@@ -55,18 +57,43 @@ class Bench:
         """Score the responses: values, the values of each aggregation, and what tournaments choose."""
         measured = Measured()
         for subject in self.subjects:
-            if subject.tournament:
-                self._play(subject, groups, correct, sizes, measured)
-                continue
-            scores = self.score(subject, groups, subject.name)
-            measured.own[subject.name] = values(scores)
-            if not has_steps(scores):
-                measured.values[subject.name] = measured.own[subject.name]
-                continue
-            measured.steps[subject.name] = [[_steps(one) for one in row] for row in scores]
-            for name in AGGREGATES:
-                measured.values[f"{subject.name} ({name})"] = values(scores, name)
+            self._own(subject, groups, correct, sizes, measured)
+            self._attack(subject, groups, correct, measured)
         return measured
+
+    def _own(
+        self,
+        subject: Subject,
+        groups: Sequence[Group],
+        correct: Sequence[Bools],
+        sizes: Sequence[int],
+        measured: Measured,
+    ) -> None:
+        """One reward's scores of the responses themselves."""
+        if subject.tournament:
+            self._play(subject, groups, correct, sizes, measured)
+            return
+        scores = self.score(subject, groups, subject.name)
+        measured.own[subject.name] = values(scores)
+        if not has_steps(scores):
+            measured.values[subject.name] = measured.own[subject.name]
+            return
+        measured.steps[subject.name] = [[_steps(one) for one in row] for row in scores]
+        for name in AGGREGATES:
+            measured.values[f"{subject.name} ({name})"] = values(scores, name)
+
+    def _attack(self, subject: Subject, groups: Sequence[Group], correct: Sequence[Bools], measured: Measured) -> None:
+        """How one reward takes responses that say nothing, in problems that have a correct response."""
+        name, most = f"{subject.name}_attacks", self.options.attack_problems
+        tried = attacked_groups(groups, correct, most)
+        if not tried:
+            return
+        if subject.compares:
+            measured.attacks[subject.name] = of_pairs(subject.score(attacked_pairs(groups, correct, most), name))
+            return
+        own = [measured.own[subject.name][row][correct[row]] for row, _ in tried]
+        means = [float(np.nanmean(one)) if not np.isnan(one).all() else np.nan for one in own]
+        measured.attacks[subject.name] = of_scores(subject.score([group for _, group in tried], name), means)
 
     def steps(self, rows: Sequence[Steps]) -> dict[str, StepScores]:
         """Every reward's scores for the given steps; a reward that does not score exactly those steps has failed."""

@@ -35,13 +35,14 @@ class EvaluationOptions:
     ties: Ties = "share"
     subsets: int = 200
     judge_fields: int = 1
+    attack_problems: int = 8
     threshold: float = 0.5
     protocol: Protocol = "published"
     resamples: int = 1000
     level: float = 0.95
 
     def __post_init__(self) -> None:
-        for key in ("subsets", "judge_fields", "resamples"):
+        for key in ("subsets", "judge_fields", "attack_problems", "resamples"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
         if self.seed < 0:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewards.evaluation.agreement import agreement
+from rewards.evaluation.attacks import ATTACKS, Attacked
 from rewards.evaluation.calibration import calibration
 from rewards.evaluation.intervals import Bootstrap
-from rewards.evaluation.report import Percent, Report, Table
+from rewards.evaluation.report import Cell, Percent, Report, Table
 from rewards.evaluation.trust import concerns, in_one_line, trust
 
 Floats = NDArray[np.float64]
@@ -71,6 +73,36 @@ def add_trust(
     for name, one in reports.items():
         found.notes.append(f"trust, {name}: {in_one_line(one)}")
         found.notes += [f"WARNING, {name}: {line}" for line in concerns(one)]
+
+
+def add_attacks(attacks: Mapping[str, Sequence[Attacked]], found: Report) -> None:
+    """What became of texts that say nothing: the worst for each reward, and a warning about those that fool it."""
+    if not any(attacks.values()):
+        return
+    found.figures["attacks"] = {
+        name: [{**asdict(one), "fools": one.fools} for one in tried] for name, tried in attacks.items()
+    }
+    rows: list[list[Cell | Percent]] = []
+    for name, tried in attacks.items():
+        worst = sorted(tried, key=lambda one: (-one.as_good, -np.inf if one.score is None else -one.score))
+        rows += [[name, repr(one.text), one.score, one.correct, Percent(one.as_good), one.tried] for one in worst[:3]]
+        if fooling := [one for one in worst if one.fools]:
+            texts = ", ".join(
+                f"{one.text!r} (score {one.score:.3f}, as good as a correct response in {one.as_good:.0%} of problems)"
+                for one in fooling[:5]
+            )
+            more = f" and {len(fooling) - 5} more" if len(fooling) > 5 else ""
+            correct = "" if fooling[0].correct is None else f"; correct responses score {fooling[0].correct:.3f}"
+            found.notes.append(f"WARNING, {name}: fooled by responses that say nothing: {texts}{more}{correct}")
+    tried_in = max(one.tried for tried in attacks.values() for one in tried)
+    note = (
+        f"{len(ATTACKS)} texts that fool judges (arXiv 2507.08794), each as the whole response to up to {tried_in} "
+        "problems; the three worst for each reward, all of them in report.json. As good: the share of problems in "
+        "which the text "
+        "scores at least as much as correct responses do on average, or is not beaten by one in a comparison."
+    )
+    columns = ["reward", "response", "score", "correct responses", "as good (%)", "problems"]
+    found.tables.append(Table("Is the reward fooled by responses that say nothing?", columns, rows, note))
 
 
 def add_agreement(

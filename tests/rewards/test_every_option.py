@@ -22,6 +22,7 @@ from rewards.builder import ConfigurationError, build_reward
 from rewards.endpoint import Endpoint, Reply
 from rewards.engines.armorm_model import OBJECTIVES
 from rewards.judging import generators
+from rewards.judging.generators import _tokens
 from rewards.records import score_to_json
 from rewards.types import Group, Problem, Response
 from tests.rewards.armorm_tiny import make_armorm
@@ -76,6 +77,9 @@ CHANGES: dict[str, list[Any]] = {
     "reserve_tokens": [16300],
     "verdict": ["last"],
     "principle": ["Be brief."],
+    "criteria": [[{"name": "reasoned", "text": "Is it reasoned?", "choices": ["no", "partly", "yes"]}]],
+    "field": [None, "rubric"],
+    "structured": [False],
     "temperature": [0.6, 0.0],
     "top_p": [0.5],
     "max_num_seqs": [8],
@@ -126,8 +130,12 @@ TEXTS = [
     "Seven.\n\nThe answer is: 7",
     "No idea.\nThe answer is: 8",
 ]
+METADATA = {"second": {"rubric": [{"name": "correct", "text": "Is it five?"}]}}
 GROUPS = [
-    Group(Problem(name, f"{name}: 1 + 2 + 2?", "5"), tuple(Response(text, reason) for text in texts))
+    Group(
+        Problem(name, f"{name}: 1 + 2 + 2?", "5", METADATA.get(name, {})),
+        tuple(Response(text, reason) for text in texts),
+    )
     for name, texts, reason in (
         ("first", TEXTS, "stop"),
         ("second", [text + " " for text in TEXTS[::-1]], "length"),
@@ -171,7 +179,9 @@ def plan(monkeypatch) -> list[Any]:
     ) -> list[generators.Written]:
         generator.load()
         seen.extend([prompts, limits, generator.sampling])
-        return [generators.Written(verdicts(zlib.crc32(repr(ids).encode()))) for ids in prompts]
+        seen.append([request.schema is not None and generator.structured for request in requests])
+        numbers = [zlib.crc32(repr(ids).encode()) for ids in prompts]
+        return [generators.Written(verdicts(number), tokens=_tokens(listed(number))) for number in numbers]
 
     def post_all(endpoint: Endpoint, bodies: list[dict[str, Any]]) -> list[Reply]:
         seen.extend([endpoint, bodies])
@@ -180,7 +190,7 @@ def plan(monkeypatch) -> list[Any]:
             Reply(
                 {
                     "rewards": [number % 7] * len(body.get("prompts", [])),
-                    "choices": [{"message": {"content": verdicts(number)}}],
+                    "choices": [{"message": {"content": verdicts(number)}, "logprobs": listed(number)}],
                 }
             )
             for number, body in zip(numbers, bodies, strict=True)
@@ -199,7 +209,20 @@ def verdicts(number: int) -> str:
     first = "" if number % 5 == 0 else f"<resp_a_judge>{a}</resp_a_judge>{again}"
     scores = {"score_1": number % 5 + 1, "score_2": number // 5 % 5 + 1}
     letter = "AB"[number % 2]
-    return f"{first} <answer>[[{letter}]]</answer> {json.dumps(scores)} <resp_b_judge>{b}</resp_b_judge>"
+    said = {
+        "correct": ["no", "yes"][number % 2],
+        "reasoned": ["no", "partly", "yes"][number % 3],
+        "quality": str(number % 10 + 1),
+    }
+    rubric = {name: {"reason": "so", "verdict": verdict} for name, verdict in said.items()}
+    scored = f"{json.dumps(scores)} {json.dumps(rubric)}"
+    return f"{first} <answer>[[{letter}]]</answer> {scored} <resp_b_judge>{b}</resp_b_judge>"
+
+
+def listed(number: int) -> dict[str, Any]:
+    """Log-probabilities in an endpoint's form: one token, yes or no."""
+    likeliest = [{"token": "Yes", "logprob": -(number % 7) / 5}, {"token": "No", "logprob": -1.0}]
+    return {"content": [{"token": "Yes", "top_logprobs": likeliest}]}
 
 
 def node_of(option: str, models: dict[str, str]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from tests.tiny import make_llama, make_tokenizer
 JUDGED = ["pairjudge", "pairjudge_knockout", "pairjudge_anchor", "pairjudge_reference"]
 GENERATED = ["judge", "rm_r1", "rm_r1_distilled"]
 ENDPOINTS = ["judge_endpoint", "nemotron_genrm"]
+RUBRIC_ENDPOINTS = ["rubric_endpoint", "genrm_principle"]
+RUBRICS = ["rubric", "judge_single", *RUBRIC_ENDPOINTS]
 SHIPPED = ["armorm_tiny", "pairjudge_tiny", "pairjudge_tiny_knockout"]
 URL = "http://127.0.0.1:1/x"
 
@@ -31,7 +33,19 @@ def models(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "option", ["armorm", *JUDGED, *GENERATED, *ENDPOINTS, *SHIPPED, "pairjudge_endpoint", "remote", "mixture", "shaped"]
+    "option",
+    [
+        "armorm",
+        *JUDGED,
+        *GENERATED,
+        *ENDPOINTS,
+        *RUBRICS,
+        *SHIPPED,
+        "pairjudge_endpoint",
+        "remote",
+        "mixture",
+        "shaped",
+    ],
 )
 def test_a_reward_option_builds_its_reward(option, models):
     words = {
@@ -41,6 +55,8 @@ def test_a_reward_option_builds_its_reward(option, models):
     } | {name: [f"reward.judge.model={models['judge']}"] for name in JUDGED}
     words |= {name: [f"reward.judge.generator.model={models['judge']}"] for name in GENERATED}
     words |= {name: [f"reward.judge.generator.url={URL}", "reward.judge.generator.model=judge"] for name in ENDPOINTS}
+    words |= {name: [f"reward.generator.model={models['judge']}"] for name in ("rubric", "judge_single")}
+    words |= {name: [f"reward.generator.url={URL}", "reward.generator.model=judge"] for name in RUBRIC_ENDPOINTS}
     OmegaConf.register_new_resolver("shipped", lambda name: models.get(name, models["judge"]), replace=True)
     with initialize_config_dir(str(Path(configs.__file__).parent), version_base="1.3"):
         config = compose("train", [f"reward={option}", *words.get(option, [])]).reward

@@ -22,7 +22,7 @@ class Steps(VerifierReward):
             spans = split(response.text)
             rng = random.Random(response.text)
             values = [rng.random() if self.value is None else self.value for _ in spans]
-            scores.append(Score.of(min(values), steps=values, spans=spans))
+            scores.append(Score.of(min(values, default=0.0), steps=values, spans=spans))
         return scores
 
 

@@ -97,7 +97,7 @@ def test_problems_with_fewer_responses_are_left_out_and_counted(solutions, capfd
 
 
 def test_an_interrupted_evaluation_resumes_and_gives_the_same_figures(solutions, monkeypatch, capfd):
-    words = [f'rewards=["{reward("Fussy")}"]', "batch=8"]
+    words = [f'rewards=["{reward("Fussy")}"]', "batch=8", "attack_problems=1"]
     assert evaluate(solutions, *words, folder="whole") == 0
     monkeypatch.setattr(Fussy, "broken", True)
     assert evaluate(solutions, *words) == 1
