@@ -192,8 +192,8 @@ def _check_prompts(settings: RunSettings) -> None:
     stream = settings.task.train_problems(settings.loop.seed)
     problems = [*held_out, *(next(stream) for _ in range(settings.rollout.problems))]
     for problem in problems:
-        if (reason := settings.reward.refusal(problem)) is not None:
-            raise ConfigurationError(f"reward: no response to problem {problem.id} can be scored: {reason}")
+        if (refusal := settings.reward.refusal(problem)) is not None:
+            raise ConfigurationError(f"reward: no response to problem {problem.id} can be scored: {refusal}")
     if isinstance(settings.task, FileTask):
         return
     lengths = [(problem.id, len(prompt_ids(tokenizer, problem))) for problem in problems]

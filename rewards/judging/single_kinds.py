@@ -94,12 +94,10 @@ class Probability:
         if not written.tokens:
             return "the judge gave no log-probabilities"
         words = {key_of(word) for word in (*self.yes, *self.no)}
-        if self.at == "first":
-            token = written.tokens[0]
-        else:
-            token = next((one for one in reversed(written.tokens) if key_of(one.text) in words), None)
-            if token is None:
-                return NO_VERDICT
+        said = [one for one in written.tokens if key_of(one.text) in words]
+        if self.at == "last" and not said:
+            return NO_VERDICT
+        token = written.tokens[0] if self.at == "first" else said[-1]
         yes, no = (self._mass(token.likeliest, side) for side in (self.yes, self.no))
         if not 0 < yes + no < math.inf:
             return f"neither verdict is among the {LISTED} likeliest tokens"

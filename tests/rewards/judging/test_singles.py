@@ -11,6 +11,8 @@ import pytest
 from rewards.builder import ConfigurationError, build_reward
 from rewards.judging.generators import EndpointGenerator, Request, Token, Written
 from rewards.judging.singles import RubricReward
+from rewards.mixture import MixtureReward, Term
+from rewards.shaping import ShapedReward
 from rewards.types import Group, Problem, Response
 from tests.rewards.servers import serving
 
@@ -128,6 +130,13 @@ def test_a_problem_without_a_usable_rubric_fails_its_own_responses_only(rubric, 
     assert reward.refusal(good) is None
     assert scores[1][0].value == 1.0 and scores[1][1].failure == "the response is empty"
     assert len(writer.requests) == 1
+
+
+def test_a_reward_around_a_rubric_refuses_what_the_rubric_refuses():
+    reward = RubricReward(Writer(lambda request: ""))
+    for around in (ShapedReward(reward), MixtureReward({"rubric": Term(reward)})):
+        assert "no field 'rubric'" in str(around.refusal(PROBLEM))
+    assert MixtureReward({"rubric": Term(reward, weight=0.0)}).refusal(PROBLEM) is None
 
 
 def test_yes_or_no_is_a_probability_at_the_first_token_for_each_criterion():
