@@ -148,7 +148,7 @@ def test_a_prefix_that_saves_little_is_not_shared(llama):
         assert counted == (length + 4 * 30 if saved else 4 * (length + 30))
 
 
-def test_in_bf16_the_numbers_stay_near(llama):
+def test_in_bf16_the_numbers_are_close(llama):
     decoder = make(LlamaConfig(**GROUPED)).bfloat16()
     sequences = [[5] * 20 + [number] * 4 for number in range(1, 7)]
     positions = [[19, 23]] * 6

@@ -96,7 +96,7 @@ def test_label_probabilities_are_those_of_all_logits(tmp_path, tied):
         (GPTNeoXForCausalLM, GPTNeoXConfig(**SMALL)),
     ],
 )
-def test_a_head_with_a_bias_or_a_name_of_its_own_is_found(tmp_path, kind, config):
+def test_a_head_with_a_bias_or_an_unusual_name_is_found(tmp_path, kind, config):
     model = kind(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -187,7 +187,7 @@ def test_a_config_that_cannot_be_read_is_refused(broken):
         Checkpoint(str(broken))
 
 
-def test_the_folder_above_a_model_is_answered_with_where_the_model_is(tmp_path):
+def test_for_the_folder_above_a_model_the_message_says_where_the_model_is(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=f"there is a model in {tmp_path}/model$"):
@@ -208,7 +208,7 @@ def test_a_tensor_of_another_shape_is_refused(broken, name):
         read(broken)
 
 
-def test_tensors_that_nothing_uses_are_told_and_those_of_the_head_are_not(broken, caplog):
+def test_tensors_that_nothing_uses_are_reported_except_those_of_the_head(broken, caplog):
     change_tensors(broken, lambda tensors: tensors.update({"stray.weight": torch.zeros(7)}))
     with caplog.at_level(logging.WARNING):
         read(broken)
@@ -225,7 +225,7 @@ def test_weights_that_cannot_be_read_are_refused_in_one_line(broken, fault):
     assert "\n" not in str(error.value)
 
 
-def test_a_model_that_bends_its_logits_is_refused(broken):
+def test_a_model_that_transforms_its_logits_is_refused(broken):
     checkpoint = Checkpoint(rewrite_config(broken, final_logit_softcapping=30.0))
     with pytest.raises(ValueError, match="transforms its logits"):
         LabelHead(checkpoint, LABELS)

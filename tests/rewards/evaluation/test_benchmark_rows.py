@@ -96,7 +96,7 @@ def test_a_bad_pair_is_set_aside(tmp_path, row, reason):
     assert reason in found.rejects[0].reason
 
 
-def test_a_pair_may_hold_conversations(tmp_path):
+def test_a_pair_may_have_conversations(tmp_path):
     turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
     [found] = read_rows(written(tmp_path, PAIR | {"chosen": turns}), parse_pair, PAIR_FIELDS).rows
     assert found.group.responses[0].text == "hello"
@@ -109,13 +109,13 @@ def test_fields_that_nothing_reads_are_counted_and_named_by_file_and_line(tmp_pa
     ]
 
 
-def test_a_misspelt_field_is_named_even_where_its_row_cannot_be_used(tmp_path):
+def test_a_misspelt_field_is_named_even_if_its_row_cannot_be_used(tmp_path):
     row = {"prompt": "1+1?", "answers": ["A: 2"], "lable": [1]}
     notes = list(read_rows(written(tmp_path, row), parse_solutions, SOLUTION_FIELDS).notes())
     assert any("lable (1 rows) first in line 1" in note for note in notes)
 
 
-def test_a_number_that_a_parser_cannot_hold_costs_its_row_only(tmp_path):
+def test_a_number_that_the_parser_cannot_represent_rejects_only_its_row(tmp_path):
     found = read_rows(written(tmp_path, {"x": 10**400}, {"x": 1}), lambda row, _: float(row["x"]), frozenset("x"))
     assert found.rows == [1.0]
     assert found.rejects[0].reason == "a number is too large"
@@ -126,7 +126,7 @@ def test_a_reason_that_quotes_a_huge_value_is_cut(tmp_path):
     assert len(found.rejects[0].reason) <= 300
 
 
-def test_rejects_that_hold_half_a_character_are_written_escaped(tmp_path):
+def test_rejects_with_half_a_character_are_written_escaped(tmp_path):
     found = Rows(tmp_path / "rows.jsonl", rejects=[Reject(3, "why", {"text": "cut \ud83d"})])
     write_rejects(tmp_path / "rejects.jsonl", found)
     text = (tmp_path / "rejects.jsonl").read_text()

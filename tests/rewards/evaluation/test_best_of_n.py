@@ -54,7 +54,7 @@ def test_a_failed_score_is_chosen_only_among_failures():
     assert best_of(np.array([-np.inf, -np.inf]), rights, [2])[0] == 0.5
 
 
-def test_the_first_of_equal_scores_is_chosen_where_the_published_rule_is_asked_for():
+def test_the_first_of_equal_scores_is_chosen_by_the_published_rule():
     assert best_of(np.array([1.0, 1.0]), np.array([True, False]), [2], "first")[0] == 1.0
 
 
@@ -64,6 +64,6 @@ def test_a_thousand_responses_are_no_harder():
 
 
 @pytest.mark.parametrize("size", [0, 3])
-def test_a_size_that_is_not_there_is_refused(size):
+def test_a_size_out_of_range_is_refused(size):
     with pytest.raises(ValueError, match=f"cannot choose among {size} of 2"):
         pass_at(np.array([True, False]), [size])

@@ -27,7 +27,7 @@ def test_with_one_class_there_is_no_auc():
 
 
 @pytest.mark.parametrize(("values", "truths"), [([], []), ([0.5], [True, False]), ([1.5], [True]), ([np.nan], [True])])
-def test_what_is_no_probability_is_refused(values, truths):
+def test_numbers_that_are_not_probabilities_are_refused(values, truths):
     with pytest.raises(ValueError, match="probabilit"):
         calibration(values, truths)
 

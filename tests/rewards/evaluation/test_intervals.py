@@ -42,7 +42,7 @@ def test_resamples_without_the_figure_are_left_out_of_the_interval():
     assert found == (1.0, 1.0, 1.0)
 
 
-def test_a_figure_that_no_resample_has_stands_without_an_interval():
+def test_a_figure_that_exists_in_no_resample_has_no_interval():
     rare = np.array([1.0, *np.zeros(999)])
     found = [Bootstrap(1000, resamples=1, seed=seed).ratio(rare, rare) for seed in range(20)]
     assert {one.value for one in found} == {1.0}

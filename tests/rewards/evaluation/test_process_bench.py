@@ -23,7 +23,7 @@ def test_a_constant_that_fails_everything_finds_the_errors_of_the_first_step():
     assert figures([first_error([0.0] * n) for n in STEPS]) == (pytest.approx(1 / 5), 0.0, 0.0)
 
 
-def test_a_random_scorer_comes_to_what_arithmetic_says():
+def test_a_random_scorer_gets_the_computed_figures():
     rng = np.random.default_rng(0)
     labels, steps = LABELS * 2000, STEPS * 2000
     error, correct, f1 = figures([first_error(rng.random(n), 0.2) for n in steps], labels)
@@ -38,18 +38,18 @@ def test_a_perfect_scorer_is_perfect_and_its_interval_a_point():
     assert process_bench(LABELS, LABELS, Bootstrap(8)).f1 == (1.0, 1.0, 1.0)
 
 
-def test_the_published_harmonic_mean():
+def test_f1_is_the_published_harmonic_mean():
     labels = [0] * 1000 + [-1] * 1000
     predictions = [0] * 338 + [1] * 662 + [-1] * 990 + [0] * 10
     assert figures(predictions, labels)[2] == pytest.approx(0.504, abs=0.0005)
 
 
-def test_no_prediction_is_never_right():
+def test_a_missing_prediction_never_counts_as_correct():
     assert figures([None] * 8) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(("labels", "lacking"), [([-1, -1], 0), ([0, 1], 1)])
-def test_a_class_that_is_missing_leaves_its_accuracy_and_f1_open(labels, lacking):
+def test_a_missing_class_has_no_accuracy_and_no_f1(labels, lacking):
     found = figures(labels, labels)
     assert found[lacking] is None
     assert found[2] is None

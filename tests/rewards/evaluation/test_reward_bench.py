@@ -50,7 +50,7 @@ def test_armorms_published_subsets_give_its_published_sections(counting, safety,
     assert found.missing == found.unknown == ()
 
 
-def test_every_counted_subset_stands_in_one_section():
+def test_every_counted_subset_is_in_one_section():
     assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COUNTS)
 
 
@@ -60,7 +60,7 @@ def test_without_the_prior_sets_the_overall_figure_is_that_of_four_sections_and_
     assert found.overall == pytest.approx(sum(found.sections[name] for name in SECTIONS) / 4)
 
 
-def test_a_missing_subset_leaves_its_section_and_the_overall_figure_open():
+def test_without_one_of_its_subsets_a_section_and_the_overall_figure_do_not_exist():
     found = reward_bench({name: value for name, value in ARMORM.items() if name != "math-prm"})
     assert found.sections["Reasoning"] is None
     assert found.overall is None

@@ -38,7 +38,7 @@ def test_a_random_reward_is_said_to_be_one():
     assert "choosing by it is not clearly better than choosing at random" in said
 
 
-def test_a_reward_that_pays_for_length_is_found_out():
+def test_a_reward_that_favours_length_is_detected():
     said = concerns(report([right + length / 50 for right, length in zip(RIGHTS, LENGTHS, strict=True)]))
     assert any(line.startswith("it favours long responses: its correlation with length is +0.9") for line in said)
 
@@ -85,7 +85,7 @@ def test_one_line_says_what_each_figure_is_of():
     assert "\n" not in line
 
 
-def test_one_response_a_problem_is_enough_for_the_rest():
+def test_one_response_per_problem_is_enough_for_the_rest():
     rights = [np.array([index % 3 == 0]) for index in range(60)]
     found = report([right * 1.0 for right in rights], rights, [np.array([10.0 + i]) for i in range(60)])
     assert found.auc == 1.0

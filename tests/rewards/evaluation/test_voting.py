@@ -61,6 +61,6 @@ def test_a_heavier_vote_counts_more():
     assert vote([0, 0, 1], [3])[0] == 0.0
 
 
-def test_negative_scores_are_no_votes():
+def test_negative_scores_cannot_be_votes():
     with pytest.raises(ValueError, match="negative"):
         vote([0, 1], [2], [-1, 1])

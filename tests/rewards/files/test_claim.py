@@ -23,7 +23,7 @@ def test_other_work_is_refused_with_every_key_that_differs_and_the_mark_stays(tm
     assert (tmp_path / "made_from.json").read_text() == before
 
 
-def test_a_folder_that_holds_something_else_is_refused(tmp_path):
+def test_a_folder_that_contains_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty and does not contain a training"):
         claim(tmp_path, seed=1).take()

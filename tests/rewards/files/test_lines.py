@@ -33,14 +33,14 @@ def test_a_value_that_would_break_what_follows_is_refused_with_its_field(tmp_pat
 
 
 @pytest.mark.parametrize(("row", "fault"), UNFIT)
-def test_such_an_item_of_a_list_costs_no_other(tmp_path, row, fault):
+def test_such_an_item_of_a_list_rejects_no_other(tmp_path, row, fault):
     good = json.dumps(GOOD)
     lines = list(lines_of(written(tmp_path, f"[{good},\n{row},\n{good}]")))
     assert [(line.number, line.fault) for line in lines] == [(1, None), (2, fault), (3, None)]
     assert lines[1].value == row[:2000]
 
 
-def test_nesting_that_exhausts_the_stack_is_a_fault_of_its_line(tmp_path):
+def test_nesting_that_would_exhaust_the_stack_is_a_fault_of_its_line(tmp_path):
     deep = '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}"
     lines = list(lines_of(written(tmp_path, f"{deep}\n{json.dumps(GOOD)}\n")))
     assert [line.fault for line in lines] == ["nested more than 100 levels deep", None]
@@ -60,7 +60,7 @@ def test_a_list_names_the_line_of_each_item_and_loses_only_what_follows_a_broken
 
 
 @pytest.mark.parametrize("form", [b"%s\n%s\n", b"[%s,\n%s]"])
-def test_bytes_that_are_not_utf8_condemn_their_row_only(tmp_path, form):
+def test_bytes_that_are_not_utf8_reject_only_their_row(tmp_path, form):
     file = tmp_path / "latin"
     file.write_bytes(form % (b'{"prompt": "caf\xe9"}', json.dumps(GOOD).encode()))
     lines = list(lines_of(file))
@@ -82,7 +82,7 @@ def test_a_line_that_is_a_list_does_not_make_the_file_one(tmp_path, first):
     "broken", ['{"prompt": }', '{"prompt": "x"', '{"prompt": "x}', '{"prompt": [}', '{"prompt": tru}', "{oops}"]
 )
 @pytest.mark.parametrize("form", ["[%s]", "[\n%s\n]", "[\n  %s\n]"])
-def test_a_broken_item_costs_no_other_item_of_its_list(tmp_path, broken, form):
+def test_a_broken_item_rejects_no_other_item_of_its_list(tmp_path, broken, form):
     between = ", " if form == "[%s]" else ",\n" + form[2:-4]
     file = written(tmp_path, form % between.join([json.dumps(GOOD), broken, json.dumps(GOOD), json.dumps(GOOD)]))
     lines = list(lines_of(file))
@@ -103,7 +103,7 @@ def test_a_list_that_is_cut_short_says_so_and_so_does_text_after_one(tmp_path):
 
 
 @pytest.mark.parametrize("row", ['{"a": 1, "a": 2}', '{"x": [{"a": 1, "a": 1}]}'])
-def test_a_key_that_is_given_twice_is_a_fault(tmp_path, row):
+def test_a_duplicate_key_is_a_fault(tmp_path, row):
     [line] = lines_of(written(tmp_path, row))
     assert "the key 'a' is given twice" in line.fault
 
@@ -133,7 +133,7 @@ def test_a_gzip_file_that_is_cut_short_keeps_what_comes_before(tmp_path):
     assert "the compressed file is damaged from here on" in last.fault
 
 
-def test_a_line_that_is_too_long_costs_only_itself(tmp_path, monkeypatch):
+def test_a_line_that_is_too_long_rejects_only_itself(tmp_path, monkeypatch):
     monkeypatch.setattr("rewards.files.lines.MOST_BYTES", 2**20)
     file = written(tmp_path, f'{json.dumps(GOOD)}\n{{"x": "{"y" * 5 * 2**20}"}}\n{json.dumps(GOOD)}\n')
     assert faults(file) == [(1, None), (2, "longer than 1 MiB"), (3, None)]

@@ -55,7 +55,7 @@ def test_values_become_what_json_has(tmp_path):
     assert line.value == row | {"time": "2024-01-02T03:04:00", "price": "0.00002", "bytes": "caf\u00e9"}
 
 
-def test_a_bad_value_costs_its_row_only(tmp_path):
+def test_a_bad_value_rejects_only_its_row(tmp_path):
     raw = pa.array([b"good", b"caf\xe9", b"good"], pa.binary())
     broken = pa.Array.from_buffers(pa.string(), 3, raw.buffers())
     pq.write_table(pa.table({"text": broken}), tmp_path / "text.parquet")
@@ -65,7 +65,7 @@ def test_a_bad_value_costs_its_row_only(tmp_path):
     assert [line.fault for line in lines[1]] == [None, "image: bytes that are not text", None]
 
 
-def test_a_file_that_does_not_open_says_which(tmp_path):
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match=r"cut\.parquet cannot be opened as parquet"):
         list(lines_of(tmp_path / "cut.parquet"))

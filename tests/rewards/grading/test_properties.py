@@ -103,7 +103,7 @@ def test_numbers_that_are_near_are_not_equal(value, places):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300))
-def test_a_number_of_json_as_reference_equals_its_own_digits(value):
+def test_a_json_number_as_reference_equals_its_own_digits(value):
     exact = Fraction(repr(value))
     assert equal_answers(f"\\frac{{{exact.numerator}}}{{{exact.denominator}}}", str(value))
 

@@ -34,7 +34,7 @@ def record(*solutions: tuple[str, list[float]], prompt: object = "2 + 2?", **mor
     } | more
 
 
-def test_the_hard_label_is_right_where_any_continuation_is():
+def test_the_hard_label_is_positive_if_any_continuation_is_correct():
     for k in (1, 2, 3, 5):
         for grades in itertools.product((False, True), repeat=k):
             assert sign(sum(grades) / k) == ("+" if any(grades) else "-")
@@ -64,13 +64,13 @@ def test_process_data_is_what_the_process_reward_asks(tmp_path):
     assert asked == [f"2 + 2? {texts[0]}", *texts[1:]]
 
 
-def test_soft_labels_stand_beside_the_signs():
+def test_soft_labels_are_added_to_the_signs():
     [row] = process_rows(record(("first\nA: 5", [0.25, 0.0])), soft=True, remove="")
     assert row["values"] == [0.25, 0.0]
     assert [turn["content"] for turn in row["conversations"][1::2]] == ["+", "-"]
 
 
-def test_outcome_data_holds_the_whole_solution_in_one_turn():
+def test_outcome_data_has_the_whole_solution_in_one_turn():
     messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "2 + 2?"}]
     rows = list(outcome_rows(record(("so ки\nA: 4 ки", [1.0, 1.0]), ("A: 5", [0.0]), prompt=messages), remove=" ки"))
     assert [row["conversations"] for row in rows] == [

@@ -76,7 +76,7 @@ def test_debiasing_finds_a_penalty_for_verbosity_on_a_smaller_scale(scale) -> No
     assert -float(transform[1, 0]) * scale == pytest.approx(1, rel=0.1)
 
 
-def test_debiasing_takes_the_largest_penalty_where_none_suffices() -> None:
+def test_debiasing_takes_the_largest_penalty_if_none_suffices() -> None:
     length = torch.arange(100.0)
     transform = debias(torch.stack([length, 1e-9 * length], dim=1), verbosity=1, grid="fine")
     assert transform[1, 0] == -LARGEST_PENALTY
@@ -95,7 +95,7 @@ def test_the_published_grid_is_that_of_the_released_script(scale, bound) -> None
     assert smallest_penalty(rewards, length, bound, "published") == pytest.approx(next(sufficient, 1.0))
 
 
-def test_the_fine_grid_goes_in_hundredths_and_on_where_that_is_too_little() -> None:
+def test_the_fine_grid_is_in_hundredths_and_continues_if_that_does_not_suffice() -> None:
     length, merit = torch.randn(2, 800, generator=torch.Generator().manual_seed(0))
     published, fine = (smallest_penalty(merit + 0.33 * length, length, 0.03, grid) for grid in ("published", "fine"))
     assert published - 0.05 < fine <= published and fine == pytest.approx(round(fine, 2))

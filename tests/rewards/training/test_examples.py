@@ -19,7 +19,7 @@ def template(request) -> ChatTemplate:
     return ChatTemplate(make_tokenizer(request.param))
 
 
-def test_only_the_signs_are_to_be_predicted_where_the_adapters_read_them(template):
+def test_only_the_signs_are_targets_at_the_positions_that_the_rewards_read(template):
     [example] = mark_signs(template, [ROW], LABELS, None, "positive")
     plus, minus = template.label_ids(LABELS)
     turns = [Turn("user", ROW.users[0]), Turn("assistant", "+", True)]
@@ -29,7 +29,7 @@ def test_only_the_signs_are_to_be_predicted_where_the_adapters_read_them(templat
     assert example.ids.tolist() == scored.ids[: scored.positions[-1] + 1]
 
 
-def test_the_history_holds_the_labels_or_always_the_positive_one(template):
+def test_the_history_has_the_labels_or_always_the_positive_one(template):
     plus, minus = template.label_ids(LABELS)
     [labels] = mark_signs(template, [ROW], LABELS, None, "labels")
     [positive] = mark_signs(template, [ROW], LABELS, None, "positive")
@@ -47,7 +47,7 @@ def test_soft_targets_are_both_signs_by_their_shares(template):
     assert soft.ids.tolist() == hard.ids.tolist() and soft.positions.tolist() == hard.positions.tolist()
 
 
-def test_a_row_s_own_system_turn_goes_before_the_recipe_s(template):
+def test_a_rows_own_system_turn_takes_precedence_over_the_recipes(template):
     own = Signs(ROW.users, ROW.labels, "Be fair.")
     [recipes] = mark_signs(template, [ROW], LABELS, "Be fair.", "labels")
     [rows] = mark_signs(template, [own], LABELS, "Be quick.", "labels")
@@ -74,7 +74,7 @@ def asked(user: str, *head: Turn, prompt: str = PROMPT, system: str | None = Non
     return prompt_mismatch(Judgement((*head, Turn("user", user)), written, parse(written)), prompt, system)
 
 
-def test_a_conversation_made_with_the_prompt_is_known_from_others():
+def test_a_conversation_made_with_the_prompt_is_distinguished_from_others():
     one = Comparison("2 + 2?", "4\nB: no", "{question} Which?")
     assert asked(fill(PROMPT, one)) is None
     assert asked(fill(DEFAULT_TEMPLATE, one), prompt=DEFAULT_TEMPLATE) is None
@@ -83,7 +83,7 @@ def test_a_conversation_made_with_the_prompt_is_known_from_others():
     assert asked("Q: Q", prompt="Q{question}Q{response_a}Q{response_b}Q") == "prompt"
 
 
-def test_a_conversation_with_another_system_turn_is_known():
+def test_a_conversation_with_another_system_turn_is_recognised():
     user, system = fill(PROMPT, Comparison("q", "a", "b")), Turn("system", "Be fair.")
     assert asked(user, system, system="Be fair.") is None
     assert asked(user, system) == asked(user, system="Be fair.") == "system turn"

@@ -91,7 +91,7 @@ def test_the_judges_own_words_and_prompt_are_what_is_learned(tmp_path):
     assert assistant["content"] == "both"
 
 
-def test_a_stop_costs_one_batch_of_judgements_and_changes_nothing(tmp_path):
+def test_an_interruption_loses_at_most_one_batch_of_judgements_and_changes_nothing(tmp_path):
     records = [record(number, number, number + 1) for number in range(7)]
     (tmp_path / "a").mkdir()
     whole = rows(tmp_path / "a", records, PairJudgeReward(TalkingJudge()))

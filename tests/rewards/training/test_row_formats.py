@@ -42,7 +42,7 @@ def test_values_are_read_as_shares_only_where_they_are_the_targets():
         ([10**400, 0], "value of step 0"),
     ],
 )
-def test_values_that_are_no_shares_are_refused(values, reason):
+def test_values_that_are_not_shares_are_refused(values, reason):
     with pytest.raises(ValueError, match=reason):
         parse_signs({"conversations": said("a", "+", "b", "-"), "values": values}, LABELS, soft=True)
 

@@ -7,7 +7,7 @@ from rewards.training import armorm_fit
 from rewards.training.states import claim_of_states
 
 
-def test_states_are_of_the_model_s_contents_and_of_these_very_rows(tmp_path):
+def test_states_belong_to_the_contents_of_a_model_and_to_these_rows(tmp_path):
     (tmp_path / "model.safetensors").write_text("weights")
     recipe = armorm_fit.ArmoModel(str(tmp_path))
     rows = {"rated": [np.array([1, 2]), np.array([3])]}
