@@ -1,4 +1,4 @@
-"""The house stands on three floors: launch -> rl -> rewards. Imports run down only, and never in a circle."""
+"""The code has three floors, launch -> rl -> rewards: imports only go down, and never form a circle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FLOORS = ("rewards", "rl", "launch")
 
 
 def imports(root: Path) -> dict[str, set[str]]:
-    """For every module under `root`'s floors the modules it imports, late and type-only imports included."""
+    """The modules that each module below `root` imports, including local and type-only imports."""
     files = {
         ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
         for floor in FLOORS
@@ -33,7 +33,7 @@ def imports(root: Path) -> dict[str, set[str]]:
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
-    """A circle of imports, its first module again at the end; empty where there is none."""
+    """An import circle, with its first module repeated at the end; empty if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -42,7 +42,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def upward(graph: dict[str, set[str]]) -> list[str]:
-    """The imports of a higher floor, as `importer -> imported`."""
+    """The imports from a higher floor, as `importer -> imported`."""
     floor = {name: FLOORS.index(name.split(".")[0]) for name in graph}
     return [f"{name} -> {other}" for name in graph for other in graph[name] if floor[other] > floor[name]]
 

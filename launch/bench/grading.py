@@ -23,20 +23,19 @@ from rich.table import Table
 
 DEFAULT = Path(__file__).parents[2] / "tests" / "rewards" / "grading" / "pairs.jsonl"
 
-# Runs in its own process, with the grader of any commit. Reads pairs from stdin, prints verdicts and speeds.
-_GRADER = """
+# Runs in its own process: reads pairs from stdin, and prints the verdicts and the speed of `judge`.
+_PROGRAM = """
 import json, sys, time
-from rewards.verifier import grade
 pairs = json.load(sys.stdin)
 def one(text, reference):
     try:
-        return grade(text, reference)
+        return judge(text, reference)
     except Exception:
         return None
 one("\\\\boxed{x^2+2x}", "x(x+2)")
 forms = ["The answer is: {}", "#### {}", "\\\\boxed{{{}}}", "So the answer is ${}.", "Answer: {}.5", "A: {} apples"]
 steps = "Step 1: there are 3 + 4 = 7 apples in one box, and 2 * 7 = 14 in the other.\\n" * 6
-plain = [(steps + forms[n % 6].format(n), f"{n + n // 6 % 2}") for n in range(12000)]
+plain = [(steps + forms[n % 6].format(n), f"{n + n // 6 % 2}") for n in range(PLAIN)]
 started = time.perf_counter()
 for text, reference in plain:
     one(text, reference)
@@ -45,26 +44,18 @@ verdicts = [one(*pair) for pair in pairs]
 print(json.dumps([verdicts, len(plain) / (between - started), len(pairs) / (time.perf_counter() - between)]))
 """
 
-_MATH_VERIFY = """
-import json, sys, time
+# The grader of whichever commit the process imports.
+_GRADER = "from rewards.verifier import grade as judge\nPLAIN = 12000\n" + _PROGRAM
+
+_MATH_VERIFY = (
+    """
 from math_verify import parse, verify
-pairs = json.load(sys.stdin)
-def one(text, reference):
-    try:
-        return bool(verify(parse(f"${reference}$"), parse(text)))
-    except Exception:
-        return None
-one("\\\\boxed{x^2+2x}", "x(x+2)")
-forms = ["The answer is: {}", "#### {}", "\\\\boxed{{{}}}", "So the answer is ${}.", "Answer: {}.5", "A: {} apples"]
-steps = "Step 1: there are 3 + 4 = 7 apples in one box, and 2 * 7 = 14 in the other.\\n" * 6
-plain = [(steps + forms[n % 6].format(n), f"{n + n // 6 % 2}") for n in range(480)]
-started = time.perf_counter()
-for text, reference in plain:
-    one(text, reference)
-between = time.perf_counter()
-verdicts = [one(*pair) for pair in pairs]
-print(json.dumps([verdicts, len(plain) / (between - started), len(pairs) / (time.perf_counter() - between)]))
+def judge(text, reference):
+    return bool(verify(parse(f"${reference}$"), parse(text)))
+PLAIN = 480
 """
+    + _PROGRAM
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
