@@ -144,7 +144,18 @@ class _Composer:
                 )
         with _open(config):
             del config["hydra"]
+            if OmegaConf.is_list(config.get("watch")):
+                config.watch = {str(name): self._reward(str(name)) for name in config.watch}
         return Composed(tuple(words), config, choices)
+
+    def _reward(self, name: str) -> Any:
+        """The node of the group reward's option `name`, resolved, for a reward that is only watched."""
+        options = self.loader.get_group_options("reward")
+        if name not in options:
+            raise ConfigurationError(
+                f"watch: there is no reward {name!r}{nearest(name, options)} (configs/reward: {', '.join(options)})"
+            )
+        return OmegaConf.to_container(self._tree([f"reward={name}"]).reward, resolve=True)
 
     def _chooses(self, override: Override) -> bool:
         """Whether it decides which keys exist, or how a sweep runs."""

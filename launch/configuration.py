@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from launch.built_models import hint, not_built
 from launch.stand_ins import AbsentTask, with_stand_ins
-from rewards.builder import ConfigurationError, build, build_root, checked, one_line, verify
+from rewards.builder import ConfigurationError, build, build_reward, build_root, checked, one_line, verify
 from rewards.model_folder import place_of
 from rewards.types import Reward
 from rl import checks
@@ -48,7 +48,10 @@ SETTINGS: dict[str, type] = {
 KINDS: dict[str, type] = {"algorithm": Algorithm, "task": Task, "reward": Reward}
 """Groups that choose a class, and the base class it must have."""
 
-RUN_KEYS = {"run_dir": str | None, "resume": str | None, "dry_run": bool}
+WATCHED = dict[str, dict[str, Any]] | list[str] | None
+"""Rewards to watch: options of the group reward on the command line, their nodes by name once composed."""
+
+RUN_KEYS = {"run_dir": str | None, "resume": str | None, "dry_run": bool, "watch": WATCHED}
 """Root keys that launch.train reads; the others belong to LoopSettings."""
 
 
@@ -95,7 +98,12 @@ def check(
     else:
         absent += unmade
     built = {key: _node(key, config[key], sources.get(key, ""), absent) for key in nodes}
-    settings = RunSettings(loop=loop, reward_config=dict(config["reward"]), task_config=dict(config["task"]), **built)
+    watched = {name: dict(node) for name, node in (config.get("watch") or {}).items()}
+    for name, node in watched.items():
+        build_reward(node, f"watch.{name}", f"configs/reward/{name}.yaml")
+    settings = RunSettings(
+        loop=loop, reward_config=dict(config["reward"]), task_config=dict(config["task"]), watched=watched, **built
+    )
     _check_together(settings, absent)
     return settings
 

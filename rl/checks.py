@@ -11,6 +11,7 @@ from rewards.builder import nearest
 from rewards.types import Reward
 from rl import engine_options
 from rl.algorithms import Algorithm
+from rl.hacking.signs import SIGNS
 from rl.learner.losses import PolicyLossSettings
 from rl.run_settings import RunSettings
 from rl.settings import CriticSettings, EvaluationSettings, LearnerSettings, LoopSettings, RolloutSettings
@@ -34,6 +35,7 @@ def errors(settings: RunSettings) -> list[str]:
         *reward_outputs(settings.algorithm, settings.reward),
         *older_weights(settings.algorithm, settings.rollout),
         *engine_options.errors(settings.rollout.engine_options),
+        *unknown_signs(settings.loop),
         *evaluation_length(settings.evaluate, settings.rollout),
         *truncated_correction(settings.algorithm, settings.rollout),
     ]
@@ -88,6 +90,15 @@ def batch_arithmetic(rollout: RolloutSettings, learner: LearnerSettings, pairs: 
     return [
         f"learner.minibatches={learner.minibatches} does not divide the {rows} responses of a rollout ({drawn}): set "
         f"learner.minibatches={minibatches}, rollout.problems={problems}, or rollout.responses={responses}"
+    ]
+
+
+def unknown_signs(loop: LoopSettings) -> list[str]:
+    """Names in `stop_when` that are not signs of an exploited reward."""
+    return [
+        f"stop_when: there is no sign {name!r}{nearest(name, SIGNS)} ({', '.join(SIGNS)})"
+        for name in loop.stop_when
+        if name not in SIGNS
     ]
 
 

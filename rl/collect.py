@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from rewards.types import Problem, Score
 from rl.credit.groups import informative, values_of
+from rl.hacking.measures import watched_metrics
 from rl.metrics import Metrics
 from rl.parts import Parts
 from rl.run_settings import RunSettings
@@ -85,6 +86,17 @@ def collect(parts: Parts, stream: Iterator[Problem], rollout: Rollout) -> None:
                 f"update {rollout.update} has nothing to learn from: none of {drawn_groups} groups has differing scores"
             )
             rollout.kept = rollout.groups[:wanted]
+    rollout.metrics |= watched(parts, rollout.groups)
+
+
+def watched(parts: Parts, groups: Sequence[AnswerGroup]) -> Metrics:
+    """What the watched rewards make of these groups; they are never optimised. Raises what such a reward raises."""
+    found: Metrics = {}
+    if parts.watched:
+        with parts.watch.stage("watch"):
+            for name, reward in parts.watched.items():
+                found |= watched_metrics(name, groups, reward.score([group.for_reward() for group in groups]))
+    return found
 
 
 def sampling_seed(seed: int, update: int, draw: int) -> int:

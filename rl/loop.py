@@ -15,6 +15,7 @@ from rl.checks import check
 from rl.cluster import start_cluster, stop_cluster
 from rl.collect import Rollout
 from rl.evaluation import evaluate
+from rl.hacking.signs import HackingWatch
 from rl.metrics import Metrics, Stopwatch, rollout_metrics, throughput
 from rl.parts import Parts
 from rl.progress import Display, Evaluation, Summary
@@ -60,8 +61,13 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
     checkpoints = Checkpoints(run.path, settings)
 
     def evaluation(update: int) -> Evaluation:
+        best = max((row["accuracy/held_out"] for row in run.rows() if "accuracy/held_out" in row), default=-1.0)
         with watch.stage("evaluate"):
-            return evaluate(update, held_out, parts)
+            found = evaluate(update, held_out, parts)
+        if (loop.keep_best or loop.stop_when) and found.accuracy is not None and found.accuracy > best:
+            with watch.stage("save"):
+                parts.learner.save_policy(run.best_policy)
+        return found
 
     if run.resumed:
         with watch.stage("resume"):
@@ -69,6 +75,8 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
             sync(parts, state.update, held_out)
     else:
         state = LoopState.at_start(evaluation(0))
+    hacking = HackingWatch(row for row in run.rows() if "accuracy/rollout" in row or "reward/mean" in row)
+    stopped: str | None = None
     counted, reported_cut = 0, False
     source = make_source(parts, state)
     for drawn in source:
@@ -91,19 +99,34 @@ def rounds(parts: Parts, make_source: Callable[[Parts, LoopState], Source] = sou
         run.log_metrics(update, metrics, drawn.reasons)
         display.update(update, metrics)
         count_skipped(state, learned, drawn)
+        for sign in hacking.see({"update": update, **metrics}):
+            display.event(f"update {update}: the reward may be exploited ({sign.name}): {sign.text}")
+            if sign.name in loop.stop_when:
+                stopped = f"{sign.name} at update {update}: {sign.text}"
         due = loop.evaluate_every and update % loop.evaluate_every == 0
-        if due or update == loop.updates:
+        if due or stopped or update == loop.updates:
             state.last = evaluation(update)
         state.update, state.problems = update, drawn.problems
         if checkpoints.due(update):
             with watch.stage("checkpoint"):
                 checkpoints.save(state, parts.learner, watch)
+        if stopped:
+            display.event(f"stop_when ends the run: {stopped}")
+            break
     with watch.stage("save"):
         parts.learner.save_policy(run.policy, ema=settings.learner.ema_decay is not None)
-    if state.skipped == loop.updates:
-        raise RuntimeError(f"nothing was learned: {loop.updates} of {loop.updates} updates were skipped; {why(state)}")
+    if state.skipped == state.update:
+        raise RuntimeError(f"nothing was learned: {state.update} of {state.update} updates were skipped; {why(state)}")
     return Summary(
-        state.before, state.last, loop.updates, watch.seconds, watch.totals, run.path, state.failed, state.skipped
+        state.before,
+        state.last,
+        state.update,
+        watch.seconds,
+        watch.totals,
+        run.path,
+        state.failed,
+        state.skipped,
+        stopped,
     )
 
 

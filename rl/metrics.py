@@ -15,6 +15,7 @@ from statistics import fmean, pstdev
 import numpy as np
 
 from rewards.evaluation.ranking import auc
+from rl.hacking.measures import exploitation_metrics
 from rl.progress import Display
 from rl.types import AnswerGroup
 
@@ -76,15 +77,16 @@ def correctness_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 def response_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
     """Metrics of a rollout's responses; empty if there are none.
 
-    `response/count`, `response/tokens` (mean length in tokens), and the shares that ended on their own
-    (`response/stop`), hit the token limit (`response/length`), were aborted by the engine (`response/abort`), or are
-    empty (`response/empty`).
+    `response/groups`, `response/count`, `response/tokens` (mean length in tokens), and the shares that ended on their
+    own (`response/stop`), hit the token limit (`response/length`), were aborted by the engine (`response/abort`), or
+    are empty (`response/empty`).
     """
     samples = [sample for group in groups for sample in group.samples]
     if not samples:
         return {}
     reasons = Counter(sample.finish_reason for sample in samples)
     return {
+        "response/groups": float(len(groups)),
         "response/count": float(len(samples)),
         "response/tokens": fmean(len(sample.response_ids) for sample in samples),
         **{f"response/{reason}": reasons[reason] / len(samples) for reason in ("stop", "length", "abort")},
@@ -93,8 +95,9 @@ def response_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
 
 
 def rollout_metrics(groups: Sequence[AnswerGroup]) -> Metrics:
-    """All metrics of one rollout: rewards, their agreement with the task's grades, and responses."""
-    return reward_metrics(groups) | correctness_metrics(groups) | response_metrics(groups)
+    """All metrics of one rollout: rewards, their agreement with the task's grades, responses, signs of exploitation."""
+    own = reward_metrics(groups) | correctness_metrics(groups) | response_metrics(groups)
+    return own | exploitation_metrics(groups)
 
 
 class Stopwatch:

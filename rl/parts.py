@@ -29,6 +29,8 @@ class Parts:
     run: RunFolder
     display: Display
     watch: Stopwatch
+    watched: dict[str, RewardGroup] = field(default_factory=dict)
+    """Rewards that score every rollout and are never optimised, by name."""
     ends: ExitStack = field(default_factory=ExitStack)
     """Other things to close once the processes have ended."""
 
@@ -50,26 +52,35 @@ class Parts:
             critic=settings.algorithm.critic,
         )
         replicas, cluster = settings.loop.reward_replicas, settings.cluster
-        reward = RewardGroup(
-            settings.reward_config,
-            replicas=replicas,
-            ray_options=actor_options(cluster, "reward", actors=replicas),
-            threads=cluster.threads_of(replicas) if cluster.device == "cpu" else None,
-            timeout_s=settings.cluster.timeout_s,
-            log_folder=str(run.logs),
-            event=display.event,
-        )
+        for name in settings.watched:
+            (run.logs / name).mkdir(exist_ok=True)
+        rewards = [
+            RewardGroup(
+                config,
+                replicas=replicas,
+                ray_options=actor_options(cluster, "reward", actors=replicas),
+                threads=cluster.threads_of(replicas) if cluster.device == "cpu" else None,
+                timeout_s=settings.cluster.timeout_s,
+                log_folder=str(run.logs / name),
+                event=display.event,
+            )
+            for name, config in (("", settings.reward_config), *settings.watched.items())
+        ]
+        reward, *others = rewards
         sampler.wait()
         learner.wait()
         if learner.not_shared_because and settings.learner.share_prompts:
             display.event(
                 f"each prompt is computed once per response, not once per group: {learner.not_shared_because}"
             )
-        reward.wait()
-        return cls(settings, sampler, learner, reward, run, display, watch)
+        for each in rewards:
+            each.wait()
+        watched = dict(zip(settings.watched, others, strict=True))
+        return cls(settings, sampler, learner, reward, run, display, watch, watched)
 
     def shutdown(self) -> None:
         """End every process."""
-        for end in (self.sampler.shutdown, self.learner.shutdown, self.reward.close):
+        closers = [reward.close for reward in (self.reward, *self.watched.values())]
+        for end in (self.sampler.shutdown, self.learner.shutdown, *closers):
             end()
         self.ends.close()

@@ -46,7 +46,7 @@ class Summary:
     """A finished run: first and last evaluation, timings and failures.
 
     `stages` holds wall seconds by stage, `failures` the number of failed scores by reason over the whole run, and
-    `skipped` the number of updates with nothing to learn from.
+    `skipped` the number of updates with nothing to learn from. `stopped` says why the run ended early, if it did.
     """
 
     before: Evaluation
@@ -57,6 +57,7 @@ class Summary:
     folder: Path
     failures: Mapping[str, int] = field(default_factory=dict)
     skipped: int = 0
+    stopped: str | None = None
 
 
 class Display(Protocol):

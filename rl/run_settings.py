@@ -25,7 +25,8 @@ class RunSettings:
 
     `algorithm` and `task` are ready to use. `reward` was built to check it (it has loaded no weights); `reward_config`
     is the plain nested dict it was built from (`_target_` and keyword arguments), for the actors that score to
-    build their own. `task_config` is the task's, which a resumed run compares.
+    build their own. `task_config` is the task's, which a resumed run compares. `watched` are, by name, the configs of
+    rewards that score every rollout and are never optimised.
     """
 
     loop: LoopSettings
@@ -40,3 +41,4 @@ class RunSettings:
     reward_config: dict[str, Any]
     task_config: dict[str, Any] = field(default_factory=dict)
     evaluate: EvaluationSettings = field(default_factory=EvaluationSettings)
+    watched: dict[str, dict[str, Any]] = field(default_factory=dict)

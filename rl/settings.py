@@ -255,6 +255,8 @@ class LoopSettings:
     checkpoint_every: int = 10  # updates between checkpoints, from which a stopped run resumes; 0: none
     checkpoints_kept: int = 2  # older ones are removed
     failed_scores: FailedScores = "drop_sample"  # when a score fails; see also rl.loop.MAX_UPDATES_WITHOUT_SCORE
+    stop_when: tuple[str, ...] = ()  # signs of an exploited reward that end the run (rl/hacking/signs.py); () for none
+    keep_best: bool = False  # keep the policy of the best held-out accuracy in best_policy/; stop_when implies it
     reward_replicas: int = 1  # actors that score, each with its own copy of the reward
     # Mean |sampler - learner| log-probability above which the run stops. Rounding alone, measured on tiny Llamas on a
     # CPU: fp32 5e-7 (trained) to 4e-6 (random, wide); bf16 1e-4 to 2e-3 (trained), 8e-3 (random), 7e-2 (random, with

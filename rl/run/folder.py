@@ -10,6 +10,7 @@ tracker.json      what the experiment tracker calls this run, if there is one
 logs/             output of the processes, and the traceback if the run failed
 checkpoints/      from which a stopped run resumes
 policy/           the trained policy
+best_policy/      the policy of the best held-out accuracy, if it is kept
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class RunFolder:
         self.path, self.resumed = path, resume
         self.logs = path / "logs"
         self.policy = path / "policy"
+        self.best_policy = path / "best_policy"
         self.logs.mkdir(parents=True, exist_ok=True)
         self._settings = logger
         self._started = time.time() - (seconds_of(checkpoint) if checkpoint else 0.0)
@@ -95,6 +97,15 @@ class RunFolder:
         if tracking := self._tracker():
             finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
             tracking.log(update, finite)
+
+    def rows(self) -> list[dict[str, float]]:
+        """The numbers logged so far, one row per line of metrics.jsonl."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [
+            {name: value for name, value in json.loads(line).items() if isinstance(value, int | float)}
+            for line in lines
+        ]
 
     def log_samples(
         self,
@@ -144,6 +155,7 @@ class RunFolder:
                 "stages": dict(summary.stages),
                 "failures": dict(summary.failures),
                 "skipped": summary.skipped,
+                **({"stopped": summary.stopped} if summary.stopped else {}),
             }
         self._status("finished", **outcome)
         self.close()

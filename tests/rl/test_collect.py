@@ -68,6 +68,7 @@ def settings(extra: int, problems: int = 3) -> SimpleNamespace:
 def collected_by(settings: Any, sampler: Draws, display: Silent | None = None) -> Rollout:
     """The first update's rollout."""
     parts = SimpleNamespace(
+        watched={},
         settings=settings,
         sampler=sampler,
         reward=EveryThirdDiffers(),

@@ -65,8 +65,8 @@ class Learner:
     def weights(self) -> list[Any]:
         return []
 
-    def save_policy(self, folder: Path, ema: bool) -> None:
-        self.calls.append("save")
+    def save_policy(self, folder: Path, ema: bool = False) -> None:
+        self.calls.append(f"save {folder.name}")
 
 
 class Listening(Silent):
@@ -385,3 +385,58 @@ def test_a_replaced_replica_is_counted_in_its_update(tmp_path: Path) -> None:
     run_through(tmp_path, broken=[], updates=3, display=Listening(), change=change)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["reward/replaced"] for row in rows if "reward/mean" in row] == [0, 1, 0]
+
+
+class Forgetting:
+    """Grades the first `good` answers as correct and all later ones as wrong."""
+
+    def __init__(self, good: int) -> None:
+        self.left = good
+
+    def __call__(self, problem: Problem, text: str) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+def with_loop(**options: Any) -> Callable[[Parts], None]:
+    def change(parts: Parts) -> None:
+        loop = replace(parts.settings.loop, **options)
+        parts.settings = replace(parts.settings, loop=loop)
+
+    return change
+
+
+def test_stop_when_ends_the_run_at_the_sign_and_keeps_the_best_policy(tmp_path: Path) -> None:
+    display = Listening()
+    change = with_loop(stop_when=("truth_falls",))
+    grade = Forgetting(good=2 + 6 * 4)  # the first evaluation and six updates
+    summary, learner = run_through(tmp_path, [], 30, display, change=change, grade=grade)
+    assert 10 <= summary.updates < 20
+    assert summary.stopped is not None and summary.stopped.startswith(f"truth_falls at update {summary.updates}")
+    assert summary.after.update == summary.updates
+    assert learner.calls.count("save best_policy") == 1, "only the first evaluation was the best"
+    assert any("stop_when ends the run" in event for event in display.events)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["update"] == summary.updates
+
+
+def test_without_stop_when_a_sign_is_an_event_and_the_run_continues(tmp_path: Path) -> None:
+    display = Listening()
+    summary, learner = run_through(tmp_path, [], 20, display, grade=Forgetting(good=26))
+    assert (summary.updates, summary.stopped) == (20, None)
+    told = [event for event in display.events if "the reward may be exploited (truth_falls)" in event]
+    assert len(told) == 1
+    assert "save best_policy" not in learner.calls
+
+
+def test_watched_rewards_score_every_rollout_and_change_nothing(tmp_path: Path) -> None:
+    def watch(parts: Parts) -> None:
+        parts.watched = {"other": Broken([1])}  # type: ignore[dict-item]
+
+    alone, _ = run_through(tmp_path / "alone", [], 3, Listening())
+    summary, _ = run_through(tmp_path / "watched", [], 3, Listening(), change=watch)
+    assert summary.after.metrics() == alone.after.metrics()
+    rows = [json.loads(line) for line in (tmp_path / "watched/run/metrics.jsonl").read_text().splitlines()]
+    failed = [row["watch/other/failed"] for row in rows if "watch/other/failed" in row]
+    assert failed == [0.0, 4.0, 0.0]
+    assert rows[1]["watch/other/agreement"] == 1.0

@@ -1,0 +1,1 @@
+"""Signs that a policy exploits its reward, found while it trains."""
