@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -18,6 +19,7 @@ from rewards.judging.single_kinds import KINDS, CriteriaJson, Probability, Value
 from rewards.protocol import Pair, ResponseReward
 from rewards.types import Problem, Score
 
+_PLACEHOLDER = re.compile(r"\{(question|reference)\}")
 _PLACEHOLDERS = frozenset({"question", "response", "reference", "criterion", "criteria", "example"})
 
 ALONE: Rubric = (Criterion("score", "How good is the response?"),)
@@ -32,10 +34,11 @@ class SingleFormat:
 
     turns: the prompt, with the placeholders {question}, {response}, {reference} (the reference answer), and either
     {criteria} and {example} (all criteria of a text, and the form of the verdicts) or {criterion} (the text of one). A
-    turn of the role `conversation` stands for the problem's own turns.
+    turn of the role `conversation` stands for the problem's own turns. The text of a criterion may itself show
+    {question} and {reference}.
     verdict: how the verdicts are read (`rewards.judging.single_kinds`; Word and Number in `rewards.judging.reading`).
     thoughts, defuse: see `rewards.judging.pairs.PairFormat`.
-    Raises ValueError if the prompt does not show the question, the response and what the verdict is about.
+    Raises ValueError if the prompt does not show the response, and the question or a criterion that may show it.
     """
 
     turns: tuple[TurnTemplate, ...]
@@ -46,7 +49,7 @@ class SingleFormat:
     def __post_init__(self) -> None:
         for pattern in self.defuse:
             compiled(pattern, "defuse")
-        self.template.require(["response", ("question", CONVERSATION)])
+        self.template.require(["response", ("question", CONVERSATION, "criterion", "criteria")])
         if isinstance(self.verdict, CriteriaJson):
             self.template.require(["criteria", "example"])
         elif wrong := self.template.used & {"criteria", "example"}:
@@ -70,13 +73,16 @@ class SingleFormat:
     def asked(self, problem: Problem, response: str, criteria: Rubric, generator: Generator) -> Request:
         """The judge's prompt for one response and some criteria. Raises ValueError if it cannot be made."""
         plain, used = generator.plain, self.template.used
-        if "reference" in used and problem.answer is None:
-            raise ValueError("the problem has no reference answer, which the judge's format shows")
+        shown = used.union(*(_PLACEHOLDER.findall(one.text) for one in criteria))
+        if "reference" in shown and problem.answer is None:
+            raise ValueError("the problem has no reference answer, which the judge is to be shown")
+        question = question_of(problem.messages, "the judge's prompt") if "question" in shown else ""
+        own = {"question": plain(question), "reference": plain(problem.answer or "")}
+        criteria = tuple(replace(one, text=_PLACEHOLDER.sub(lambda m: own[m[1]], one.text)) for one in criteria)
         together = isinstance(self.verdict, CriteriaJson)
         texts = {
-            "question": plain(question_of(problem.messages, "the judge's prompt")) if "question" in used else "",
+            **own,
             "response": plain(without_brackets(self.verdict.defused(response), self.defuse)),
-            "reference": plain(problem.answer or ""),
             "criteria": described(criteria),
             "criterion": criteria[0].text,
             "example": self.verdict.example(criteria) if isinstance(self.verdict, CriteriaJson) else "",

@@ -150,6 +150,10 @@ def models(tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("models")
     judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=16384)
     causal = make_llama(folder / "causal", make_tokenizer("simple"), max_positions=4096)
+    (judge / "criterion.yaml").write_text(
+        'turns: [{role: user, content: "{criterion} {response}"}]\n'
+        "verdict: {kind: word, tag: resp_a_judge, values: {correct: 1, incorrect: 0}}\n"
+    )
     (judge / "compare.md").write_text("{question} {response_a} {response_b}")
     tokenizer = make_tokenizer("simple")
     scalar = folder / "scalar"

@@ -19,7 +19,7 @@ GENERATED = ["judge", "rm_r1", "rm_r1_distilled"]
 ENDPOINTS = ["judge_endpoint", "nemotron_genrm"]
 RUBRIC_ENDPOINTS = ["rubric_endpoint", "genrm_principle"]
 RUBRICS = ["rubric", "judge_single", *RUBRIC_ENDPOINTS]
-SHIPPED = ["armorm_tiny", "pairjudge_tiny", "pairjudge_tiny_knockout"]
+SHIPPED = ["armorm_tiny", "rubric_tiny", "pairjudge_tiny", "pairjudge_tiny_knockout"]
 URL = "http://127.0.0.1:1/x"
 
 
@@ -28,6 +28,10 @@ def models(tmp_path_factory):
     """Stand-ins for the models the options name."""
     folder = tmp_path_factory.mktemp("models")
     judge = make_llama(folder / "judge", make_tokenizer("simple"), max_positions=16384)
+    (judge / "criterion.yaml").write_text(
+        'turns: [{role: user, content: "{criterion} {response}"}]\n'
+        "verdict: {kind: word, tag: resp_a_judge, values: {correct: 1, incorrect: 0}}\n"
+    )
     (judge / "compare.md").write_text("{question} {response_a} {response_b}")
     return {"armorm": make_armorm(folder / "armorm", max_positions=4096), "judge": str(judge)}
 

@@ -139,6 +139,14 @@ def test_a_reward_around_a_rubric_refuses_what_the_rubric_refuses():
     assert MixtureReward({"rubric": Term(reward, weight=0.0)}).refusal(PROBLEM) is None
 
 
+def test_a_criterion_may_show_the_question_and_the_reference_answer():
+    asks = {"name": "correct", "text": "Is {question} really {reference}, not {response}?"}
+    _, writer = scored(verdicts(correct="yes"), "2", criteria=(asks,))
+    assert "correct: Is 1 + 1? really 2, not {response}?" in writer.requests[0].turns[-1].content
+    [score], _ = scored(verdicts(correct="yes"), "2", criteria=(asks,), problem=Problem("p", "1 + 1?"))
+    assert score.failure == "the problem has no reference answer, which the judge is to be shown"
+
+
 def test_yes_or_no_is_a_probability_at_the_first_token_for_each_criterion():
     def says(request):
         share = 0.9 if "right" in request.turns[-1].content else 0.2
