@@ -21,6 +21,7 @@ from rewards.conversation import earlier_turns, question_of
 from rewards.engines.checkpoint import Checkpoint
 from rewards.engines.heads import LayerHead, LogitHead
 from rewards.engines.options import EngineName, ModelOptions, Overlong, Precision
+from rewards.evaluation.process_bench import first_error
 from rewards.model_reward import NO_STEPS, ModelReward, Prompt, prompt_of, step_score, steps_that_fit
 from rewards.options import require_read
 from rewards.protocol import Pair
@@ -158,7 +159,7 @@ class StepHeadReward(ModelReward):
         scores = []
         for prompt, numbers in zip(prompts, read, strict=True):
             steps = self.read_step(numbers).tolist()
-            parts = {} if self.threshold is None else {"first_error": float(first_below(steps, self.threshold))}
+            parts = {} if self.threshold is None else {"first_error": float(first_error(steps, self.threshold))}
             scores.append(step_score(prompt, steps, self.aggregate, parts))
         return scores
 
@@ -209,11 +210,6 @@ class StepHeadReward(ModelReward):
             return prompt
         ids = prompt.ids[: prompt.positions[-1] + 1]
         return Prompt(ids, [max(0, position - self.shift) for position in prompt.positions])
-
-
-def first_below(steps: Sequence[float], threshold: float) -> int:
-    """The index of the first step scored below the threshold, -1 if there is none."""
-    return next((index for index, score in enumerate(steps) if score < threshold), -1)
 
 
 def _reading(reading: str, outputs: int, good: Sequence[int]) -> Callable[[Tensor], Tensor]:

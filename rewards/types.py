@@ -159,6 +159,9 @@ class Reward(ABC):
     compares_responses: bool = False
     """Whether a value depends on the other responses of the group; a single response then has no value."""
 
+    threshold: float | None = None
+    """The step score below which a step counts as wrong; None: the reward does not say."""
+
     @abstractmethod
     def score(self, groups: Sequence[Group]) -> list[list[Score]]:
         """Score every response of every group. Raises only for set-up errors; a bad response gets a failed score."""

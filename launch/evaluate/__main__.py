@@ -78,6 +78,7 @@ class Evaluate(Command):
                 entry.tournament,
                 entry.process,
                 reward.compares_responses,
+                reward.threshold,
             )
             for entry, reward in self.rewards
         ]

@@ -68,7 +68,7 @@ def read_steps(path: Path, settings: EvaluateSettings) -> Rows[Steps]:
 
 def of_steps(found: Rows[Steps], settings: EvaluateSettings, folder: Path, bench: Bench) -> Report:
     """Score the steps of ProcessBench's rows."""
-    return process_bench_report.report(found.rows, bench.steps(found.rows), settings)
+    return process_bench_report.report(found.rows, bench.steps(found.rows), bench.thresholds, settings)
 
 
 def read_pairs(path: Path, settings: EvaluateSettings) -> Rows[Pair] | Rows[Accuracy]:

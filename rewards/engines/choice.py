@@ -14,6 +14,11 @@ def make_runner(checkpoint: Checkpoint, options: ModelOptions, *, max_tokens: in
     that vLLM may take shared prompts from its prefix cache.
     """
     if options.engine == "vllm":
+        if checkpoint.is_internlm2:
+            raise ValueError(
+                f"engine: vLLM reads the InternLM2 model {checkpoint.path} with remote code only, which is never run: "
+                "set engine=transformers"
+            )
         from rewards.engines.vllm import VllmRunner  # vLLM takes seconds to import
 
         return VllmRunner(checkpoint, options, max_tokens=max_tokens, ends_only=ends_only)

@@ -28,7 +28,8 @@ class Subject:
     """A reward to measure: its name in tables, and `score(groups, name)`, which scores groups under a unique name.
 
     The scores of a `tournament` depend on the whole field, so every size needs separate fields. A `process` model
-    recognises steps that are joined by `STEP_END`. A reward that `compares` gives a single response no value.
+    recognises steps that are joined by `STEP_END`; a step below its `threshold` counts as wrong. A reward that
+    `compares` gives a single response no value.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Subject:
     tournament: bool = False
     process: bool = False
     compares: bool = False
+    threshold: float | None = None
 
 
 @dataclass
@@ -94,6 +96,11 @@ class Bench:
         own = [measured.own[subject.name][row][correct[row]] for row, _ in tried]
         means = [float(np.nanmean(one)) if not np.isnan(one).all() else np.nan for one in own]
         measured.attacks[subject.name] = of_scores(subject.score([group for _, group in tried], name), means)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The score below which each reward's steps count as wrong."""
+        return {subject.name: self.options.threshold_of(subject.threshold) for subject in self.subjects}
 
     def steps(self, rows: Sequence[Steps]) -> dict[str, StepScores]:
         """Every reward's scores for the given steps; a reward that does not score exactly those steps has failed."""

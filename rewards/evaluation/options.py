@@ -23,6 +23,10 @@ least as likely as `-`. The two differ only if a third token is more likely than
 """
 
 
+DEFAULT_THRESHOLD = 0.5
+"""Probability below which a step counts as wrong, unless the evaluation or the reward says otherwise."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
     """How rewards are measured; configs/evaluate.yaml explains each option.
@@ -36,7 +40,7 @@ class EvaluationOptions:
     subsets: int = 200
     judge_fields: int = 1
     attack_problems: int = 8
-    threshold: float = 0.5
+    threshold: float | None = None
     protocol: Protocol = "published"
     resamples: int = 1000
     level: float = 0.95
@@ -49,12 +53,16 @@ class EvaluationOptions:
             raise ValueError(f"seed must not be negative, not {self.seed}")
         if not 0 < self.level < 1:
             raise ValueError(f"level must be in (0, 1), not {self.level}")
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold must be in (0, 1], not {self.threshold}")
+        if self.threshold is not None and not -1 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [-1, 1], not {self.threshold}")
         if self.n is not None:
             if not self.n or min(self.n) < 1:
                 raise ValueError("n must be sizes of at least 1, such as n=[1,4,16]")
             object.__setattr__(self, "n", tuple(sorted(set(self.n))))  # tables and plots start with the smallest
+
+    def threshold_of(self, own: float | None) -> float:
+        """The score below which a step counts as wrong, for a reward whose own threshold is `own`."""
+        return next((one for one in (self.threshold, own) if one is not None), DEFAULT_THRESHOLD)
 
     def bootstrap(self, problems: int) -> Bootstrap:
         """The bootstrap of this evaluation, for this many problems."""

@@ -26,14 +26,19 @@ def group_of_steps(row: Steps, process: bool) -> Group:
     return Group(row.problem, (Response((STEP_END if process else "\n\n").join(row.steps)),))
 
 
-def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: EvaluationOptions) -> Report:
+def report(
+    rows: Sequence[Steps],
+    scores: Mapping[str, StepScores],
+    thresholds: Mapping[str, float],
+    options: EvaluationOptions,
+) -> Report:
     """ProcessBench's figures for every reward, and its calibration on the steps that have a label."""
     found = Report("ProcessBench")
     labels = [row.label for row in rows]
     bootstrap = options.bootstrap(len(rows))
     figures, lines = {}, []
     for name, steps in scores.items():
-        predictions = [None if one is None else first_error(one, options.threshold) for one in steps]
+        predictions = [None if one is None else first_error(one, thresholds[name]) for one in steps]
         unscored = sum(prediction is None for prediction in predictions)
         one = process_bench(labels, predictions, bootstrap) if unscored < len(rows) else NOTHING
         best = best_threshold(labels, steps)
@@ -42,7 +47,7 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: Eva
             at_best = [None if one is None else first_error(one, best) for one in steps]
             tuned = process_bench(labels, at_best, bootstrap)
         figures[name] = {
-            "threshold": options.threshold,
+            "threshold": thresholds[name],
             **{key: getattr(one, key) for key in ("error", "correct", "f1")},
             "best_threshold": best,
             "f1_at_best_threshold": tuned.f1,
@@ -57,7 +62,7 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: Eva
             "ProcessBench, in percent",
             ["reward", "error", "correct", "F1", "best threshold", "F1 there", "not scored"],
             lines,
-            f"{len(rows)} solutions, protocol {options.protocol}; a step counts as wrong below {options.threshold:g}; "
+            f"{len(rows)} solutions, protocol {options.protocol}; a step counts as wrong below {_named(thresholds)}; "
             f"[{options.level:.0%} interval]. "
             "The best threshold is chosen on these solutions: keep it for others. A failed score never counts as "
             "correct; if all scores failed, the table has a dash.",
@@ -72,6 +77,13 @@ def report(rows: Sequence[Steps], scores: Mapping[str, StepScores], options: Eva
         found,
     )
     return found
+
+
+def _named(thresholds: Mapping[str, float]) -> str:
+    """The threshold of all rewards, or of each if they differ."""
+    if len(set(thresholds.values())) == 1:
+        return f"{next(iter(thresholds.values())):g}"
+    return ", ".join(f"{value:g} ({name})" for name, value in thresholds.items())
 
 
 def _labelled(steps: StepScores, labels: Sequence[int]) -> list[tuple[float, bool]]:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-HIDDEN, INNER, LAYERS, HEADS, GROUPS = 64, 96, 2, 4, 2
+HIDDEN, INNER, LAYERS, HEADS, GROUPS = 128, 96, 2, 4, 2
 REWARD, POLAR_SEPARATOR = "[UNUSED_TOKEN_130]", "<|reward|>"
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}"
@@ -67,7 +67,7 @@ def make_internlm2(folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     tensors = {
         "model.tok_embeddings.weight": torch.randn(size + 3, HIDDEN),
-        "v_head.weight": torch.randn(1, HIDDEN) / 8,
+        "v_head.weight": torch.randn(1, HIDDEN) / 11,
     }
     for number in range(LAYERS):
         name, rows = f"model.layers.{number}", (HEADS + 2 * GROUPS) * HIDDEN // HEADS
@@ -75,7 +75,7 @@ def make_internlm2(folder: Path) -> Path:
             "attention.wqkv": (rows, HIDDEN), "attention.wo": (HIDDEN, HIDDEN), "feed_forward.w1": (INNER, HIDDEN),
             "feed_forward.w3": (INNER, HIDDEN), "feed_forward.w2": (HIDDEN, INNER),
         }  # fmt: skip
-        tensors |= {f"{name}.{part}.weight": torch.randn(shape) * 0.1 for part, shape in shapes.items()}
+        tensors |= {f"{name}.{part}.weight": torch.randn(shape) * 0.08 for part, shape in shapes.items()}
         tensors |= {f"{name}.{part}_norm.weight": 0.5 + torch.rand(HIDDEN) for part in ("attention", "ffn")}
     tensors["model.norm.weight"] = 0.5 + torch.rand(HIDDEN)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})

@@ -18,7 +18,12 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.llama import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 from transformers.models.mistral import MistralConfig, MistralForCausalLM
-from transformers.models.qwen2 import Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
+from transformers.models.qwen2 import (
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen2ForSequenceClassification,
+    Qwen2ForTokenClassification,
+)
 from transformers.models.qwen3 import Qwen3Config, Qwen3ForSequenceClassification
 
 from tests.rewards.internlm2_tiny import internlm2_states, make_internlm2
@@ -107,8 +112,8 @@ def _shape(tokenizer: PreTrainedTokenizerFast, **more: Any) -> dict[str, Any]:
         "hidden_size": 64,
         "intermediate_size": 96,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_attention_heads": 2,  # 32 numbers wide, which vLLM's attention on a CPU wants
+        "num_key_value_heads": 1,
         "max_position_embeddings": 2048,
         "initializer_range": 0.2,
         "bos_token_id": tokenizer.bos_token_id,
@@ -364,7 +369,7 @@ SCALAR = {
     ),
     "nemotron_qwen": ScalarFamily(
         "nemotron_qwen",
-        lambda folder: _classifier(folder, Qwen3ForSequenceClassification, Qwen3Config, qwen_tokenizer()),
+        lambda folder: _classifier(folder, Qwen2ForSequenceClassification, Qwen2Config, qwen_tokenizer()),
         _read_classifier,
     ),
     "nemotron_llama": ScalarFamily("nemotron_llama", _nemotron_llama, _read_nemotron_llama),

@@ -83,6 +83,7 @@ def test_a_problem_without_its_reference_fails_and_the_others_are_scored(folder)
             {"head": ["score"]},
             r"has no score\.weight.* like an InternLM2 reward model: set reward=internlm2_reward",
         ),
+        ({"engine": "vllm"}, r"^engine: vLLM reads the InternLM2 model .* set engine=transformers$"),
         ({"max_tokens": 4096}, r"^max_tokens must be between 1 and the model's 2048"),
     ],
 )

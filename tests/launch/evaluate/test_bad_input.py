@@ -29,7 +29,7 @@ def test_bad_rows_are_noted_and_written_to_the_rejects(solutions, capfd):
         (["kind=best_of_m"], "did you mean best_of_n"),
         (["n=[0]"], "n must be sizes of at least 1"),
         (["level=2"], "level must be in (0, 1)"),
-        (["threshold=7"], "threshold must be in (0, 1], not 7"),
+        (["threshold=7"], "threshold must be in [-1, 1], not 7"),
         (["n=[8]"], "has that many responses, the most is 4; give smaller sizes as n=[1,4]"),
         (["kind=process_bench"], "rewards is empty: name the rewards that score the steps"),
         (["kind=process_bench", "rewards=[prm]"], "no usable row for kind=process_bench: line 1: there is no problem"),

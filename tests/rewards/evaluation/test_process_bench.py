@@ -3,8 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rewards.evaluation.benchmark_rows import Steps
 from rewards.evaluation.intervals import Bootstrap
+from rewards.evaluation.measure import Bench, Subject
+from rewards.evaluation.options import EvaluationOptions
 from rewards.evaluation.process_bench import best_threshold, first_error, process_bench
+from rewards.evaluation.process_bench_report import report
+from rewards.types import Problem
 
 LABELS = [0, 1, 1, 3, -1, -1, -1, 2]
 STEPS = [4, 3, 5, 4, 4, 3, 2, 6]
@@ -66,3 +71,14 @@ def test_the_threshold_with_the_best_f1_is_found():
     threshold = best_threshold(labels, steps)
     assert 0.4 < threshold <= 0.62
     assert best_threshold([-1, -1], [[0.5], [0.4]]) is None
+
+
+def test_steps_count_as_wrong_below_the_options_threshold_or_the_rewards_own_or_one_half():
+    subjects = [Subject("own", None, threshold=0.0), Subject("none", None)]  # type: ignore[arg-type]
+    assert Bench(subjects, EvaluationOptions(), []).thresholds == {"own": 0.0, "none": 0.5}
+    assert Bench(subjects, EvaluationOptions(threshold=0.2), []).thresholds == {"own": 0.2, "none": 0.2}
+    rows = [Steps(1, Problem("p", "?"), ("a", "b"), 1)]
+    found = report(rows, {"own": [(0.1, -0.1)], "none": [(0.1, -0.1)]}, {"own": 0.0, "none": 0.5}, EvaluationOptions())
+    wrong = {name: one["error"].value for name, one in found.figures["process_bench"].items()}
+    assert wrong == {"own": 1.0, "none": 0.0}
+    assert "a step counts as wrong below 0 (own), 0.5 (none)" in found.tables[0].note
