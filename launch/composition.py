@@ -44,7 +44,7 @@ HYDRA_KEYS = ("hydra.mode", "hydra.sweeper.params")
 
 
 @dataclass(frozen=True)
-class Composed:
+class RunConfig:
     """One run's configuration: the overrides of its sweep point, the composed tree, and the option of each group."""
 
     overrides: tuple[str, ...]
@@ -72,7 +72,7 @@ def _nothing(config: DictConfig) -> None:
     """A task function that does nothing: `show` only lets Hydra print."""
 
 
-def compose(words: Sequence[str], config_name: str = "train") -> list[Composed]:
+def compose(words: Sequence[str], config_name: str = "train") -> list[RunConfig]:
     """The configurations that the words request: one, or one for each point of a sweep (`-m reward=orm,prm`).
 
     Raises ConfigurationError, in one line, for a word that cannot be parsed or names nothing that exists.
@@ -100,7 +100,7 @@ class _Composer:
         self.parser = OverridesParser.create(config_loader=self.loader)
         self.groups = _own_groups() if config_dir is None else _groups(self.loader)
 
-    def compose(self, words: Sequence[str], multirun: bool) -> list[Composed]:
+    def compose(self, words: Sequence[str], multirun: bool) -> list[RunConfig]:
         """See `compose` of this module."""
         overrides = [parsed(self.parser, word) for word in words]
         for override in overrides:
@@ -127,7 +127,7 @@ class _Composer:
         """Hydra's composition of the words, including its own `hydra` node."""
         return hydra.compose(self.name, list(words), return_hydra_config=True)
 
-    def _composed(self, words: Sequence[str]) -> Composed:
+    def _composed(self, words: Sequence[str]) -> RunConfig:
         """Hydra's composition of the words, without its own `hydra` node."""
         try:
             config = self._tree(words)
@@ -146,7 +146,7 @@ class _Composer:
             del config["hydra"]
             if OmegaConf.is_list(config.get("watch")):
                 config.watch = {str(name): self._reward(str(name)) for name in config.watch}
-        return Composed(tuple(words), config, choices)
+        return RunConfig(tuple(words), config, choices)
 
     def _reward(self, name: str) -> Any:
         """The node of the group reward's option `name`, resolved, for a reward that is only watched."""

@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from launch import configuration, resume
-from launch.composition import Composed, compose, show
+from launch.composition import RunConfig, compose, show
 from launch.output import quiet
 from launch.plan import plan
 from launch.terminal import make_display
@@ -97,7 +97,7 @@ def check_all(words: Sequence[str]) -> list[Checked]:
     return found
 
 
-def checked(composed: Composed) -> Checked:
+def checked(composed: RunConfig) -> Checked:
     """Check one run. The notes of a dry run also list what is missing on this machine.
 
     Raises ConfigurationError for an invalid configuration, and for a run that cannot be resumed.
