@@ -1,7 +1,8 @@
 """The KL between the policy and its reference, per token, and an adaptive coefficient that controls it.
 
 The KL can be in the reward, as a penalty on each token (`PolicyGradient.kl_price` in rl.algorithms.policy_gradient), or
-in the loss (`rl.learner.policy`).
+in the loss (`rl.learner.policy`). A loss over pairs has no KL term: DPO's beta takes its place, and the KL is only
+measured (`rl.learner.preference`).
 """
 
 from __future__ import annotations
