@@ -348,7 +348,7 @@ def test_no_body_makes_a_500_a_hang_or_a_reply_that_is_not_json():
             await asyncio.sleep(0.001)
         return await asyncio.wait_for(client.post(path, content=content), 10)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(case=requests())
     def check(case: tuple[str, bytes]) -> None:
         reply = loop.run_until_complete(ask(*case))
