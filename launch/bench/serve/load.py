@@ -57,7 +57,7 @@ async def measure(clients: int, seconds: float, seed: int) -> tuple[dict[str, An
         watch.cancel()
         left = running.get("/metrics")
     waiting = [line for line in left.splitlines() if line.startswith(("rewardloop_waiting", "rewardloop_held"))]
-    early, late = max(memory[: len(memory) // 4 + 1]), max(memory[-len(memory) // 4 :])
+    quarters = [max(memory[len(memory) * n // 4 : len(memory) * (n + 1) // 4] or memory) for n in range(4)]
     good = tally.good and running.process.returncode == 0
     return {
         "clients": clients,
@@ -72,7 +72,7 @@ async def measure(clients: int, seconds: float, seed: int) -> tuple[dict[str, An
         "p50 ms": round(1000 * statistics.median(tally.seconds)),
         "p99 ms": round(1000 * statistics.quantiles(tally.seconds, n=100)[98]),
         "answers per second": round(tally.right / seconds, 1),
-        "MiB first, last quarter": f"{early:.0f}, {late:.0f}",
+        "MiB in each quarter": ", ".join(f"{mib:.0f}" for mib in quarters),
         "left in the service": ", ".join(waiting),
     }, good
 
