@@ -14,11 +14,14 @@ _DECODER = json.JSONDecoder()
 
 
 def objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, in order, without those inside another one."""
+    """The JSON objects in a text, in order, without those inside another one; up to one that is nested too deeply."""
     found = []
     place = text.find("{")
     while place >= 0:
-        value, end = _value_at(text, place)
+        try:
+            value, end = _value_at(text, place)
+        except RecursionError:
+            break
         if isinstance(value, dict):
             found.append(value)
         place = text.find("{", place + 1 if end is None else end)
@@ -38,7 +41,10 @@ def members(text: str) -> Iterator[list[tuple[str, Any]]]:
     """
     place = text.find("{")
     while place >= 0:
-        found, end = _members_at(text, place)
+        try:
+            found, end = _members_at(text, place)
+        except RecursionError:
+            return
         if found:
             yield found
         place = text.find("{", max(end, place + 1))
@@ -64,10 +70,13 @@ def inside(found: Mapping[str, Any], path: str | None) -> Any:
 
 
 def _value_at(text: str, place: int) -> tuple[Any, int | None]:
-    """The JSON value that starts at `place` and where it ends; the end is None if there is no valid value."""
+    """The JSON value that starts at `place` and where it ends; the end is None if there is no valid value.
+
+    Raises RecursionError for one that is nested too deeply.
+    """
     try:
         return _DECODER.raw_decode(text, place)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, None
 
 

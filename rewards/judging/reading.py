@@ -55,7 +55,10 @@ class Finder:
         found = [compiled(pattern, "patterns") for pattern in self.patterns]
         if self.tag is not None:
             name = re.escape(self.tag)
-            found.insert(0, re.compile(rf"<\s*{name}\s*>(.*?)<\s*/\s*{name}\s*>", re.DOTALL | re.IGNORECASE))
+            # Up to the nearest opening tag, so that many tags without an end take no quadratic time.
+            inner = rf"((?:(?!<\s*{name}\s*>).)*?)"
+            pattern = rf"<\s*{name}\s*>{inner}<\s*/\s*{name}\s*>"
+            found.insert(0, re.compile(pattern, re.DOTALL | re.IGNORECASE))
         return tuple(found)
 
     def first_found(self, text: str, value: Callable[[str], Found | None]) -> list[Found]:

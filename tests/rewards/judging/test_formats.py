@@ -64,12 +64,9 @@ def test_rewardbench_and_mt_bench_take_the_first_letter_in_the_alphabet(text):
 @MANY
 def test_rm_r1_takes_the_answer_tag_and_without_one_the_brackets(text):
     def naive(text: str) -> str | None:
-        tagged = [
-            part.split("</answer>")[0].strip() for part in text.lower().split("<answer>")[1:] if "</answer>" in part
-        ]
-        # A tag may hold another opening tag, as <answer><answer>[[A]]</answer>: then it holds no verdict.
-        inner = [m.strip() for m in re.findall(r"<answer>((?:(?!</answer>).)*)</answer>", text.lower(), re.DOTALL)]
-        assert set(tagged) >= {one for one in inner if "<answer>" not in one}
+        # A tag holds what is between its end and the nearest opening tag before it.
+        ended = text.lower().split("</answer>")[:-1]
+        inner = [part.rpartition("<answer>")[2].strip() for part in ended if "<answer>" in part]
         for letter in "ab":
             if f"[[{letter}]]" in inner:
                 return letter.upper()

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from rewards.judging import singles
 from rewards.judging.formats import shipped
 from rewards.judging.generators import Token, Written
+from rewards.judging.pairs import load_pair_format
 from rewards.judging.rubric import Criterion
 from rewards.judging.single_kinds import CriteriaJson, Probability
 from rewards.judging.singles import SingleFormat
@@ -220,3 +222,12 @@ def test_a_format_never_crashes_and_gives_every_criterion_a_number_in_range_or_a
     assert set(values) == {"correct", "style"}
     for value in values.values():
         assert (isinstance(value, str) and value) or 0 <= value <= 1
+
+
+@pytest.mark.parametrize("text", ['{"correct":' * 20_000, "<answer>" * 5_000, "[[" * 20_000, "```json{" * 2_000])
+def test_a_judge_that_repeats_itself_takes_no_long_time(text):
+    begun = time.process_time()
+    assert not any(isinstance(value, float) for value in CriteriaJson().read(text, RUBRIC).values())
+    for name in ("nemotron_genrm", "rm_r1_instruct", "arena_hard"):
+        assert not load_pair_format(name).read(text).given
+    assert time.process_time() - begun < 2
