@@ -17,9 +17,9 @@ AXES = {
 """What truth and reward can be drawn against: field, title, format."""
 
 COLOURS = 8
-"""Distinguishable colours (Okabe and Ito 2008); from the ninth setting on they repeat with another dash and symbol."""
+"""Distinguishable colours (after Okabe and Ito 2008), each with a symbol of its own for those who cannot tell them."""
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-SYMBOLS = ("circle", "square", "triangle-up", "diamond")
 
 THEME: dict[str, Any] = {
     "background": "transparent",
@@ -50,15 +50,20 @@ def look(label: str, colour: int, variant: int) -> Look:
     return {
         "label": label,
         "colour": f"var(--c{colour % COLOURS})",
+        "symbol": SYMBOLS[colour % COLOURS],
         "dash": DASHES[variant % len(DASHES)],
-        "symbol": SYMBOLS[variant % len(SYMBOLS)],
         "variant": variant % len(DASHES),
     }
 
 
-def specifications(settings: list[Look], truth_outside: bool, proxy_outside: bool) -> dict[str, Any]:
-    """Every chart by name. `settings` in their order; `..._outside`: whether values leave [0, 1]."""
-    charts: dict[str, Any] = {"final": _final(settings), "stages": _stages(settings)}
+def specifications(
+    settings: list[Look], *, intervals: bool, truth_outside: bool, proxy_outside: bool
+) -> dict[str, Any]:
+    """Every chart by name. `settings` in their order.
+
+    intervals: whether any setting has one. `..._outside`: whether values leave [0, 1].
+    """
+    charts: dict[str, Any] = {"final": _final(settings, intervals), "stages": _stages(settings)}
     for axis in AXES:
         charts[f"truth/{axis}"] = _overlay(axis, settings, truth_outside)
         charts[f"pair/{axis}"] = _pair(axis, truth_outside, proxy_outside)
@@ -97,8 +102,8 @@ def _row(settings: list[Look]) -> alt.Y:
     return alt.Y("setting:N", sort=_labels(settings), title=None, axis=axis)
 
 
-def _final(settings: list[Look]) -> Any:
-    """Every run's last value, with the interquartile mean and its interval."""
+def _final(settings: list[Look], intervals: bool) -> Any:
+    """Every run's last value, with the interquartile mean and its interval where there is one."""
     row = _row(settings)
     scale = alt.Scale(zero=False, nice=True)
     points = _base().transform_filter("datum.kind == 'run'").mark_point(size=45, opacity=0.8).encode(
@@ -114,7 +119,7 @@ def _final(settings: list[Look]) -> Any:
         y=row, x=alt.X("value:Q", scale=scale),
         tooltip=["setting:N", *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high"))],
     )  # fmt: skip
-    return alt.layer(bars, ticks, points).properties(height=30 * len(settings))
+    return alt.layer(*([bars] if intervals else []), ticks, points).properties(height=30 * len(settings))
 
 
 def _overlay(axis: str, settings: list[Look], outside: bool) -> Any:

@@ -20,9 +20,13 @@ def data_of(study: Study, results: Sequence[Result], names: Mapping[int, str], s
     same = {name: value for name in titles if (value := constant(drawn[name])) is not None}
     evaluated = evaluations(runs)
     looks = _looks(study, names)
-    outside = [
-        any(value is not None and not 0 <= value <= 1 for value in evaluated[name]) for name in ("truth", "proxy")
-    ]
+    final = [row for result in results for row in _final(result, names)]
+    charts = specifications(
+        looks,
+        intervals=any(row.get("low") is not None for row in final),
+        truth_outside=_leaves_unit(evaluated["truth"]),
+        proxy_outside=_leaves_unit(evaluated["proxy"]),
+    )
     return {
         "settings": looks,
         "runs": [{"setting": number, "seed": run.seed} for number, _, run in of_run],
@@ -35,10 +39,15 @@ def data_of(study: Study, results: Sequence[Result], names: Mapping[int, str], s
             for setting in study.settings
             for stage, seconds in _stages(setting).items()
         ],
-        "final": [row for result in results for row in _final(result, names)],
-        "charts": specifications(looks, *outside),
+        "final": final,
+        "charts": charts,
         "samples": {"problems": samples.problems, "groups": samples.groups, "samples": samples.samples},
     }
+
+
+def _leaves_unit(column: Sequence[float | None]) -> bool:
+    """Whether a value is outside [0, 1]."""
+    return any(value is not None and not 0 <= value <= 1 for value in column)
 
 
 def _looks(study: Study, names: Mapping[int, str]) -> list[dict[str, Any]]:

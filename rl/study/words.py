@@ -105,6 +105,8 @@ def over_optimisation(falls: Sequence[Fall], runs: int) -> str:
         return f"No run of {runs} ended clearly below its own peak in held-out accuracy."
     worst = max(falls, key=lambda fall: fall.peak - fall.end)
     hidden = sum(fall.hidden for fall in falls)
+    which = "all of them" if hidden == len(falls) > 1 else "it" if len(falls) == 1 else f"{hidden} of them"
+    showed = f", and in {which} the reward did not show it" if hidden else ""
     told = "where its reward was not measured"
     if worst.rewards is not None:
         told = "while its reward {} {:.3f} to {:.3f}".format(
@@ -112,7 +114,7 @@ def over_optimisation(falls: Sequence[Fall], runs: int) -> str:
         )
     return (
         f"{len(falls)} of {_count(runs, 'run')} ended clearly below {'its' if len(falls) == 1 else 'their'} peak in "
-        f"held-out accuracy{f', and in {hidden} of them the reward did not show it' if hidden else ''}; the worst is "
+        f"held-out accuracy{showed}; the worst is "
         f"{_title(worst.run)}: {worst.peak:.3f} at update {worst.peak_update} and {worst.end:.3f} at the end, {told}."
     )
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch import report
+
 pytestmark = pytest.mark.e2e
 
 
@@ -49,6 +51,9 @@ def test_a_run_with_a_process_reward_learns_reports_and_writes_all_its_files(tmp
 
     assert AutoTokenizer.from_pretrained(folder / "policy").chat_template
     AutoModelForCausalLM.from_pretrained(folder / "policy")
+    assert report.main([str(folder), "--html", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "prm came out best" in page and '"steps":[[0,' in page and "debug=tiny" in page
 
 
 def test_two_ranks_with_sharded_weights_train_the_same_policy_as_one(tmp_path: Path) -> None:

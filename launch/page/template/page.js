@@ -84,12 +84,15 @@ $("#shown input").forEach((input) => input.addEventListener("change", () => {
   redraw(["truth", "figure"]);
 }));
 
+// The key of a setting: its line, and its symbol on it.
 const STYLES = ["solid", "dashed", "dotted", "double"];
-$(".key[data-key]").forEach((key) => {
-  const { colour, variant } = data.settings[Number(key.dataset.key)];
-  key.style.borderTop = `${STYLES[variant] === "double" ? 5 : 3}px ${STYLES[variant]} ${colour}`;
-  key.style.height = "0";
-  key.style.verticalAlign = "4px";
+const GLYPHS = { circle: "●", square: "■", "triangle-up": "▲", diamond: "◆", cross: "✚",
+  "triangle-down": "▼", "triangle-right": "▶", "triangle-left": "◀" };
+$(".look").forEach((key) => {
+  const { colour, variant, symbol } = data.settings[Number(key.dataset.key)];
+  key.style.color = colour;
+  key.style.setProperty("--line-style", `${STYLES[variant] === "double" ? 5 : 2}px ${STYLES[variant]}`);
+  key.textContent = GLYPHS[symbol];
 });
 
 const theme = document.getElementById("theme");

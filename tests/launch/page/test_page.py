@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,6 +186,41 @@ def test_a_sample_shows_steps_parts_and_matches(file: Path, browser: Browser) ->
     page.locator("[name=kind]").select_option("failed")
     assert "not scored: the response is empty" in page.locator(".card").first.inner_text()
     assert opened.complaints == [] and opened.overflow() == 0 and opened.sticking_out() == []
+    opened.context.close()
+
+
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "one run": [{}],
+    "two tasks": [{}, {"choices": {"task": "sums"}, "config": {"task": {}}}],
+    "a reward that leaves [0, 1]": [{"rewards": [-3.0, 2.0, 7.5]}, {"choices": {"reward": "orm"}}],
+    "many settings": [{"config": {"learner": {"learning_rate": n / 1e4}}} for n in range(1, 20)],
+    "different lengths": [{"accuracies": [0.1, 0.9]}, {"seed": 2, "accuracies": [0.2] * 9}],
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_other_studies_have_whole_pages_too(tmp_path: Path, browser: Browser, variant: str) -> None:
+    runs = [made_run(tmp_path / f"run{number}", **changed) for number, changed in enumerate(VARIANTS[variant])]
+    assert report.main([*map(str, runs), "--html", str(tmp_path / "page.html")]) == 0
+    opened = Opened(browser, tmp_path / "page.html", "phone")
+    opened.read_through()
+    assert opened.complaints == [] and opened.overflow() == 0 and opened.sticking_out() == []
+    opened.context.close()
+
+
+def test_runs_that_lack_nearly_everything_have_a_page(tmp_path: Path, browser: Browser) -> None:
+    """Only evaluations of the truth: no reward, no updates, no configuration."""
+    run = made_run(tmp_path / "old_seed1")
+    for name in ("origin.json", "status.json", "config.yaml"):
+        (run / name).unlink()
+    rows = [{"update": update, "seconds": 1.0 * update, "accuracy/held_out": 0.5} for update in (0, 5)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert report.main([str(run), "--html", str(tmp_path / "page.html")]) == 0
+    opened = Opened(browser, tmp_path / "page.html")
+    opened.read_through()
+    assert opened.complaints == []
+    opened.page.locator("input[value=kl]").check()
+    opened.page.get_by_text("No KL was measured.").first.wait_for(timeout=5000)
     opened.context.close()
 
 
