@@ -77,7 +77,7 @@ def _stages(setting: Setting) -> dict[str, float]:
     for run in setting.runs:
         for stage, seconds in stages(run).items():
             if stage != "start":
-                totals[stage] = totals.get(stage, 0.0) + seconds / max(1, int(run.settings["updates"]))
+                totals[stage] = totals.get(stage, 0.0) + seconds / max(1, run.last_update)
     return {stage: seconds / len(setting.runs) for stage, seconds in totals.items()}
 
 

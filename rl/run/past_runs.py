@@ -27,8 +27,9 @@ class Run:
 
     choices: the option of each configuration group; empty if origin.json does not give them.
     settings: config.yaml by dotted key, without the seed and keys that do not change results; `updates` is the last
-    evaluated update. Two runs have the same setting if these are equal.
-    missing_updates: how many of its configured updates a run that has not finished lacks.
+    evaluated update of a run that has not finished. Two runs have the same setting if these are equal.
+    missing_updates: how many of its configured updates a run that has not finished lacks. A run that ended early as its
+    own settings say (stop_when) is finished.
     """
 
     name: str
@@ -43,6 +44,11 @@ class Run:
     def series(self, metric: str) -> list[tuple[int, float]]:
         """(update, value) for every row that has the metric as a finite number."""
         return [(row["update"], row[metric]) for row in self.rows if _finite(row.get(metric))]
+
+    @property
+    def last_update(self) -> int:
+        """The last update that was evaluated."""
+        return self.series("accuracy/held_out")[-1][0]
 
     @property
     def samples(self) -> int:
@@ -89,8 +95,9 @@ def read(folder: Path) -> Run:
     if len(evaluated) < 2:
         raise ValueError("fewer than two evaluations in metrics.jsonl")
     settings = {key: value for key, value in _leaves(asked, "") if not key.startswith(NO_SETTINGS)}
-    settings |= {"updates": evaluated[-1]}
-    missing = _missing_updates(asked.get("updates"), evaluated[-1], folder / "status.json")
+    wanted = asked.get("updates")
+    missing = _missing_updates(wanted, evaluated[-1], folder / "status.json")
+    settings["updates"] = evaluated[-1] if missing or type(wanted) is not int else max(wanted, evaluated[-1])
     return Run(name, seed, rows, rows[-1]["seconds"], folder, choices, settings, missing)
 
 

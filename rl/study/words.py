@@ -44,7 +44,7 @@ def what_was_run(result: Result) -> str:
     exam = result.exam
     seeds = [len(setting.runs) for setting in exam.settings]
     rewards, algorithms = ({getattr(one, kind) for one in exam.settings} for kind in ("reward", "algorithm"))
-    updates = sorted({int(run.settings["updates"]) for run in exam.runs})
+    updates = sorted({run.last_update for run in exam.runs})
     samples = sum(run.samples for run in exam.runs)
     hours = sum(run.seconds for run in exam.runs) / 3600
     time = f"{hours:.1f} hours" if hours >= 1 else _count(round(60 * hours), "minute")
@@ -134,6 +134,8 @@ def distrust(study: Study, result: Result, records: Mapping[Path, Record]) -> li
         reasons.append("settings were run with different seeds, so some pairs share fewer or none")
     if len({run.settings["updates"] for run in exam.runs}) > 1:
         reasons.append("settings were trained for different numbers of updates")
+    if early := sum(run.last_update < run.settings["updates"] for run in exam.runs):
+        reasons.append(f"{_count(early, 'run')} ended early, as stop_when asked")
     reasons += _versions([records[run.folder] for run in exam.runs])
     if study.left_out:
         reasons.append(f'{_count(len(study.left_out), "folder")} left out, listed under "Left out"')

@@ -85,11 +85,12 @@ def test_an_unfinished_run_is_left_out_and_named(tmp_path: Path, state: str) -> 
     assert study.left_out == ((tmp_path / "b", "not finished: 5 updates are missing"),)
 
 
-def test_a_run_that_ended_early_by_itself_is_finished(tmp_path: Path) -> None:
-    made_run(tmp_path / "a", 1, state="finished")
+def test_a_run_that_ended_early_by_itself_is_finished_and_one_setting_with_those_that_did_not(tmp_path: Path) -> None:
+    made_run(tmp_path / "a", 1), made_run(tmp_path / "b", 2)
     rows = (tmp_path / "a/metrics.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "a/metrics.jsonl").write_text("".join(rows[:7]))
-    assert len(study_of(tmp_path).runs) == 1
+    [setting] = study_of(tmp_path).settings
+    assert [run.last_update for run in setting.runs] == [5, 10]
 
 
 def test_runs_that_do_not_name_their_options_are_told_apart_by_their_folders(tmp_path: Path) -> None:
