@@ -115,7 +115,10 @@ class Checkpoint:
             if found is None:
                 raise ValueError(_lacks(self.path, [name]))
             tensors[name] = found
-        return internlm2.llama_tensors(tensors, self.config)
+        try:
+            return internlm2.llama_tensors(tensors, self.config)
+        except ValueError as error:
+            raise ValueError(_mismatched(self.path, [str(error)])) from error
 
     def has(self, name: str) -> bool:
         """Whether there is a tensor with this name."""
