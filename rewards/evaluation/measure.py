@@ -86,10 +86,11 @@ class Bench:
 
     def _attack(self, subject: Subject, groups: Sequence[Group], correct: Sequence[Bools], measured: Measured) -> None:
         """How one reward takes responses that say nothing, in problems that have a correct response."""
-        name, most = f"{subject.name}_attacks", self.options.attack_problems
+        most = self.options.attack_problems
         tried = attacked_groups(groups, correct, most)
         if not tried:
             return
+        name = f"{subject.name}_attacks_{len(tried)}"  # other problems, other scores
         if subject.compares:
             measured.attacks[subject.name] = of_pairs(subject.score(attacked_pairs(groups, correct, most), name))
             return

@@ -171,3 +171,12 @@ def test_one_command_samples_scores_and_reports_trust(tmp_path, capfd):
     assert found["sizes"] == [1, 2, 4]
     assert "trust, prm (min): AUC" in capfd.readouterr().out
     assert found["calibration"]["prm: step right"]["count"] > 50
+
+
+def test_a_reward_is_tried_with_texts_that_say_nothing_in_as_many_problems_as_asked_for_each_time(solutions, capfd):
+    for count in (2, 3, 1):
+        assert evaluate(solutions, f'rewards=["truth: verifier","{reward("Steps")}"]', f"attack_problems={count}") == 0
+        attacks = figures(solutions)["attacks"]
+        assert {one["tried"] for tried in attacks.values() for one in tried} == {count}
+    assert not any(one["fools"] for one in attacks["truth"])
+    assert "WARNING, steps: fooled by responses that say nothing: '.' (score 1.000" in capfd.readouterr().out
