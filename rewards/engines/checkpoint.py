@@ -93,6 +93,13 @@ class Checkpoint:
         """The shapes of the tensors in local safetensors, by name. Nothing is downloaded for this."""
         return _shapes(self.path, self._index)
 
+    def tensor_if_there(self, name: str, shape: Sequence[int]) -> Tensor | None:
+        """As `tensor`, but None if the checkpoint has no tensor with this name. May download the file."""
+        try:
+            return self._read(name, shape, None)
+        except (OSError, SafetensorError, RuntimeError, json.JSONDecodeError) as error:
+            raise ValueError(f"model {self.path}: cannot read its weights ({first_line(error)})") from error
+
     def tensor(self, name: str, shape: Sequence[int], rows: Sequence[int] | None = None) -> Tensor:
         """One tensor of this shape, or only these rows of it, on the CPU in the dtype it was saved in.
 
@@ -108,7 +115,10 @@ class Checkpoint:
 
     def llama_tensors(self) -> dict[str, Tensor]:
         """All tensors of an InternLM2 checkpoint, those of its decoder as a Llama's. Raises ValueError as `tensor`."""
-        names = self.names if self.names is not None else self._unpickled("")
+        names: Iterable[str] = self.names or ()
+        if not names:  # a file that has been downloaded since, or a pickled one
+            cached_file(self.path, SAFE_WEIGHTS_NAME, **_QUIET)
+            names = _shapes(self.path, self._index) or self._unpickled("")
         tensors = {}
         for name in names:
             found = self._read(name, None, None)

@@ -71,13 +71,14 @@ class LayerHead:
     def load(self, checkpoint: Checkpoint, options: ModelOptions) -> HeadFunction:
         """See `rewards.engines.runner.Head`. The layers are rounded to the decoder's type, as in the whole model."""
 
-        def placed(name: str, shape: tuple[int, ...]) -> Tensor:
-            return checkpoint.tensor(name, shape).to(options.torch_device, options.torch_dtype).float()
+        def placed(tensor: Tensor) -> Tensor:
+            return tensor.to(options.torch_device, options.torch_dtype).float()
 
         layers = []
         for name, size in zip(self.layers, self._sizes(checkpoint), strict=True):
-            bias = placed(f"{name}.bias", size[:1]) if checkpoint.has(f"{name}.bias") else None
-            layers.append((placed(f"{name}.weight", size), bias))
+            bias = checkpoint.tensor_if_there(f"{name}.bias", size[:1])
+            weight = placed(checkpoint.tensor(f"{name}.weight", size))
+            layers.append((weight, None if bias is None else placed(bias)))
 
         def numbers(hidden: Tensor) -> Tensor:
             states = hidden.float()

@@ -169,3 +169,13 @@ def test_a_tokenizer_without_the_padding_token_is_refused(models, tmp_path):
     tokenizer.save_pretrained(folder)
     with pytest.raises(ConfigurationError, match=r"separator: the tokenizer of .* has no pad_token"):
         reward_of("reasoneval", folder)
+
+
+@pytest.mark.parametrize("name", ["qwen_math_prm", "math_shepherd", "trl_prm"])
+def test_weights_that_arrive_after_the_checks_are_read_whole(models, tmp_path, name):
+    """As for a hub name whose files are downloaded at the first scoring."""
+    folder = Path(shutil.copytree(models[name], tmp_path / "copy"))
+    (folder / "model.safetensors").rename(tmp_path / "later.safetensors")
+    reward = reward_of(name, folder)
+    (tmp_path / "later.safetensors").rename(folder / "model.safetensors")
+    assert score_one(reward, "12\n\n17").steps == score_one(reward_of(name, models[name]), "12\n\n17").steps

@@ -49,6 +49,14 @@ def test_pickled_and_divided_checkpoints_give_the_same_scores(folder, copy):
     assert value(copy) == value(folder)
 
 
+def test_weights_that_arrive_after_the_checks_are_read(folder, copy, tmp_path):
+    (copy / "model.safetensors").rename(tmp_path / "later.safetensors")
+    reward = ScalarReward(str(copy), **OPTIONS)
+    (tmp_path / "later.safetensors").rename(copy / "model.safetensors")
+    [[score]] = reward.score([Group(Problem("p", "1 + 2?"), (Response("3"),))])
+    assert score.value == value(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
