@@ -11,7 +11,7 @@ from rl.run.trackers import COLUMNS, Tracker, check_rows, flat, require_package
 
 _MOST_PARAMETERS = 100
 _LONGEST_VALUE = 6000
-"""MLflow's limits for one call and for one parameter's text."""
+"""MLflow's limits: parameters per call, and characters of a value."""
 
 
 class Mlflow(Tracker):
