@@ -4,7 +4,8 @@ A Markdown table with one line per run: held-out accuracy before and after by th
 responses, KL, response length, time. `--plot` draws the curves: true accuracy and reward against updates, one panel per
 setting, one colour per seed. `--matrix` prints tables of rewards by algorithms over seeds instead; with `--kl`, it also
 measures how far each policy has moved from its start (`launch.report_kl`; seconds per run). `--statistics` prints what
-the seeds allow to conclude: intervals, and which settings can be told apart. `--html` writes all of this, the curves
+the seeds allow to conclude: intervals, and which settings can be told apart. `--signs` says which signs of an exploited
+reward (docs/hacking.md) each run showed, and when. `--html` writes all of this, the curves
 and samples worth a look into one page that opens in any browser, without a network (`launch.page`). A run's folder says
 what it is (origin.json, config.yaml). Runs without a first and a last evaluation are named and left out.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.report_matrix import matrix
+from launch.report_signs import signs_table
 from launch.report_statistics import statistics, studied
 from rewards.builder import one_line
 from rl.run.past_runs import Run, differing, read_all
@@ -47,6 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     if found and options.statistics:
         print(statistics(*found))
+    elif options.signs:
+        print(signs_table(runs))
     else:
         print(matrix(runs, moved) if options.matrix else table(runs))
     if options.plot and not _written("--plot", "curves", options.plot, lambda: plot(runs, options.plot)):
@@ -69,13 +73,14 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--matrix", action="store_true", help="tables of rewards by algorithms, over seeds")
     parser.add_argument("--kl", action="store_true", help="with --matrix: measure every policy's KL from its start")
     parser.add_argument("--statistics", action="store_true", help="intervals over seeds, and what can be told apart")
+    parser.add_argument("--signs", action="store_true", help="signs of an exploited reward in each run")
     parser.add_argument("--metric", help=f"with --statistics or --html: what they compare (default: {TRUTH})")
     parser.add_argument("--lower-is-better", action="store_true", help="with --metric: the best has the lowest value")
     options = parser.parse_args(words)
     if options.kl and not options.matrix:
         parser.error("--kl goes with --matrix")
-    if options.statistics and options.matrix:
-        parser.error("choose one of --matrix and --statistics")
+    if sum((options.statistics, options.matrix, options.signs)) > 1:
+        parser.error("choose one of --matrix, --statistics and --signs")
     if options.metric and not (options.statistics or options.html):
         parser.error("--metric goes with --statistics or --html")
     if options.lower_is_better and not options.metric:

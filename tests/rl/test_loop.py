@@ -18,6 +18,7 @@ from rl.algorithms.dpo import DPO
 from rl.algorithms.grpo import GRPO
 from rl.algorithms.ppo import PPO
 from rl.collect import Rollout
+from rl.hacking.signs import WINDOW
 from rl.loop import learn, rounds
 from rl.metrics import Stopwatch
 from rl.parts import Parts
@@ -411,7 +412,7 @@ def test_stop_when_ends_the_run_at_the_sign_and_keeps_the_best_policy(tmp_path: 
     change = with_loop(stop_when=("truth_falls",))
     grade = Forgetting(good=2 + 6 * 4)  # the first evaluation and six updates
     summary, learner = run_through(tmp_path, [], 30, display, change=change, grade=grade)
-    assert 10 <= summary.updates < 20
+    assert 2 * WINDOW <= summary.updates < 20
     assert summary.stopped is not None and summary.stopped.startswith(f"truth_falls at update {summary.updates}")
     assert summary.after.update == summary.updates
     assert learner.calls.count("save best_policy") == 1, "only the first evaluation was the best"

@@ -178,6 +178,7 @@ def test_a_sample_shows_steps_parts_and_matches(file: Path, browser: Browser) ->
     only("pairjudge_tiny_knockout grpo")
     matches = page.locator(".card details", has_text="The judge's").first
     matches.locator("summary").click()
+    matches.locator("tbody tr").first.wait_for(timeout=5000)  # the browser reports an opened section a moment later
     assert "beat response" in matches.inner_text() and matches.locator("tbody tr").count() == 8
     page.locator("[name=setting]").select_option("")
     page.locator("[name=kind]").select_option("rewards disagree")

@@ -3,7 +3,7 @@ import pytest
 from rl.hacking.signs import SIGNS, WINDOW, HackingWatch
 
 
-def run(updates: int = 4 * WINDOW, **curves: tuple[float, float]) -> list[dict[str, float]]:
+def run(updates: int = 20, **curves: tuple[float, float]) -> list[dict[str, float]]:
     """Rows in which each metric moves linearly from its first to its second value; `__` stands for a slash."""
     rows = []
     for update in range(updates):
