@@ -172,7 +172,8 @@ def judged_by_vllm(folder):
 def test_a_random_model_on_vllm_is_judged_by_what_it_writes(folder):
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         failures = pool.submit(judged_by_vllm, folder).result(timeout=240)
-    assert set(failures) == {"none of its matches got a verdict: the judge gave no verdict on response A and B"}
+    reason = "the judge gave no verdict on response A and B before it was cut off (max_new_tokens)"
+    assert set(failures) == {f"none of its matches got a verdict: {reason}"}
 
 
 def test_a_comparison_with_half_a_character_has_no_verdict_and_the_others_have(judge):
