@@ -55,8 +55,8 @@ def signs_table(runs: Sequence[Run]) -> str:
     held = [one for one in replays if one.lost is None]
     lines += [
         "",
-        f"Of {len(broke)} runs that lost their peak ({LOST} or more below it at the end), "
-        f"{sum(bool(one.signs) for one in broke)} showed a sign; of {len(held)} that kept it, "
-        f"{sum(bool(one.signs) for one in held)} did.",
+        f"Runs that lost their peak ({LOST} or more below it at the end) and showed a sign: "
+        f"{sum(bool(one.signs) for one in broke)} of {len(broke)}. Runs that kept it and showed a sign: "
+        f"{sum(bool(one.signs) for one in held)} of {len(held)}.",
     ]
     return "\n".join(lines)

@@ -53,7 +53,7 @@ class Parts:
         )
         replicas, cluster = settings.loop.reward_replicas, settings.cluster
         for name in settings.watched:
-            (run.logs / name).mkdir(exist_ok=True)
+            (run.logs / name).mkdir(parents=True, exist_ok=True)
         rewards = [
             RewardGroup(
                 config,

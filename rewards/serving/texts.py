@@ -249,7 +249,7 @@ def _cut(
     """What a template writes before, between and after these contents; None if it refuses or changes them."""
     try:
         text = render([{"role": role, "content": content} for role, content in turns], generation_prompt)
-    except Exception:
+    except Exception:  # templates raise whatever they like; this form of conversation is then not used
         return None
     found = []
     for _, content in turns:

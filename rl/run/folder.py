@@ -61,7 +61,7 @@ class RunFolder:
         self._metrics = _Lines(path / "metrics.jsonl")
         self._samples = _Lines(path / "samples.jsonl")
         self._events: Any = None
-        self.tell: Callable[[str], None] = lambda event: None
+        self.tell: Callable[[str], None] = lambda event: None  # the loop puts its display here
         self._tracking: Tracking | None = None
         self._status("running", process=this_process())
 
